@@ -1,0 +1,129 @@
+"""Parameters N and training FLOPs C: the only place that counts either.
+
+Three kinds of parameters: those applied once per token, those applied once per recurrence, and look-ups
+(token and value embeddings), which cost no arithmetic. Symbols: d width, V vocabulary, L context,
+mu_rec mean recurrence, mu_bwd backward depth.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from parcae.config import Injection, ModelConfig, Recipe
+
+GATE_CHANNELS = 32  # input channels of the value-embedding gate; official code
+
+
+class Convention(StrEnum):
+    """What counts towards C (paper appendix D)."""
+
+    PAPER = "paper"  # unembedding counted, value-embedding tables not, truncated backpropagation
+    OFFICIAL = "official"  # the released code: value-embedding tables counted, unembedding not
+    UNROLLED = "unrolled"  # both counted, and backpropagation through every recurrence
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroups:
+    """Unique parameters, by what applying them costs. The groups sum to the model's parameter count."""
+
+    embedding: int
+    """Token embedding (V, d), tied to the unembedding: a look-up at the input, a product at the output."""
+    value_embeddings_once: int
+    value_embeddings_recurrent: int
+    matrices_once: int
+    """Matrices applied once per token: prelude, coda, what injects e, readout."""
+    matrices_recurrent: int
+    """Matrices applied once per recurrence: the recurrent block, and W1 of `concat`."""
+    vectors: int
+    """Norms and other one-dimensional parameters; their arithmetic is not counted."""
+
+    @property
+    def total(self) -> int:
+        return (
+            self.embedding
+            + self.value_embeddings_once
+            + self.value_embeddings_recurrent
+            + self.matrices_once
+            + self.matrices_recurrent
+            + self.vectors
+        )
+
+
+def parameter_groups(model: ModelConfig) -> ParameterGroups:
+    """Counts every parameter of `model` from its shape alone."""
+    d, first_recurrent = model.width, model.prelude_layers
+    after_recurrent = first_recurrent + model.recurrent_layers
+    once = recurrent = tables_once = tables_recurrent = 0
+    mlp_matrices = 2 if model.recipe is Recipe.TRANSFORMER else 3
+    norms_per_layer = 4 if model.residual_norm else 2
+    for layer in range(model.layers):
+        matrices = 4 * d * d + mlp_matrices * d * model.mlp_width
+        table = 0
+        if model.has_value_embedding(layer):
+            matrices += min(GATE_CHANNELS, d) * model.heads
+            table = model.vocabulary * d
+        if first_recurrent <= layer < after_recurrent:
+            recurrent, tables_recurrent = recurrent + matrices, tables_recurrent + table
+        else:
+            once, tables_once = once + matrices, tables_once + table
+    vectors = norms_per_layer * model.layers * d + d  # + the final norm
+    vectors += d if model.has_prelude_norm else 0
+    if model.injection is Injection.DIAGONAL:
+        once += d * d  # B
+        vectors += 2 * d  # log_A, delta_bias
+    elif model.injection is Injection.CONCAT:
+        once, recurrent = once + d * d, recurrent + d * d  # W2, W1
+    if model.has_readout:
+        once += d * d  # C_out
+    return ParameterGroups(
+        embedding=model.vocabulary * d,
+        value_embeddings_once=tables_once,
+        value_embeddings_recurrent=tables_recurrent,
+        matrices_once=once,
+        matrices_recurrent=recurrent,
+        vectors=vectors,
+    )
+
+
+def parameter_count(model: ModelConfig) -> int:
+    """Unique parameters of the model, as the paper's tables give them."""
+    return parameter_groups(model).total
+
+
+def counted_parameters(model: ModelConfig, convention: Convention = Convention.PAPER) -> tuple[int, int]:
+    """(once, recurrent): parameters counted by `convention`, applied per token once and per recurrence."""
+    groups = parameter_groups(model)
+    once, recurrent = groups.matrices_once, groups.matrices_recurrent
+    if convention is not Convention.OFFICIAL:
+        once += groups.embedding  # the unembedding's product
+    if convention is not Convention.PAPER:
+        once += groups.value_embeddings_once
+        recurrent += groups.value_embeddings_recurrent
+    return once, recurrent
+
+
+def effective_parameters(
+    model: ModelConfig, mean_recurrence: float, convention: Convention = Convention.PAPER
+) -> float:
+    """N(mu_rec): counted parameters of the model with its loop unrolled into real layers (section 5)."""
+    once, recurrent = counted_parameters(model, convention)
+    return once + mean_recurrence * recurrent
+
+
+def flops_per_token(
+    model: ModelConfig,
+    *,
+    mean_recurrence: float,
+    backward_depth: float,
+    convention: Convention = Convention.PAPER,
+) -> float:
+    """Training FLOPs a token: 2 a parameter forward, 4 backward, plus attention (appendix D).
+
+    Attention costs 4 d L forward for each layer and token, twice that backward. Recurrences beyond
+    `backward_depth` are forward only, but for convention `unrolled`, where all carry gradient.
+    """
+    once, recurrent = counted_parameters(model, convention)
+    attention = 4 * model.width * model.context
+    once_forward = 2 * once + attention * (model.prelude_layers + model.coda_layers)
+    recurrent_forward = 2 * recurrent + attention * model.recurrent_layers
+    with_gradient = mean_recurrence if convention is Convention.UNROLLED else backward_depth
+    return 3 * once_forward + recurrent_forward * (mean_recurrence + 2 * with_gradient)

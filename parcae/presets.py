@@ -1,0 +1,81 @@
+"""Named sizes, as a literal table, with the batch and learning rates each is trained at.
+
+Sources: paper tables 2 and 3 for the published sizes; the nano family is this project's own, sized so
+that a study trains on two CPU cores, its rate and batch chosen by `bench/nano_rates.py`.
+"""
+
+from dataclasses import dataclass
+
+from parcae.config import Injection, ModelConfig, Optimiser, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    model: ModelConfig
+    batch_sequences: int
+    optimiser: Optimiser
+    learning_rate: float
+    adamw_learning_rate: float
+    weight_decay: float
+
+
+def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: float) -> Preset:
+    """One row of the paper's table of the transformer setup: layers/layers/layers, MLP of 4 d."""
+    model = ModelConfig(
+        prelude_layers=layers,
+        recurrent_layers=layers,
+        coda_layers=layers,
+        width=width,
+        heads=heads,
+        mlp_width=4 * width,
+        vocabulary=32_768,
+        context=2_048,
+    )
+    return Preset(
+        model=model,
+        batch_sequences=256,
+        optimiser=Optimiser.MUON,
+        learning_rate=8e-3,
+        adamw_learning_rate=adamw_learning_rate,
+        weight_decay=0.2,
+    )
+
+
+def _nano(width: int, heads: int) -> Preset:
+    """Bytes, one layer a stage: a miniature of the transformer setup."""
+    model = ModelConfig(
+        prelude_layers=1,
+        recurrent_layers=1,
+        coda_layers=1,
+        width=width,
+        heads=heads,
+        mlp_width=4 * width,
+        vocabulary=256,
+        context=128,
+    )
+    return Preset(
+        model=model,
+        batch_sequences=16,
+        optimiser=Optimiser.ADAMW,
+        learning_rate=1e-2,
+        adamw_learning_rate=1e-2,
+        weight_decay=0.0,
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    "nano": _nano(32, 2),
+    "nano-64": _nano(64, 4),
+    "nano-128": _nano(128, 4),
+    "small-140m": _transformer(2, 768, 6, adamw_learning_rate=8e-3),
+    "medium-370m": _transformer(4, 1_024, 8, adamw_learning_rate=8e-3),
+    "large-770m": _transformer(6, 1_280, 10, adamw_learning_rate=6e-3),
+    "xlarge-1.3b": _transformer(8, 1_536, 12, adamw_learning_rate=6e-3),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset called `name`; ``ValueError`` names the known ones."""
+    if name not in PRESETS:
+        raise ValueError(f"there is no model {name!r}; the models are {', '.join(PRESETS)}")
+    return PRESETS[name]
