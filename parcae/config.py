@@ -1,13 +1,15 @@
 """Typed configuration of a model and of one training run.
 
 Everything here is plain data: importing it needs no torch, so that planning and fitting start fast.
-A configuration that cannot be trained raises ``ValueError`` where it is made, in one sentence.
+A configuration that cannot be trained raises ``InputError`` where it is made, in one sentence.
 """
 
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from math import ceil, isfinite
 from typing import Any, Self
+
+from parcae.errors import InputError
 
 
 class Injection(StrEnum):
@@ -52,7 +54,7 @@ class _Plain:
         known = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
         if values.keys() != known.keys():
             wrong = sorted(values.keys() ^ known.keys())
-            raise ValueError(f"cannot read a {cls.__name__}: keys {wrong} are unknown or missing")
+            raise InputError(f"cannot read a {cls.__name__}: keys {wrong} are unknown or missing")
         typed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**{k: t(typed[k]) if isinstance(t, type) else typed[k] for k, t in known.items()})
 
@@ -79,13 +81,13 @@ class ModelConfig(_Plain):
     def __post_init__(self) -> None:
         for name in ("prelude_layers", "recurrent_layers", "coda_layers", "width", "heads", "mlp_width"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.vocabulary < 2 or self.context < 2:
-            raise ValueError(
+            raise InputError(
                 f"vocabulary {self.vocabulary} and context {self.context} must both be at least 2"
             )
         if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ValueError(
+            raise InputError(
                 f"width {self.width} over {self.heads} heads must give an even, whole head dimension"
             )
 
@@ -151,19 +153,19 @@ class TrainConfig(_Plain):
     def __post_init__(self) -> None:
         for name in ("mean_recurrence", "backward_depth", "steps", "batch_sequences"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.backward_depth > self.mean_recurrence:
-            raise ValueError(
+            raise InputError(
                 f"backward_depth {self.backward_depth} exceeds mean_recurrence {self.mean_recurrence}"
             )
         for name in ("learning_rate", "adamw_learning_rate", "gradient_clip"):
             if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+                raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
         if not 0 <= self.cooldown <= 1:
-            raise ValueError(f"cooldown is {self.cooldown}; it is a fraction between 0 and 1")
+            raise InputError(f"cooldown is {self.cooldown}; it is a fraction between 0 and 1")
         wanted = tuple(sorted({*self.test_recurrences, self.mean_recurrence}))
         if wanted[0] < 1:
-            raise ValueError(f"test_recurrences holds {wanted[0]}; each must be at least 1")
+            raise InputError(f"test_recurrences holds {wanted[0]}; each must be at least 1")
         object.__setattr__(self, "test_recurrences", wanted)
 
     def tokens(self, context: int) -> int:

@@ -6,7 +6,8 @@ that a study trains on two CPU cores, its rate and batch chosen by `bench/nano_r
 
 from dataclasses import dataclass
 
-from parcae.config import Injection, ModelConfig, Optimiser, Recipe
+from parcae.config import ModelConfig, Optimiser
+from parcae.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """The preset called `name`; ``ValueError`` names the known ones."""
+    """The preset called `name`; ``InputError`` names the known ones."""
     if name not in PRESETS:
-        raise ValueError(f"there is no model {name!r}; the models are {', '.join(PRESETS)}")
+        raise InputError(f"there is no model {name!r}; the models are {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from parcae.config import ModelConfig, TrainConfig
+from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token, parameter_count
 
 
@@ -70,11 +71,11 @@ class RunSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The spec that ``to_dict`` wrote; ``ValueError`` for anything else."""
+        """The spec that ``to_dict`` wrote; ``InputError`` for anything else."""
         expected = set(cls.__dataclass_fields__)
         if values.keys() != expected:
             wrong = sorted(values.keys() ^ expected)
-            raise ValueError(f"cannot read a run spec: keys {wrong} are unknown or missing")
+            raise InputError(f"cannot read a run spec: keys {wrong} are unknown or missing")
         return cls(
             **{
                 **values,

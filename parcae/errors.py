@@ -1,0 +1,8 @@
+"""The one exception that means: the request was wrong."""
+
+
+class InputError(ValueError):
+    """Bad input. Its message is one sentence: what was wrong, the value, and what would be right.
+
+    The commands print it and exit with 2; any other exception is a fault of this program.
+    """
