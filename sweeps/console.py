@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -38,13 +37,13 @@ def run(app: typer.Typer) -> None:
     command = typer.main.get_command(app)
     try:
         code = command.main(standalone_mode=False)
-    except click.ClickException as error:
-        fail(error.format_message(), 2)
+    except typer.TyperException as error:
+        fail(error.format_message(), error.exit_code)
     except InputError as error:
         fail(str(error), 2)
     except WorkFailed as error:
         fail(str(error), 1)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         fail("Interrupted.", 130)
     except BrokenPipeError:
         sys.stderr.close()
