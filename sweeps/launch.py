@@ -1,0 +1,54 @@
+"""Starting what is planned and not yet done, on SLURM or on this machine, exactly once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sweeps import local, slurm
+from sweeps.collect import collect
+from sweeps.paths import Study
+from sweeps.states import State
+from sweeps.store import StudyTables, read_study
+
+
+class Cluster(StrEnum):
+    AUTO = "auto"
+    SLURM = "slurm"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Launched:
+    cluster: Cluster
+    started: int
+    """Runs handed over now."""
+    tables: StudyTables
+    """The sweep as it stood just before."""
+
+
+def resolve(cluster: Cluster) -> Cluster:
+    """SLURM where it answers, else this machine."""
+    if cluster is Cluster.AUTO:
+        return Cluster.SLURM if slurm.is_available() else Cluster.LOCAL
+    return cluster
+
+
+def launch(
+    study: Study, sweep: str, cluster: Cluster, states: Sequence[State] = (State.PLANNED,)
+) -> Launched:
+    """Hands the sweep's runs in `states` to the cluster. Runs that are queued, running or ended stay."""
+    cluster = resolve(cluster)
+    with study.locked():  # two submissions at once would both find the same runs planned
+        slurm.settle(study, _runs(study, sweep, (State.UNKNOWN,)))
+        wanted = _runs(study, sweep, states)
+        if cluster is Cluster.SLURM:
+            slurm.submit(study, wanted)
+        else:
+            local.enqueue(study, wanted)
+    return Launched(cluster, len(wanted), read_study(study.db, sweep))
+
+
+def _runs(study: Study, sweep: str, states: Sequence[State]) -> list[str]:
+    collect(study.db)
+    runs = read_study(study.db, sweep).runs
+    return list(runs.loc[runs["state"].isin([state.value for state in states]), "run_id"])
