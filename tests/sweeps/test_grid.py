@@ -87,7 +87,7 @@ def test_a_wrong_request_is_refused(
 
 
 def test_an_unknown_model_gets_the_list_of_known_ones() -> None:
-    with pytest.raises(InputError, match="nano.*small-140m"):
+    with pytest.raises(InputError, match=r"nano.*small-140m"):
         grid("huge", [1e19])
 
 
