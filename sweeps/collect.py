@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +18,17 @@ from sweeps.sweep import read_manifest
 if TYPE_CHECKING:
     import duckdb
 
-_WATCHED = ("spec.json", "result.json")
-
 
 def collect(db: Path) -> None:
     """Brings the database up to date with the folders beside it; makes it where there are runs but no
-    database. Only folders that changed are read."""
+    database. Only files that changed are read."""
     study = Study(db)
     if not db.exists() and study.sweeps.is_dir():
         store.create(db)
     with store.open_store(db) as connection:
         connection.begin()
-        _collect_runs(connection, study)
-        _collect_sweeps(connection, study)
+        planned = _collect_sweeps(connection, study)
+        _collect_runs(connection, study, planned)
         connection.commit()
 
 
@@ -63,53 +61,83 @@ def rebuild(db: Path) -> Path | None:
 
 
 def _signature(folder: RunFolder) -> str:
-    """Changes whenever a watched file does."""
-    parts = []
-    for name in _WATCHED:
-        try:
-            stat = os.stat(f"{folder.path}/{name}")  # noqa: PTH116 (20,000 folders: half the time)
-            parts.append(f"{stat.st_mtime_ns}:{stat.st_size}")
-        except FileNotFoundError:
-            parts.append("-")
-    return " ".join(parts)
+    """Changes whenever the result does."""
+    try:
+        stat = os.stat(folder.result)  # noqa: PTH116 (half the time, over 20,000 folders)
+    except FileNotFoundError:
+        return ""
+    return f"{stat.st_mtime_ns}:{stat.st_size}"
 
 
-def _collect_runs(connection: "duckdb.DuckDBPyConnection", study: Study) -> None:
+def _collect_runs(
+    connection: "duckdb.DuckDBPyConnection", study: Study, planned: Mapping[str, RunSpec]
+) -> None:
+    """Brings every run up to date. `planned` holds the specifications read from manifests just now."""
     import pandas as pd
 
     known = store.known_runs(connection)
-    rows, losses, metrics, changed = [], [], {}, []
-    present = set()
+    folders = set(study.run_ids())
+    members = store.planned_run_ids(connection)
+    changed: dict[str, tuple[Status, str]] = {}
     scheduler: Mapping[str, Status] | None = None
-    for run_id in study.run_ids():
-        folder = study.run(run_id)
-        signature = _signature(folder)
-        present.add(run_id)
+    for run_id in members | folders:
         before = known.get(run_id)
+        folder = study.run(run_id)
+        signature = _signature(folder) if run_id in folders else ""
         if before and before[0] == signature and before[1] in FINISHED:
             continue
-        if scheduler is None:
-            scheduler = ask_scheduler(study)
-        status = establish(study, folder, scheduler)
-        if before == (signature, status.state, status.reason):
-            continue
-        row = _run_row(folder, status, signature)
-        if row is None:
-            present.discard(run_id)
-            continue
-        changed.append(run_id)
-        rows.append(row)
-        if status.state in FINISHED:
+        status = Status(State.PLANNED)
+        if run_id in folders:
+            scheduler = ask_scheduler(study) if scheduler is None else scheduler
+            status = establish(study, folder, scheduler)
+        if before != (signature, status.state, status.reason):
+            changed[run_id] = (status, signature)
+    gone = known.keys() - members - folders
+    if not changed and not gone:
+        return
+    specs = _specs(connection, study, changed, planned)
+    rows, losses, metrics = [], [], {}
+    for run_id, spec in specs.items():
+        status, signature = changed[run_id]
+        folder = study.run(run_id)
+        result = read_json(folder.result) if status.state in FINISHED else None
+        rows.append(_run_row(spec, status, signature, result))
+        if result is not None:
             metrics[run_id] = folder.metrics
-            for recurrence, loss in (read_json(folder.result)["losses"] or {}).items():
+            for recurrence, loss in (result["losses"] or {}).items():
                 losses.append({"run_id": run_id, "test_recurrence": int(recurrence), "loss": loss})
-    gone = [run_id for run_id in known if run_id not in present]
-    if changed or gone:
-        columns = list(store.RUN_COLUMNS)
-        store.replace_rows(connection, "runs", "run_id", changed + gone, pd.DataFrame(rows, columns=columns))
-        store.replace_rows(connection, "losses", "run_id", changed + gone, pd.DataFrame(losses))
-        store.replace_metrics(connection, metrics)
-        store.replace_rows(connection, "metrics", "run_id", gone, pd.DataFrame())
+    stale = [*changed, *gone]
+    columns = list(store.RUN_COLUMNS)
+    store.replace_rows(connection, "runs", "run_id", stale, pd.DataFrame(rows, columns=columns))
+    store.replace_rows(connection, "losses", "run_id", stale, pd.DataFrame(losses))
+    store.replace_rows(connection, "metrics", "run_id", stale, pd.DataFrame())
+    store.read_metrics(connection, list(metrics.values()))
+
+
+def _specs(
+    connection: "duckdb.DuckDBPyConnection",
+    study: Study,
+    run_ids: Iterable[str],
+    planned: Mapping[str, RunSpec],
+) -> dict[str, RunSpec]:
+    """The specification of each run: just planned, or in the database, or in a folder that no sweep names.
+
+    A folder whose specification is not its own or cannot be read is left out.
+    """
+    stored = store.stored_specs(connection, [run_id for run_id in run_ids if run_id not in planned])
+    specs = {}
+    for run_id in run_ids:
+        if run_id in planned:
+            specs[run_id] = planned[run_id]
+            continue
+        plain = json.loads(stored[run_id]) if run_id in stored else read_json(study.run(run_id).spec)
+        try:
+            spec = RunSpec.from_dict(plain)
+        except (AttributeError, TypeError, KeyError, ValueError):
+            continue
+        if spec.run_id == run_id:
+            specs[run_id] = spec
+    return specs
 
 
 def ask_scheduler(study: Study) -> Mapping[str, Status]:
@@ -121,17 +149,11 @@ def ask_scheduler(study: Study) -> Mapping[str, Status]:
     return job_states(study)
 
 
-def _run_row(folder: RunFolder, status: Status, signature: str) -> dict[str, Any] | None:
-    """The run as a row of `runs`; None for a folder whose specification cannot be read."""
-    plain = read_json(folder.spec)
-    try:
-        spec = RunSpec.from_dict(plain)
-    except (InputError, AttributeError, TypeError, KeyError, ValueError):
-        return None
+def _run_row(spec: RunSpec, status: Status, signature: str, result: dict[str, Any] | None) -> dict[str, Any]:
+    """The run as a row of `runs`."""
     once, recurrent = counted_parameters(spec.model, spec.convention)
-    result = read_json(folder.result) if status.state in FINISHED else None
     return {
-        "run_id": folder.run_id,
+        "run_id": spec.run_id,
         "model": spec.model_name,
         "state": status.state.value,
         "reason": status.reason,
@@ -149,43 +171,44 @@ def _run_row(folder: RunFolder, status: Status, signature: str) -> dict[str, Any
         "corpus": spec.corpus,
         "corpus_hash": spec.corpus_hash,
         "val_loss": result["val_loss"] if result and status.state is State.DONE else None,
-        "spec": spec.to_json(),
+        "spec": spec.json,
         "result": None if result is None else json.dumps(result, sort_keys=True),
         "signature": signature,
     }
 
 
-def _collect_sweeps(connection: "duckdb.DuckDBPyConnection", study: Study) -> None:
+def _collect_sweeps(connection: "duckdb.DuckDBPyConnection", study: Study) -> dict[str, RunSpec]:
+    """Brings sweeps up to date; returns the specifications that manifests brought."""
     import pandas as pd
 
     known = store.known_sweeps(connection)
-    files = {path: path.stat() for path in sorted(study.sweeps.glob("*")) if path.name[0] != "."}
-    present = {path.stem for path in files}
+    files = {path: path.stat() for path in sorted(study.sweeps.glob("[!.]*"))}
+    planned: dict[str, RunSpec] = {}
     for path, stat in files.items():
         name, signature = path.stem, f"{stat.st_mtime_ns}:{stat.st_size}"
         if known.get(name) == signature:
             continue
         if path.suffix == ".csv":
             table = read_csv(path, name)
-            ids = list(table.runs["run_id"])
-            members = pd.DataFrame({"run_id": ids, "predicted_loss": None})
-            store.forget_imported(connection, name)
-            store.replace_rows(connection, "runs", "run_id", ids, table.runs.assign(signature=signature))
-            store.replace_rows(connection, "losses", "run_id", ids, table.losses)
-            kind, planned_at = "imported", stat.st_mtime
+            members = pd.DataFrame({"run_id": table.runs["run_id"], "predicted_loss": float("nan")})
+            store.forget_imported(connection, [name])
+            store.replace_rows(connection, "runs", "run_id", [], table.runs.assign(signature=""))
+            store.replace_rows(connection, "losses", "run_id", [], table.losses)
         else:
             manifest = read_manifest(study, name)
             assert manifest is not None
-            members = pd.DataFrame(manifest.predicted.items(), columns=["run_id", "predicted_loss"])
-            kind, planned_at = "planned", manifest.planned_at
+            planned.update(manifest.specs)
+            members = pd.DataFrame(
+                {"run_id": list(manifest.predicted), "predicted_loss": list(manifest.predicted.values())}
+            ).astype({"predicted_loss": float})
         members = members.assign(sweep=name, position=range(len(members)))
-        members["predicted_loss"] = members["predicted_loss"].astype(float)
         store.replace_rows(connection, "sweep_runs", "sweep", [name], members)
-        sweep = pd.DataFrame([{"name": name, "kind": kind, "planned_at": planned_at, "signature": signature}])
-        store.replace_rows(connection, "sweeps", "name", [name], sweep)
-    gone = [name for name in known if name not in present]
-    for name in gone:
-        store.forget_imported(connection, name)
+        kind = "imported" if path.suffix == ".csv" else "planned"
+        row = {"name": name, "kind": kind, "changed_ns": stat.st_mtime_ns, "signature": signature}
+        store.replace_rows(connection, "sweeps", "name", [name], pd.DataFrame([row]))
+    gone = list(known.keys() - {path.stem for path in files})
     if gone:
+        store.forget_imported(connection, gone)
         store.replace_rows(connection, "sweep_runs", "sweep", gone, pd.DataFrame())
         store.replace_rows(connection, "sweeps", "name", gone, pd.DataFrame())
+    return planned

@@ -6,9 +6,11 @@ from enum import StrEnum
 
 from sweeps import local, slurm
 from sweeps.collect import collect
-from sweeps.paths import Study
+from sweeps.paths import RunFolder, Study, read_json, write_atomically
+from sweeps.spec import RunSpec
 from sweeps.states import State
 from sweeps.store import StudyTables, read_study
+from sweeps.sweep import read_manifest
 
 
 class Cluster(StrEnum):
@@ -41,11 +43,21 @@ def launch(
     with study.locked():  # two submissions at once would both find the same runs planned
         slurm.settle(study, _runs(study, sweep, (State.UNKNOWN,)))
         wanted = _runs(study, sweep, states)
+        manifest = read_manifest(study, sweep)
+        assert manifest is not None
+        for run_id in wanted:
+            _make_folder(study.run(run_id), manifest.specs[run_id])
         if cluster is Cluster.SLURM:
             slurm.submit(study, wanted)
         else:
             local.enqueue(study, wanted)
     return Launched(cluster, len(wanted), read_study(study.db, sweep))
+
+
+def _make_folder(folder: RunFolder, spec: RunSpec) -> None:
+    folder.path.mkdir(exist_ok=True)
+    if read_json(folder.spec) != spec.to_dict():
+        write_atomically(folder.spec, spec.json + "\n")
 
 
 def _runs(study: Study, sweep: str, states: Sequence[State]) -> list[str]:

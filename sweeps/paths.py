@@ -2,14 +2,14 @@
 
 results.duckdb            the cache of everything below
 runs/<run_id>/            one run: the truth
-    spec.json             what was planned
+    spec.json             what it is to train
     submission.json       the last hand-over to a scheduler
     cancelled.json        present while the run is called off
     lock                  locked, and holding a process id, while a worker on this machine has the run
     log.txt               what the workers printed
     failure.json          how the last attempt failed
     metrics.jsonl checkpoint/ result.json      written by training
-runs/sweeps/<name>.json   which runs a planned sweep holds
+runs/sweeps/<name>.json   a planned sweep: the specification of every run
 runs/sweeps/<name>.csv    an imported study, as it was given
 runs/queue/<run_id>       runs handed to this machine and not ended
 runs/lock                 locked while a sweep is planned or submitted

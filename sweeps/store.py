@@ -7,7 +7,7 @@ connection is held for one transaction and no longer, and a busy file is waited 
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ INSERT INTO parcae_schema VALUES ({SCHEMA_VERSION});
 CREATE TABLE runs ({_columns(RUN_COLUMNS)});
 CREATE TABLE losses (run_id VARCHAR, test_recurrence INTEGER, loss DOUBLE);
 CREATE TABLE metrics (run_id VARCHAR, {_columns(METRIC_COLUMNS)});
-CREATE TABLE sweeps (name VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, planned_at DOUBLE, signature VARCHAR);
+CREATE TABLE sweeps (name VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, changed_ns BIGINT NOT NULL, signature VARCHAR NOT NULL);
 CREATE TABLE sweep_runs (sweep VARCHAR, position INTEGER, run_id VARCHAR, predicted_loss DOUBLE);
 """
 
@@ -138,11 +138,29 @@ def known_sweeps(connection: "duckdb.DuckDBPyConnection") -> dict[str, str]:
     return dict(connection.execute("SELECT name, signature FROM sweeps").fetchall())
 
 
-def forget_imported(connection: "duckdb.DuckDBPyConnection", sweep: str) -> None:
-    """Deletes the runs of an imported sweep, which belong to no other."""
-    imported = "(SELECT run_id FROM sweep_runs JOIN runs USING (run_id) WHERE sweep = $1 AND spec IS NULL)"
-    for table in ("losses", "runs"):
-        connection.execute(f"DELETE FROM {table} WHERE run_id IN {imported}", [sweep])
+def planned_run_ids(connection: "duckdb.DuckDBPyConnection") -> set[str]:
+    """The runs of every planned sweep."""
+    rows = connection.execute(
+        "SELECT DISTINCT run_id FROM sweep_runs JOIN sweeps ON sweep = name WHERE kind = 'planned'"
+    ).fetchall()
+    return {run_id for (run_id,) in rows}
+
+
+def stored_specs(connection: "duckdb.DuckDBPyConnection", run_ids: Sequence[str]) -> dict[str, str]:
+    """run_id -> canonical JSON of its specification, for those of `run_ids` that are here."""
+    with _registered(connection, run_ids) as keys:
+        return dict(
+            connection.execute(f"SELECT run_id, spec FROM runs JOIN {keys} ON run_id = key").fetchall()
+        )
+
+
+def forget_imported(connection: "duckdb.DuckDBPyConnection", sweeps: Sequence[str]) -> None:
+    """Deletes the runs of imported sweeps, which belong to no other."""
+    with _registered(connection, sweeps) as keys:
+        imported = f"""(SELECT run_id FROM sweep_runs JOIN runs USING (run_id)
+                        WHERE sweep IN (SELECT key FROM {keys}) AND spec IS NULL)"""
+        for table in ("losses", "runs"):
+            connection.execute(f"DELETE FROM {table} WHERE run_id IN {imported}")
 
 
 @contextmanager
@@ -207,23 +225,27 @@ def replace_rows(
     rows: "pd.DataFrame",
 ) -> None:
     """Deletes the rows of `keys` and inserts `rows`, whose columns are named as the table's."""
-    import pandas as pd
-
-    connection.register("old_keys", pd.DataFrame({"key": list(keys)}, dtype="str"))
-    connection.execute(f"DELETE FROM {table} WHERE {key} IN (SELECT key FROM old_keys)")
-    connection.unregister("old_keys")
+    with _registered(connection, keys) as old:
+        connection.execute(f"DELETE FROM {table} WHERE {key} IN (SELECT key FROM {old})")
     if len(rows):
         connection.register("new_rows", rows)
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM new_rows")
         connection.unregister("new_rows")
 
 
-def replace_metrics(connection: "duckdb.DuckDBPyConnection", files: dict[str, Path]) -> None:
-    """Reads the metrics files of finished runs, run_id -> path, in place of what was there."""
+@contextmanager
+def _registered(connection: "duckdb.DuckDBPyConnection", keys: Sequence[str]) -> Iterator[str]:
+    """The name of a relation with one column, `key`, that holds `keys`."""
     import pandas as pd
 
-    replace_rows(connection, "metrics", "run_id", list(files), pd.DataFrame())
-    present = [str(path) for path in files.values() if path.is_file() and path.stat().st_size]
+    connection.register("given_keys", pd.DataFrame({"key": list(keys)}, dtype="str"))
+    yield "given_keys"
+    connection.unregister("given_keys")
+
+
+def read_metrics(connection: "duckdb.DuckDBPyConnection", files: Iterable[Path]) -> None:
+    """Adds the metrics files of finished runs, each in its run's folder."""
+    present = [str(path) for path in files if path.is_file() and path.stat().st_size]
     if not present:
         return
     kinds = ", ".join(f"{name}: '{kind}'" for name, kind in METRIC_COLUMNS.items())
@@ -239,7 +261,7 @@ def replace_metrics(connection: "duckdb.DuckDBPyConnection", files: dict[str, Pa
 
 def sweep_names(connection: "duckdb.DuckDBPyConnection") -> list[str]:
     """All sweeps, the latest first."""
-    rows = connection.execute("SELECT name FROM sweeps ORDER BY planned_at DESC, name").fetchall()
+    rows = connection.execute("SELECT name FROM sweeps ORDER BY changed_ns DESC, name DESC").fetchall()
     return [name for (name,) in rows]
 
 

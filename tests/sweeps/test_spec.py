@@ -44,7 +44,7 @@ SPECS = st.builds(
 
 @given(SPECS)
 def test_a_spec_survives_json(spec: RunSpec) -> None:
-    again = RunSpec.from_dict(json.loads(spec.to_json()))
+    again = RunSpec.from_dict(json.loads(spec.json))
     assert again == spec
     assert again.run_id == spec.run_id
 
