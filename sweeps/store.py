@@ -69,7 +69,9 @@ INSERT INTO parcae_schema VALUES ({SCHEMA_VERSION});
 CREATE TABLE runs ({_columns(RUN_COLUMNS)});
 CREATE TABLE losses (run_id VARCHAR, test_recurrence INTEGER, loss DOUBLE);
 CREATE TABLE metrics (run_id VARCHAR, {_columns(METRIC_COLUMNS)});
-CREATE TABLE sweeps (name VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, changed_ns BIGINT NOT NULL, signature VARCHAR NOT NULL);
+CREATE TABLE sweeps (
+    name VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, changed_ns BIGINT NOT NULL, signature VARCHAR NOT NULL
+);
 CREATE TABLE sweep_runs (sweep VARCHAR, position INTEGER, run_id VARCHAR, predicted_loss DOUBLE);
 """
 
