@@ -4,7 +4,7 @@ Everything here is plain data: importing it needs no torch, so that planning and
 A configuration that cannot be trained raises ``InputError`` where it is made, in one sentence.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from math import ceil, isfinite
 from typing import Any, Self
@@ -46,7 +46,7 @@ class _Plain:
     """Conversion to and from JSON-ready dictionaries; an unknown or missing key is an error."""
 
     def to_dict(self) -> dict[str, Any]:
-        plain: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
     @classmethod

@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The commands print it and exit with 2; any other exception is a fault of this program.
     """
+
+
+class WorkFailed(Exception):
+    """The request was right but could not be carried out now. One sentence; the commands exit with 1."""

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from parcae.errors import InputError
+from parcae.errors import InputError, WorkFailed
 
 PUBLISHED = "published"
 """The name of the built-in sweep that holds the paper's own points."""
@@ -26,10 +26,6 @@ SweepOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 DEFAULT_DB = Path("results.duckdb")
-
-
-class WorkFailed(Exception):
-    """The request was right but the work failed; exit code 1, one sentence."""
 
 
 def run(app: typer.Typer) -> None:

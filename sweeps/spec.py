@@ -32,7 +32,7 @@ class RunSpec:
     @cached_property
     def run_id(self) -> str:
         """16 hexadecimal digits of SHA-256 over the canonical JSON of the spec."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        return hashlib.sha256(self.json.encode()).hexdigest()[:16]
 
     @property
     def tokens(self) -> int:
@@ -65,7 +65,8 @@ class RunSpec:
             "tokenizer_hash": self.tokenizer_hash,
         }
 
-    def to_json(self) -> str:
+    @cached_property
+    def json(self) -> str:
         """Canonical JSON: sorted keys, no white space, shortest exact floats."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 

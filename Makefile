@@ -1,0 +1,34 @@
+# make demo: a small study from plan to PDF.   make test: the tests.   Both set up .venv when there is none.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN = $(abspath $(VENV))/bin
+READY = $(VENV)/.ready
+
+DEMO = demo
+DEMO_BUDGETS = 1e11 4e11 1.6e12
+DEMO_RECURRENCES = 1,2,4,8
+
+.PHONY: demo test lint clean
+
+demo: $(READY)
+	mkdir -p $(DEMO)
+	cd $(DEMO) && $(BIN)/parcae-sweep plan --sweep demo --model nano $(DEMO_BUDGETS:%=--flops %) --recurrences $(DEMO_RECURRENCES)
+	cd $(DEMO) && $(BIN)/parcae-sweep submit --sweep demo --cluster local
+	cd $(DEMO) && $(BIN)/parcae-fit report --sweep demo
+
+test: $(READY)
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,341 @@
+"""The `parcae-sweep` command: parse, call one function, print."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from parcae.errors import InputError, WorkFailed
+from parcae.flops import Convention
+from sweeps import console
+from sweeps.console import DEFAULT_DB, PUBLISHED, DbOption, JsonOption, SweepOption
+
+if TYPE_CHECKING:
+    from sweeps.paths import Study
+    from sweeps.spec import RunSpec
+    from sweeps.store import StudyTables
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Plan, run and keep an isoFLOP study of looped language models.",
+)
+
+
+def main() -> None:
+    console.run(app)
+
+
+@app.command()
+def plan(
+    flops: Annotated[list[str], typer.Option("--flops", help="A budget in FLOPs, such as 1e19; repeatable.")],
+    model: Annotated[
+        str, typer.Option("--model", help="A preset, such as nano or small-140m.")
+    ] = "small-140m",
+    recurrences: Annotated[
+        str, typer.Option("--recurrences", help="Mean recurrences, comma-separated.")
+    ] = "1,2,4,6,8,10,12",
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, comma-separated; a run for each.")] = "0",
+    convention: Annotated[
+        Convention, typer.Option("--convention", help="What counts as a FLOP.")
+    ] = Convention.PAPER,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", help="The sweep to make or to add to; named after the plan unless given."),
+    ] = None,
+    db: DbOption = DEFAULT_DB,
+    as_json: JsonOption = False,
+) -> None:
+    """Lay out a grid of runs that each spend a budget: tokens, steps, cost and predicted loss."""
+    from parcae.corpus import EMBEDDED, load_corpus
+    from parcae.tokenizer import BYTES, tokenizer_hash
+
+    from sweeps.collect import collect
+    from sweeps.grid import default_sweep_name, isoflop_grid
+    from sweeps.paths import Study, check_sweep_name
+    from sweeps.store import check_openable
+    from sweeps.sweep import plan_sweep
+
+    budgets = [_number(text, "--flops", "a positive number of FLOPs such as 1e19") for text in flops]
+    text = load_corpus(EMBEDDED)
+    specs = isoflop_grid(
+        model,
+        budgets,
+        _whole_numbers(recurrences, "--recurrences"),
+        seeds=_whole_numbers(seeds, "--seeds"),
+        convention=convention,
+        corpus=text.name,
+        corpus_hash=text.hash,
+        tokenizer=BYTES,
+        tokenizer_hash=tokenizer_hash(BYTES),
+    )
+    study = Study(db)
+    name = check_sweep_name(default_sweep_name(model, budgets) if sweep is None else sweep)
+    check_openable(db)
+    manifest = plan_sweep(study, name, specs, _predicted(study, specs))
+    collect(db)
+    runs = [_planned_run(spec, manifest.predicted[spec.run_id]) for spec in specs]
+    if as_json:
+        console.print_json({"sweep": name, "runs": runs})
+    else:
+        _print_plan(name, runs, len(manifest.predicted))
+    epochs = max(spec.tokens for spec in specs) / len(text.train)
+    if epochs > 10:
+        console.note(
+            f"note: the largest run sees the {len(text.train):,} tokens of {text.name} {epochs:,.0f} times"
+        )
+
+
+def _predicted(study: "Study", specs: "list[RunSpec]") -> list[float | None]:
+    """What the training law foresees, from the runs that are done, else from the published study."""
+    from analysis.planning import predicted_losses
+
+    from sweeps.collect import collect
+    from sweeps.store import model_runs
+
+    runs = None
+    if study.db.exists():
+        collect(study.db)
+        runs = model_runs(study.db, specs[0].model_name)
+    points = [(spec.training.mean_recurrence, spec.tokens) for spec in specs]
+    return predicted_losses(specs[0].model_name, specs[0].model, points, runs)
+
+
+def _planned_run(spec: "RunSpec", predicted: float | None) -> dict[str, Any]:
+    return {
+        "run_id": spec.run_id,
+        "model": spec.model_name,
+        "parameters": spec.parameters,
+        "flops": spec.flops_budget,
+        "mean_recurrence": spec.training.mean_recurrence,
+        "backward_depth": spec.training.backward_depth,
+        "tokens": spec.tokens,
+        "steps": spec.training.steps,
+        "flops_per_token": spec.flops_per_token,
+        "predicted_loss": predicted,
+        "seed": spec.training.seed,
+    }
+
+
+def _print_plan(name: str, runs: list[dict[str, Any]], in_sweep: int) -> None:
+    console.print_table(
+        ("run", "model", "FLOPs", "recurrence", "tokens", "steps", "FLOPs/token", "predicted loss"),
+        [
+            (
+                run["run_id"],
+                run["model"],
+                f"{run['flops']:.3g}",
+                str(run["mean_recurrence"]),
+                f"{run['tokens']:.4g}",
+                f"{run['steps']:,}",
+                f"{run['flops_per_token']:.4g}",
+                "-" if run["predicted_loss"] is None else f"{run['predicted_loss']:.4f}",
+            )
+            for run in runs
+        ],
+    )
+    console.note(f"sweep {name}: {len(runs)} runs planned here, {in_sweep} in all; next: parcae-sweep submit")
+    if any(run["predicted_loss"] is None for run in runs):
+        console.note("no predicted loss where too few runs of the model are done to fit its training law")
+
+
+@app.command()
+def submit(
+    cluster: Annotated[
+        str, typer.Option("--cluster", help="auto, slurm or local; auto is SLURM where it answers.")
+    ] = "auto",
+    slots: Annotated[
+        int | None,
+        typer.Option("--slots", help="Runs at once on this machine; a core each unless given.", min=1),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="On SLURM: stay until the runs have ended.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="On this machine: return at once.")] = False,
+    sweep: SweepOption = None,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Start what is planned and not yet done. Run again after a crash, it starts nothing twice."""
+    from sweeps import local, progress
+    from sweeps.launch import Cluster, launch
+    from sweeps.states import FINISHED, State
+
+    if cluster not in list(Cluster):
+        raise InputError(f"cannot submit to {cluster!r}; --cluster takes auto, slurm or local")
+    study, name = _own_sweep(db, sweep)
+    launched = launch(study, name, Cluster(cluster))
+    on_slurm = launched.cluster is Cluster.SLURM
+    where = "SLURM" if on_slurm else "this machine"
+    console.note(f"sweep {name}: {launched.started} of {len(launched.tables.runs)} runs handed to {where}")
+    wanted_slots = slots or local.default_slots()
+    if not on_slurm:
+        local.ensure_supervisor(study, wanted_slots)
+    if detach or (on_slurm and not wait):
+        return
+    keep_alive = (lambda: None) if on_slurm else (lambda: local.ensure_supervisor(study, wanted_slots))
+    try:
+        tables = progress.watch(study, name, keep_alive)
+    except KeyboardInterrupt:
+        console.note("no longer watching; the runs go on (`parcae-sweep status` shows them)")
+        raise
+    unfinished = [run for run in tables.runs.itertuples() if State(str(run.state)) not in FINISHED]
+    _print_counts(name, tables)
+    if unfinished:
+        first = unfinished[0]
+        why = f": {first.reason}" if isinstance(first.reason, str) else ""
+        raise WorkFailed(
+            f"{len(unfinished)} of {len(tables.runs)} runs are not done; {first.run_id} is {first.state}{why}"
+        )
+
+
+@app.command()
+def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
+    """What every run of a sweep is doing."""
+    from analysis.dataset import read_sweep
+
+    from sweeps.paths import Study
+    from sweeps.progress import last_metrics
+
+    tables = read_sweep(db, sweep)
+    counts = Counter(str(state) for state in tables.runs["state"])
+    runs = []
+    for run in tables.runs.to_dict("records"):
+        plain = _plain(run)
+        metrics = last_metrics(Study(db).run(plain["run_id"])) if plain["state"] == "running" else None
+        runs.append(
+            {
+                key: plain.get(key)
+                for key in (
+                    *("run_id", "state", "val_loss", "reason", "model", "flops", "mean_recurrence"),
+                    *("tokens", "steps", "seed", "predicted_loss"),
+                )
+            }
+            | {"step": metrics["step"] if metrics else None}
+        )
+    if as_json:
+        console.print_json({"sweep": tables.name, "counts": dict(sorted(counts.items())), "runs": runs})
+        return
+    console.print_table(
+        ("run", "model", "FLOPs", "recurrence", "state", "loss", "step", "reason"),
+        [
+            (
+                str(run["run_id"]),
+                str(run["model"]),
+                _short(run["flops"], ".3g"),
+                _short(run["mean_recurrence"], "g"),
+                str(run["state"]),
+                _short(run["val_loss"], ".4f"),
+                f"{run['step']}/{run['steps']}" if run["step"] is not None else "-",
+                run["reason"] or "",
+            )
+            for run in runs
+        ],
+    )
+    _print_counts(tables.name, tables)
+
+
+@app.command()
+def collect(db: DbOption = DEFAULT_DB) -> None:
+    """Bring the database up to date with the run folders. Every command that reads results does so."""
+    from sweeps.collect import collect as collect_folders
+    from sweeps.paths import Study
+    from sweeps.sweep import find_sweep
+
+    find_sweep(Study(db), None)
+    collect_folders(db)
+    console.note(f"{db} is up to date with {Study(db).runs}")
+
+
+@app.command()
+def rebuild(db: DbOption = DEFAULT_DB) -> None:
+    """Make the database anew from the run folders."""
+    from sweeps.collect import rebuild as rebuild_database
+
+    kept = rebuild_database(db)
+    console.note(
+        f"{db} was made anew" + (f"; the old file could not be read and is kept as {kept}" if kept else "")
+    )
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The study: a header, then a run a line.")],
+    sweep: Annotated[str, typer.Option("--sweep", help="What to call it.")],
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Take in somebody's study from a CSV file.
+
+    Columns: model, flops, mean_recurrence, val_loss, and if known tokens, test_recurrence, seed; or
+    parameters, tokens, val_loss; or once_parameters, recurrent_parameters, mean_recurrence, tokens, val_loss.
+    """
+    from sweeps.collect import collect
+    from sweeps.imported import import_csv
+    from sweeps.paths import Study
+    from sweeps.store import check_openable
+
+    check_openable(db)
+    table = import_csv(Study(db), file, sweep)
+    collect(db)
+    ignored = f"; columns not used: {', '.join(table.ignored)}" if table.ignored else ""
+    console.note(f"sweep {sweep}: {len(table.runs)} runs imported{ignored}")
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("--output", help="The CSV file to write.")],
+    sweep: SweepOption = None,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Write a sweep's losses as CSV: a line a run and test recurrence, in the columns `import` takes."""
+    from analysis.dataset import read_sweep
+
+    from sweeps.exported import write_csv
+
+    lines = write_csv(read_sweep(db, sweep), output)
+    console.note(f"{output}: {lines} losses")
+
+
+def _own_sweep(db: Path, sweep: str | None) -> "tuple[Study, str]":
+    """A sweep that was planned here; the built-in and the imported ones have nothing to run."""
+    from sweeps.paths import Study
+    from sweeps.sweep import find_sweep
+
+    study = Study(db)
+    if sweep == PUBLISHED:
+        raise InputError("the sweep 'published' is built in and has nothing to run; plan one of your own")
+    name = find_sweep(study, sweep)
+    if study.imported(name).exists():
+        raise InputError(f"the sweep {name!r} was imported and has nothing to run; plan one of your own")
+    return study, name
+
+
+def _print_counts(name: str, tables: "StudyTables") -> None:
+    counts = Counter(str(state) for state in tables.runs["state"])
+    console.note(f"sweep {name}: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
+
+
+def _number(text: str, option: str, wanted: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"cannot read {option} {text!r}; it takes {wanted}") from None
+
+
+def _whole_numbers(text: str, option: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"cannot read {option} {text!r}; it takes whole numbers such as 1,2,4") from None
+
+
+def _plain(row: dict[Any, Any]) -> dict[str, Any]:
+    """A table's row with None for what is missing."""
+    return {str(key): None if value != value or value is None else value for key, value in row.items()}
+
+
+def _short(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""A sweep's losses as CSV, in the columns that `sweeps.imported` reads."""
+
+from pathlib import Path
+
+from parcae.errors import InputError
+from sweeps.store import StudyTables
+
+_COLUMNS = [
+    *("run_id", "model", "flops", "convention", "mean_recurrence", "tokens", "seed"),
+    *("parameters", "once_parameters", "recurrent_parameters", "test_recurrence", "val_loss"),
+]
+
+
+def write_csv(tables: StudyTables, path: Path) -> int:
+    """Writes one line for each finished run and test recurrence; returns how many.
+
+    A run whose loss is known at its mean recurrence alone has one line, with test_recurrence empty.
+    """
+    runs = tables.runs[tables.runs["val_loss"].notna()].reindex(columns=[*_COLUMNS[:-2], "val_loss"])
+    if runs.empty:
+        raise InputError(
+            f"the sweep {tables.name!r} has no finished run to export; see `parcae-sweep status`"
+        )
+    lines = runs.merge(tables.losses, on="run_id", how="left")
+    lines["val_loss"] = lines["loss"].fillna(lines["val_loss"])
+    lines["test_recurrence"] = lines["test_recurrence"].astype("Int64")
+    lines["seed"] = lines["seed"].astype("Int64")
+    lines = lines[_COLUMNS].dropna(axis="columns", how="all")
+    beside = path.with_name(f".{path.name}.tmp")
+    try:
+        lines.to_csv(beside, index=False)
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    return len(lines)

@@ -1,0 +1,185 @@
+"""This machine as a cluster of slots: a supervisor process that works off `runs/queue`.
+
+The supervisor stands on its own, so that whoever submitted may leave; there is one for each study, by a
+lock. Killed, it is started again by the next `submit`: runs it left behind still hold their own locks,
+keep their slots, and are not started twice.
+"""
+
+import argparse
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from sweeps.paths import RunFolder, Study, write_json
+from sweeps.states import is_locked
+from sweeps.worker import STOPPED
+
+POLL_SECONDS = 0.2
+ATTEMPTS = 3
+"""Times that a run may die without a word and without progress before it counts as failed."""
+
+
+def default_slots() -> int:
+    """As many runs at once as this process may use cores."""
+    return len(os.sched_getaffinity(0))
+
+
+def enqueue(study: Study, run_ids: Iterable[str]) -> None:
+    """Hands runs to this machine; what they failed with before is forgotten."""
+    study.queue.mkdir(parents=True, exist_ok=True)
+    for run_id in run_ids:
+        folder = study.run(run_id)
+        for stale in (folder.failure, folder.cancelled, folder.submission):
+            stale.unlink(missing_ok=True)
+        write_json(study.queue / run_id, {"at": time.time()})
+
+
+def ensure_supervisor(study: Study, slots: int) -> None:
+    """Starts a supervisor unless one lives or nothing is queued."""
+    if is_locked(study.supervisor_lock) or not _queued(study):
+        return
+    with study.supervisor_log.open("a") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "sweeps.local", str(study.db.absolute()), "--slots", str(slots)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def stop_all(study: Study) -> None:
+    """Asks every worker of this study on this machine to checkpoint and leave; queued runs stay queued."""
+    for lock in (study.supervisor_lock, *(study.run(run_id).lock for run_id in _queued(study))):
+        signal_holder(lock, signal.SIGTERM)
+
+
+def signal_holder(lock: Path, number: signal.Signals) -> None:
+    """Signals the process that holds `lock`, if one does."""
+    if is_locked(lock):
+        with suppress(ValueError, ProcessLookupError):
+            os.kill(int(lock.read_text()), number)
+
+
+def _queued(study: Study) -> list[str]:
+    """Queued runs, the first handed over first."""
+    try:
+        with os.scandir(study.queue) as entries:
+            files = [(entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.name[0] != "."]
+    except FileNotFoundError:
+        return []
+    return [name for _, name in sorted(files)]
+
+
+class _Supervisor:
+    def __init__(self, study: Study, slots: int) -> None:
+        self.study = study
+        self.slots = slots
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.deaths: dict[str, tuple[int, int]] = {}  # run_id -> (deaths, progress at the last one)
+        self.stopping = False
+        signal.signal(signal.SIGTERM, self._on_stop)
+
+    def _on_stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def work(self) -> None:
+        """Until the queue is empty, or until asked to stop and every worker has left."""
+        while True:
+            self._reap()
+            if self.stopping:
+                if not self.workers:
+                    return
+                for worker in self.workers.values():
+                    worker.terminate()
+            elif not self._fill():
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _fill(self) -> bool:
+        """Starts what there are slots for; false when nothing is queued."""
+        queued = _queued(self.study)
+        waiting, occupied = [], len(self.workers)
+        for run_id in queued:
+            folder = self.study.run(run_id)
+            if run_id in self.workers:
+                continue
+            if folder.result.exists() or folder.cancelled.exists():
+                self._dequeue(run_id)
+            elif is_locked(folder.lock):
+                occupied += 1  # the worker of a supervisor that was killed
+            else:
+                waiting.append(folder)
+        for folder in waiting[: max(0, self.slots - occupied)]:
+            self._start(folder)
+        return bool(queued)
+
+    def _start(self, folder: RunFolder) -> None:
+        with folder.log.open("a") as log:
+            self.workers[folder.run_id] = subprocess.Popen(
+                [sys.executable, "-m", "sweeps.worker", str(folder.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _reap(self) -> None:
+        for run_id, worker in list(self.workers.items()):
+            code = worker.poll()
+            if code is None:
+                continue
+            del self.workers[run_id]
+            folder = self.study.run(run_id)
+            if folder.result.exists() or folder.failure.exists() or folder.cancelled.exists():
+                self._dequeue(run_id)
+            elif code != STOPPED:
+                self._count_death(folder, code)
+
+    def _count_death(self, folder: RunFolder, code: int) -> None:
+        progress = folder.metrics.stat().st_size if folder.metrics.exists() else 0
+        deaths, progress_before = self.deaths.get(folder.run_id, (0, -1))
+        deaths = deaths + 1 if progress <= progress_before else 1
+        self.deaths[folder.run_id] = (deaths, progress)
+        if deaths >= ATTEMPTS:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            write_json(
+                folder.failure,
+                {
+                    "state": "failed",
+                    "message": f"the process died {deaths} times without progress, the last by {how}",
+                    "traceback": "",
+                    "at": time.time(),
+                },
+            )
+            self._dequeue(folder.run_id)
+
+    def _dequeue(self, run_id: str) -> None:
+        (self.study.queue / run_id).unlink(missing_ok=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Work off the queue of a study on this machine.")
+    parser.add_argument("db", type=Path)
+    parser.add_argument("--slots", type=int, required=True)
+    arguments = parser.parse_args()
+    study = Study(arguments.db)
+    with study.supervisor_lock.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        _Supervisor(study, arguments.slots).work()
+
+
+if __name__ == "__main__":
+    main()

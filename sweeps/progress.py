@@ -1,0 +1,116 @@
+"""Showing a sweep while it runs: bars on a terminal, a line for each change of state in a pipe."""
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from sweeps.collect import collect
+from sweeps.paths import RunFolder, Study
+from sweeps.states import ACTIVE, FINISHED, State
+from sweeps.store import StudyTables, read_study
+
+POLL_SECONDS = 0.5
+_TAIL_BYTES = 4_096
+
+
+def last_metrics(folder: RunFolder) -> dict[str, float] | None:
+    """The newest whole line of a run's metrics; None where there is none yet."""
+    try:
+        with folder.metrics.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        try:
+            metrics: dict[str, float] = json.loads(line)
+            return metrics
+        except ValueError:  # a line being written, or cut off by the seek
+            continue
+    return None
+
+
+def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> StudyTables:
+    """Shows the sweep until nothing in it is queued or running. `keep_alive` is called at every look."""
+    console = Console(file=sys.stderr)
+    show = _Bars(study, console) if console.is_terminal else _Lines()
+    with show:
+        while True:
+            keep_alive()
+            collect(study.db)
+            tables = read_study(study.db, sweep)
+            show.update(tables)
+            if not any(State(state) in ACTIVE for state in tables.runs["state"]):
+                return tables
+            time.sleep(POLL_SECONDS)
+
+
+def label(run: object) -> str:
+    """A run in a few words."""
+    return f"{run.model} {run.flops:.3g} FLOPs, recurrence {run.mean_recurrence:g}"  # type: ignore[attr-defined]
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, tables: StudyTables) -> None:
+        total, first = len(tables.runs), not self.states
+        finished = sum(State(state) in FINISHED for state in tables.runs["state"])
+        for run in tables.runs.itertuples():
+            if self.states.get(str(run.run_id)) == run.state:
+                continue
+            self.states[str(run.run_id)] = str(run.state)
+            if not first or run.state == State.RUNNING:
+                loss = f", loss {run.val_loss:.4f}" if run.state == State.DONE else ""
+                print(f"{finished}/{total}  {run.run_id}  {label(run)}: {run.state}{loss}", file=sys.stderr)
+
+
+class _Bars:
+    def __init__(self, study: Study, console: Console) -> None:
+        self.study = study
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self.whole = self.progress.add_task("sweep", total=None, note="")
+        self.bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "_Bars":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def update(self, tables: StudyTables) -> None:
+        counts = Counter(tables.runs["state"])
+        words = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+        finished = sum(counts[state] for state in FINISHED)
+        self.progress.update(self.whole, total=len(tables.runs), completed=finished, note=words)
+        running = {str(run.run_id): run for run in tables.runs.itertuples() if run.state == State.RUNNING}
+        for run_id in self.bars.keys() - running.keys():
+            self.progress.remove_task(self.bars.pop(run_id))
+        for run_id, run in running.items():
+            if run_id not in self.bars:
+                self.bars[run_id] = self.progress.add_task(label(run), total=float(str(run.steps)), note="")
+            metrics = last_metrics(self.study.run(run_id))
+            if metrics:
+                note = f"loss {metrics['loss']:.4f}" if metrics.get("loss") is not None else ""
+                self.progress.update(self.bars[run_id], completed=metrics["step"], note=note)

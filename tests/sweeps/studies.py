@@ -1,0 +1,36 @@
+"""Planned studies on disk, and what a finished run leaves in its folder."""
+
+import json
+from typing import Any
+
+from sweeps.grid import isoflop_grid
+from sweeps.paths import Study
+from sweeps.spec import RunSpec
+from sweeps.sweep import plan_sweep
+
+TEXT = {"corpus": "text", "corpus_hash": "0", "tokenizer": "bytes", "tokenizer_hash": "0"}
+
+
+def plan(study: Study, name: str = "s", budgets: tuple[float, ...] = (1e10, 2e10)) -> list[RunSpec]:
+    """Four runs of nano at recurrences 1 and 4."""
+    specs = isoflop_grid("nano", budgets, [1, 4], **TEXT)
+    plan_sweep(study, name, specs, [None] * len(specs))
+    return specs
+
+
+def finish(study: Study, spec: RunSpec, loss: float = 2.0, **changes: Any) -> None:
+    """Writes the files that a finished run leaves."""
+    folder = study.run(spec.run_id)
+    folder.path.mkdir(exist_ok=True)
+    folder.spec.write_text(spec.json)
+    result = {
+        "status": "done",
+        "steps": spec.training.steps,
+        "tokens": spec.tokens,
+        "val_loss": loss,
+        "losses": {str(spec.training.mean_recurrence): loss, "24": loss - 0.01},
+        "diverged_at": None,
+        **changes,
+    }
+    folder.metrics.write_text('{"step": 1, "loss": 5.0}\n{"step": 2, "loss": 4.0}\n{"step": 3, "lo')
+    folder.result.write_text(json.dumps(result))
