@@ -16,6 +16,7 @@ import pandas as pd
 from analysis.laws import Array, Mask
 from parcae.errors import InputError
 from sweeps.console import PUBLISHED
+from sweeps.store import StudyTables, read_study
 
 FIXED_DEPTH = "fixed depth"
 """The group of all runs without a loop, whose sizes together make one law."""
@@ -32,6 +33,7 @@ class ModelPoints:
     mean_recurrence: Array
     """NaN for a run without a loop."""
     tokens: Array
+    """NaN where unknown, as are the parameters."""
     effective_parameters: Array
     """N(mu_rec): once + mean_recurrence * recurrent, or plain parameters where only those are known."""
     once_parameters: Array
@@ -47,6 +49,11 @@ class ModelPoints:
     def budgets(self) -> Array:
         """Distinct known budgets, ascending."""
         return np.unique(self.flops[np.isfinite(self.flops)])
+
+    @property
+    def sized(self) -> Mask:
+        """Which runs a training law can use: parameters and tokens are known."""
+        return np.asarray(np.isfinite(self.effective_parameters) & np.isfinite(self.tokens))
 
     @property
     def strata(self) -> Array:
@@ -72,6 +79,11 @@ class ModelPoints:
             loss=self.loss[keep],
             conventions=self.conventions,
         )
+
+
+def known_tokens(points: ModelPoints) -> Array | None:
+    """The runs' tokens, or None where any is unknown."""
+    return points.tokens if np.isfinite(points.tokens).all() else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,17 +131,22 @@ class Study:
             )
 
 
-def load_study(db: Path, sweep: str | None) -> Study:
-    """The study called `sweep` (the latest when None), run folders collected first."""
+def read_sweep(db: Path, sweep: str | None) -> StudyTables:
+    """The tables of a sweep (the latest when None), run folders collected first; `published` is built in."""
     if sweep == PUBLISHED:
         from analysis.published import published_tables
 
-        return build_study(PUBLISHED, "imported", *published_tables())
+        runs, losses = published_tables()
+        return StudyTables(name=PUBLISHED, kind="imported", runs=runs, losses=losses)
     from sweeps.collect import collect
-    from sweeps.store import read_study
 
     collect(db)
-    tables = read_study(db, sweep)
+    return read_study(db, sweep)
+
+
+def load_study(db: Path, sweep: str | None) -> Study:
+    """The study called `sweep` (the latest when None), as ``read_sweep`` finds it."""
+    tables = read_sweep(db, sweep)
     return build_study(tables.name, tables.kind, tables.runs, tables.losses)
 
 
@@ -150,8 +167,9 @@ def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) 
     table = _sieve(
         table, table["val_loss"].between(0, np.inf, inclusive="neither"), left_out, "without a loss"
     )
-    known = table["tokens"].between(0, np.inf, inclusive="neither") & (table["effective"] > 0)
-    table = _sieve(table, known, left_out, "without tokens or parameters")
+    sized = table["tokens"].notna() & table["effective"].notna()
+    gridded = table["flops"].notna() & table["mean_recurrence"].notna()
+    table = _sieve(table, sized | gridded, left_out, "with neither a budget nor tokens and parameters")
     same = [*numbers, "model", "effective", "seed", "val_loss"]
     table = _sieve(table, ~table.duplicated(same), left_out, "duplicates of another run")
     table["group"] = table["model"].astype(object)
