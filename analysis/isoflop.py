@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 
 from analysis.fit import SAME_LOSS, Status, finite_numbers
 from analysis.intervals import RESAMPLES, Interval, interval
-from analysis.laws import Array
+from analysis.laws import Array, Whole
 from parcae.errors import InputError
 
 FEWEST_POINTS = 4
@@ -140,7 +140,11 @@ def fit_isoflop(
             raise InputError(f"{name} holds {values.min():g}; every value must be positive")
     budgets = np.unique(arrays["flops"])
     curves = [_curve(float(budget), arrays) for budget in budgets]
-    noise = _pooled_noise(curves)
+    curves = [
+        _without_wild(curve, _noise([c for c in curves if c is not curve or len(curves) == 1]))
+        for curve in curves
+    ]
+    noise = _noise(curves)
     optima = [_optimum(curve, noise) for curve in curves]
     kept = [(o, c) for o, c in zip(optima, curves, strict=True) if o.interior]
     with_tokens = [(o, c) for o, c in kept if np.isfinite(o.tokens)]
@@ -165,14 +169,16 @@ def fit_isoflop(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Points:
-    """One budget's runs, the wild one taken out."""
+    """One budget's runs, exact copies and the wild one taken out."""
 
     flops: float
+    at: Whole
+    """Positions in the arrays given."""
     log_mu: Array
     log_d: Array | None
     losses: Array
-    left_out: tuple[int, ...]
-    warnings: tuple[str, ...]
+    left_out: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def distinct(self) -> int:
@@ -181,33 +187,78 @@ class _Points:
 
 def _curve(budget: float, arrays: Mapping[str, Array]) -> _Points:
     at = np.flatnonzero(arrays["flops"] == budget)
-    at = at[np.lexsort((arrays["loss"][at], arrays["mean_recurrence"][at]))]
-    wild = _wild(np.log(arrays["mean_recurrence"][at]), arrays["loss"][at])
-    left_out = () if wild is None else (int(at[wild]),)
-    at = np.array([i for i in at if i not in left_out])
+    rows = np.stack([arrays["mean_recurrence"][at], arrays["loss"][at]], axis=1)
+    at = at[np.unique(rows, axis=0, return_index=True)[1]]
     return _Points(
         flops=budget,
+        at=at,
         log_mu=np.log(arrays["mean_recurrence"][at]),
         log_d=np.log(arrays["tokens"][at]) if "tokens" in arrays else None,
         losses=arrays["loss"][at],
-        left_out=left_out,
-        warnings=tuple(
-            f"the run at mean recurrence {arrays['mean_recurrence'][i]:g} (loss {arrays['loss'][i]:.4g}) is "
-            "far off the curve of the others and was left out of it"
-            for i in left_out
+    )
+
+
+def _noise(curves: Sequence[_Points]) -> tuple[float, int]:
+    """Standard deviation about the parabolas and its degrees of freedom, by the median over budgets.
+
+    The median of a chi-square of k degrees is about k (1 - 2 / 9k)^3 (Wilson and Hilferty 1931).
+    """
+    variances, total = [], 0
+    for curve in curves:
+        freedom = len(curve.losses) - 3
+        if curve.distinct >= FEWEST_POINTS:
+            parabola = _parabola(curve.log_mu, curve.losses)
+            squares = ((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum()
+            variances.append(squares / (freedom * (1 - 2 / (9 * freedom)) ** 3))
+            total += freedom
+    return (float(np.sqrt(np.median(variances))), total) if variances else (float("nan"), 0)
+
+
+def _without_wild(curve: _Points, noise: tuple[float, int]) -> _Points:
+    """The curve without the one run that cannot belong to it: off by the noise and by the others' range.
+
+    The run is further from the others' parabola than the whole range of their losses, and than noise
+    explains at the 0.1 % level (Bonferroni). `noise` comes from the other budgets. Both limits are this
+    project's assumption.
+    """
+    n = len(curve.losses)
+    deviation, freedom = noise
+    if curve.distinct < FEWEST_POINTS + 1 or not freedom:
+        return curve
+    squares = np.full(n, np.inf)
+    for i in range(n):
+        logs, losses = np.delete(curve.log_mu, i), np.delete(curve.losses, i)
+        if len(np.unique(logs)) >= FEWEST_POINTS:
+            squares[i] = ((_parabola(logs, losses)(np.exp(logs)) - losses) ** 2).sum()
+    found = int(np.argmin(squares))
+    logs, losses = np.delete(curve.log_mu, found), np.delete(curve.losses, found)
+    distance = abs(curve.losses[found] - float(_parabola(logs, losses)(np.exp(curve.log_mu[found]))))
+    limit = float(stdtrit(freedom, 1 - 0.0005 / n))
+    if distance <= max(
+        float(np.ptp(losses)), limit * deviation * _prediction_error(logs, curve.log_mu[found])
+    ):
+        return curve
+    kept = np.arange(n) != found
+    return _Points(
+        flops=curve.flops,
+        at=curve.at[kept],
+        log_mu=curve.log_mu[kept],
+        log_d=curve.log_d[kept] if curve.log_d is not None else None,
+        losses=curve.losses[kept],
+        left_out=(int(curve.at[found]),),
+        warnings=(
+            f"the run at mean recurrence {np.exp(curve.log_mu[found]):g} (loss {curve.losses[found]:.4g}) is "
+            "far off the curve of the others and was left out of it",
         ),
     )
 
 
-def _pooled_noise(curves: Sequence[_Points]) -> tuple[float, int]:
-    """Standard deviation about the parabolas over all budgets, and its degrees of freedom."""
-    squares, freedom = 0.0, 0
-    for curve in curves:
-        if curve.distinct >= FEWEST_POINTS:
-            parabola = _parabola(curve.log_mu, curve.losses)
-            squares += float(((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum())
-            freedom += len(curve.losses) - 3
-    return float(np.sqrt(squares / max(freedom, 1))), freedom
+def _prediction_error(logs: Array, at: float) -> float:
+    """Standard error of a new loss at `at` under a parabola through `logs`, for noise of deviation 1."""
+    scale = np.ptp(logs)
+    design = np.vander((logs - logs.mean()) / scale, 3, increasing=True)
+    place = np.vander(np.atleast_1d((at - logs.mean()) / scale), 3, increasing=True)[0]
+    return float(np.sqrt(1 + place @ np.linalg.inv(design.T @ design) @ place))
 
 
 def _optimum(curve: _Points, noise: tuple[float, int]) -> Optimum:
@@ -280,31 +331,6 @@ def _parabola(logs: Array, losses: Array) -> Parabola:
         slope=float(solution[1] / scale),
         curvature=float(solution[2] / scale**2),
     )
-
-
-def _wild(logs: Array, losses: Array) -> int | None:
-    """The one run that cannot belong to its curve: far off, both by the others' scatter and their range.
-
-    An externally studentised residual beyond the 0.1 % point (Bonferroni) and a distance from the others'
-    parabola larger than the whole range of the others' losses; both, because a smooth curve that is no
-    exact parabola has small scatter. The limits are this project's assumption.
-    """
-    n = len(losses)
-    if n < FEWEST_POINTS + 2 or len(np.unique(logs)) < FEWEST_POINTS + 1:
-        return None
-    limit = float(stdtrit(n - 4, 1 - 0.0005 / n))
-    worst, found = 0.0, None
-    for i in range(n):
-        others = np.delete(np.arange(n), i)
-        if len(np.unique(logs[others])) < FEWEST_POINTS:
-            continue
-        parabola = _parabola(logs[others], losses[others])
-        distance = abs(losses[i] - float(parabola(np.exp(logs[i]))))
-        scatter = np.sqrt(((parabola(np.exp(logs[others])) - losses[others]) ** 2).sum() / (n - 4))
-        reach = np.ptp(losses[others])
-        if distance > max(limit * scatter * 2, reach) and distance > worst:
-            worst, found = distance, i
-    return found
 
 
 def _edge_warnings(vertex: float, sampled: Array) -> list[str]:
