@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from parcae.files import write_atomically
 from sweeps import local, slurm
 from sweeps.collect import collect
-from sweeps.paths import RunFolder, Study, read_json, write_atomically
+from sweeps.paths import RunFolder, Study, read_json
 from sweeps.spec import RunSpec
 from sweeps.states import State
 from sweeps.store import StudyTables, read_study
@@ -57,7 +58,7 @@ def launch(
 def _make_folder(folder: RunFolder, spec: RunSpec) -> None:
     folder.path.mkdir(exist_ok=True)
     if read_json(folder.spec) != spec.to_dict():
-        write_atomically(folder.spec, spec.json + "\n")
+        write_atomically(folder.spec, (spec.json + "\n").encode())
 
 
 def _runs(study: Study, sweep: str, states: Sequence[State]) -> list[str]:

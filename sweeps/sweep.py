@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from parcae.errors import InputError
-from sweeps.paths import Study, check_sweep_name, read_json, write_atomically
+from parcae.files import write_atomically
+from sweeps.paths import Study, check_sweep_name, read_json
 from sweeps.spec import RunSpec
 
 
@@ -68,7 +69,11 @@ def plan_sweep(
         )
         write_atomically(
             study.manifest(name),
-            f'{{"planned_at": {json.dumps(manifest.planned_at)}, "runs": [\n' + ",\n".join(rows) + "\n]}\n",
+            (
+                f'{{"planned_at": {json.dumps(manifest.planned_at)}, "runs": [\n'
+                + ",\n".join(rows)
+                + "\n]}\n"
+            ).encode(),
         )
     return manifest
 
