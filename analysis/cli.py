@@ -1,0 +1,256 @@
+"""`parcae-fit`: the laws of a sweep, from the command line.
+
+Commands parse, call one function and print. What fits is imported inside them, so that `--help` is quick.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parcae.errors import InputError
+from sweeps import console
+from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json
+
+if TYPE_CHECKING:
+    from analysis.dataset import Study
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Fit the scaling laws of a sweep.", rich_markup_mode=None
+)
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="The model; needed when the sweep has several.", show_default=False),
+]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    console.run(app)
+
+
+def _study(db: Path, sweep: str | None) -> "Study":
+    from analysis.dataset import load_study
+
+    study = load_study(db, sweep)
+    for reason, count in study.left_out.items():
+        note(f"left out of {study.name}: {count} {reason}")
+    return study
+
+
+@app.command()
+def isoflop(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
+    """Parabolas, optima and the power laws through them, beside the training law's own exponents."""
+    from analysis.findings import model_findings
+    from analysis.isoflop import Curve
+    from analysis.plain import plain_isoflop, plain_study
+    from analysis.text import isoflop_text, routes_text
+
+    study = _study(db, sweep)
+    study.require_points()
+    found = {name: model_findings(points) for name, points in study.models.items()}
+    curves = [o for f in found.values() for o in f.isoflop.optima]
+    if all(o.verdict is Curve.TOO_FEW_POINTS for o in curves):
+        raise InputError(
+            f"sweep {study.name!r} has too few runs for an isoFLOP curve: "
+            + (curves[0].message if curves else "no run has both a FLOP budget and a mean recurrence")
+        )
+    if json:
+        models = {name: plain_isoflop(f.isoflop, f.routes) for name, f in found.items()}
+        print_json({**plain_study(study), "models": models})
+        return
+    for name, f in found.items():
+        print(f"{name}\n{isoflop_text(f.isoflop)}\n\n{routes_text(f)}\n")
+        for warning in f.routes.warnings:
+            note(f"warning: {name}: {warning}")
+
+
+@app.command("training-law")
+def training_law(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
+    """L = E + X N^-x + Y D^-y for each model, with intervals, frontier and robustness panel."""
+    from analysis.findings import model_findings
+    from analysis.fit import Status
+    from analysis.plain import plain_study, plain_training
+    from analysis.text import frontier_text, robustness_text, training_text
+
+    study = _study(db, sweep)
+    study.require_points()
+    found = {name: model_findings(points) for name, points in study.models.items()}
+    laws = [f.training.law for f in found.values()]
+    if all(law.status is Status.TOO_FEW_POINTS for law in laws):
+        raise InputError(f"sweep {study.name!r} has too few runs for a training law: {laws[0].message}")
+    if json:
+        models = {name: plain_training(f.training, f.frontier, f.robustness) for name, f in found.items()}
+        print_json({**plain_study(study), "models": models})
+        return
+    for name, f in found.items():
+        print(
+            f"{name}\n{training_text(f.training)}\n\n{frontier_text(f)}\n\n{robustness_text(f.robustness)}\n"
+        )
+
+
+@app.command()
+def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
+    """L(T) = L_inf + Z exp(-z T) for each run, and the four forms scored."""
+    from analysis.findings import find_test_time
+    from analysis.fit import Status
+    from analysis.plain import plain_saturation, plain_study
+    from analysis.text import saturation_text
+
+    study = _study(db, sweep)
+    if not study.curves:
+        raise InputError(f"sweep {study.name!r} has no finished run with losses at several test recurrences")
+    found = find_test_time(study)
+    fits = [fit for _, fit in found.saturation]
+    if all(fit.status is Status.TOO_FEW_POINTS for fit in fits):
+        raise InputError(f"sweep {study.name!r} has too few losses a run for saturation: {fits[0].message}")
+    if json:
+        print_json({**plain_study(study), **plain_saturation(found)})
+    else:
+        print(saturation_text(found))
+
+
+@app.command()
+def unified(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
+    """L(T) = E + X N^-x + Y D^-y + Z exp(-z T / mean recurrence), all runs and test recurrences jointly."""
+    from analysis.findings import find_test_time
+    from analysis.fit import Status
+    from analysis.plain import plain_study, plain_unified
+    from analysis.text import unified_text
+
+    study = _study(db, sweep)
+    found = find_test_time(study)
+    if not found.unified:
+        raise InputError(
+            f"sweep {study.name!r} has no finished run with tokens, parameters and losses at several test "
+            "recurrences, which the unified law is fitted to"
+        )
+    fits = [fit for forms in found.unified.values() for fit in forms.values()]
+    if all(fit.status is Status.TOO_FEW_POINTS for fit in fits):
+        raise InputError(f"sweep {study.name!r} has too few losses for the unified law: {fits[0].message}")
+    if json:
+        print_json({**plain_study(study), **plain_unified(found)})
+        return
+    for model in found.unified:
+        print(f"{model}\n{unified_text(found, model)}\n")
+
+
+@app.command()
+def equivalence(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
+    """What a recurrence is worth: phi is 1 for a unique block, 0 for nothing."""
+    from analysis.equivalence import study_equivalence
+    from analysis.fit import Status
+    from analysis.plain import plain_equivalence, plain_study
+    from analysis.text import equivalence_text
+
+    study = _study(db, sweep)
+    study.require_points()
+    fit = study_equivalence(list(study.models.values()))
+    if fit.status is Status.TOO_FEW_POINTS:
+        raise InputError(f"sweep {study.name!r} has too few looped runs for phi: {fit.message}")
+    if json:
+        print_json({**plain_study(study), **plain_equivalence(fit)})
+    else:
+        print(equivalence_text(fit))
+
+
+@app.command()
+def compare(
+    db: DbOption = DEFAULT_DB,
+    sweep: SweepOption = None,
+    json: JsonOption = False,
+    top: Annotated[int, typer.Option("--top", help="Hold out this many of the largest budgets.")] = 1,
+    hold_out: Annotated[
+        list[str] | None, typer.Option("--hold-out", help="Hold out this run instead; repeatable.")
+    ] = None,
+) -> None:
+    """Fit on the smaller budgets, score the rest: forms ranked by held-out error."""
+    from analysis.compare import compare_study
+    from analysis.plain import plain_comparison, plain_study
+    from analysis.text import comparison_text
+
+    study = _study(db, sweep)
+    results = compare_study(study, top_budgets=top, runs=hold_out or ())
+    if json:
+        print_json({**plain_study(study), **plain_comparison(results)})
+        return
+    for model, forms in results.items():
+        print(f"{model}\n{comparison_text(forms)}\n")
+
+
+@app.command()
+def predict(
+    db: DbOption = DEFAULT_DB,
+    sweep: SweepOption = None,
+    json: JsonOption = False,
+    model: ModelOption = None,
+    flops: Annotated[float | None, typer.Option("--flops", help="The training budget C.")] = None,
+    tokens: Annotated[float | None, typer.Option("--tokens", help="Training tokens D, instead.")] = None,
+    test_recurrence: Annotated[
+        list[float] | None, typer.Option("--test-recurrence", help="Predict the loss at this T; repeatable.")
+    ] = None,
+    extrapolate: Annotated[
+        bool, typer.Option("--extrapolate", help="Answer even beyond what the runs support.")
+    ] = False,
+) -> None:
+    """The best mean recurrence and tokens for a budget (or tokens), and the loss to expect."""
+    from analysis.plain import plain_prediction
+    from analysis.predict import predict as predicted
+    from analysis.text import prediction_text
+
+    prediction = predicted(
+        _study(db, sweep),
+        model,
+        flops=flops,
+        tokens=tokens,
+        test_recurrence=test_recurrence or (),
+        extrapolate=extrapolate,
+    )
+    if json:
+        print_json(plain_prediction(prediction))
+        return
+    print(prediction_text(prediction))
+    for warning in prediction.warnings:
+        note(f"warning: {warning}")
+
+
+@app.command()
+def report(
+    db: DbOption = DEFAULT_DB,
+    sweep: SweepOption = None,
+    json: JsonOption = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="The PDF; SWEEP.pdf unless named.", show_default=False)
+    ] = None,
+) -> None:
+    """Everything about a sweep, as a PDF."""
+    from analysis.findings import find
+    from analysis.plain import plain_study
+    from analysis.report import write_report
+    from analysis.text import headlines, warnings
+
+    study = _study(db, sweep)
+    if not study.curves:
+        study.require_points()
+    findings = find(study)
+    path = write_report(findings, output or Path(f"{study.name}.pdf"))
+    if json:
+        print_json(
+            {
+                **plain_study(study),
+                "report": str(path),
+                "findings": headlines(findings),
+                "warnings": warnings(findings),
+            }
+        )
+        return
+    for sentence in headlines(findings):
+        print(sentence)
+    for warning in warnings(findings):
+        note(f"warning: {warning}")
+    print(f"report: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Prediction tests: forms fitted to the smaller budgets and scored on the runs they have not seen.
+
+Each held-out run's error stands beside the interval promised for it, which holds the law's own uncertainty
+(bootstrap) and a single run's scatter (the fit's residuals). Forms are ranked by held-out error.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.dataset import ModelPoints, Study, TestTimeCurve
+from analysis.fit import LawFit, Status, fit_law
+from analysis.intervals import RESAMPLES, Interval, bootstrap, interval
+from analysis.laws import EQUIVALENCE, TOKENS_ONLY, TRAINING, UNIFIED, Array, Data, Law, Mask
+from analysis.testtime import stacked
+from parcae.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """One unseen loss: measured, predicted, and the interval promised for it, nats."""
+
+    run_id: str
+    flops: float
+    test_recurrence: float
+    """NaN for a run's validation loss."""
+    loss: float
+    predicted: Interval
+
+    @property
+    def error_percent(self) -> float:
+        return 100 * (self.predicted.value / self.loss - 1)
+
+    @property
+    def covered(self) -> bool:
+        return self.predicted.low <= self.loss <= self.predicted.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormResult:
+    form: str
+    equation: str
+    status: Status
+    message: str
+    fitted: int
+    """Points that the form was fitted to."""
+    train_error_percent: float
+    """Mean absolute error on them; NaN when nothing was fitted."""
+    held_out_error_percent: float
+    """Mean absolute error on the unseen points."""
+    coverage: float
+    """Fraction of unseen points inside their promised interval."""
+    held_out: tuple[HeldOut, ...]
+
+
+def holdout(points: ModelPoints, *, top_budgets: int = 1, runs: Collection[str] = ()) -> Mask:
+    """Which runs (n,) to hold out: those named, or those of the `top_budgets` largest budgets."""
+    if runs:
+        return np.array([run in runs for run in points.run_ids])
+    return np.isin(points.flops, points.budgets[-top_budgets:])
+
+
+def compare_training(points: ModelPoints, held_out: Mask, *, seed: int = 0) -> tuple[FormResult, ...]:
+    """The training law, recurrence equivalence, and tokens alone, on one model; best first."""
+    data = {
+        "N": points.effective_parameters,
+        "D": points.tokens,
+        "mu": points.mean_recurrence,
+        "once": points.once_parameters,
+        "recurrent": points.recurrent_parameters,
+    }
+    looped = bool(np.isfinite(points.mean_recurrence).all() and (points.recurrent_parameters > 0).all())
+    forms = [TRAINING, *([EQUIVALENCE] if looped else []), TOKENS_ONLY]
+
+    def describe(i: int) -> tuple[str, float, float]:
+        return points.run_ids[i], float(points.flops[i]), float("nan")
+
+    return _ranked(forms, data, points.loss, held_out, points.strata, describe, seed)
+
+
+def compare_unified(
+    curves: Sequence[TestTimeCurve], held_out_runs: Collection[str], *, seed: int = 0
+) -> tuple[FormResult, ...]:
+    """The three unified forms on all (run, T) points of one model; best first."""
+    known = [c for c in curves if np.isfinite(c.tokens) and np.isfinite(c.effective_parameters)]
+    data = stacked(known)
+    runs = [known[int(i)].run_id for i in data["run"]]
+    held_out = np.array([run in held_out_runs for run in runs], dtype=bool)
+
+    def describe(i: int) -> tuple[str, float, float]:
+        return runs[i], float("nan"), float(data["T"][i])
+
+    return _ranked(list(UNIFIED.values()), data, data["loss"], held_out, data["run"], describe, seed)
+
+
+def _ranked(
+    forms: Sequence[Law],
+    data: Data,
+    loss: Array,
+    held_out: Mask,
+    strata: Array,
+    describe: Callable[[int], tuple[str, float, float]],
+    seed: int,
+) -> tuple[FormResult, ...]:
+    results = []
+    for law in forms:
+        fit = fit_law(
+            law, {name: data[name][~held_out] for name in law.variables}, loss[~held_out], seed=seed
+        )
+        unseen: tuple[HeldOut, ...] = ()
+        if fit.usable:
+            unseen = _unseen(law, fit, data, loss, held_out, strata, describe, seed)
+        results.append(
+            FormResult(
+                form=law.name,
+                equation=law.equation,
+                status=fit.status,
+                message=fit.message,
+                fitted=int((~held_out).sum()),
+                train_error_percent=100 * fit.mean_error,
+                held_out_error_percent=float(np.mean([abs(u.error_percent) for u in unseen]))
+                if unseen
+                else float("nan"),
+                coverage=float(np.mean([u.covered for u in unseen])) if unseen else float("nan"),
+                held_out=unseen,
+            )
+        )
+    return tuple(
+        sorted(results, key=lambda r: (np.isnan(r.held_out_error_percent), r.held_out_error_percent))
+    )
+
+
+def _unseen(
+    law: Law,
+    fit: LawFit,
+    data: Data,
+    loss: Array,
+    held_out: Mask,
+    strata: Array,
+    describe: Callable[[int], tuple[str, float, float]],
+    seed: int,
+) -> tuple[HeldOut, ...]:
+    at = {name: data[name][held_out] for name in law.variables}
+    draws = bootstrap(fit, strata[~held_out], resamples=RESAMPLES, seed=seed)
+    value, drawn = law.predict(fit.vector, at)[0], law.predict(draws, at)
+    # A single run scatters about the law; n / (n - p) makes up for what the fit took out of the residuals.
+    n, p = len(fit.residuals), len(law.parameters)
+    scatter = np.random.default_rng(seed).choice(fit.residuals, size=drawn.shape) * np.sqrt(n / max(n - p, 1))
+    promised = drawn * np.exp(-scatter)
+    found = []
+    for column, i in enumerate(np.flatnonzero(held_out)):
+        run_id, flops, test_recurrence = describe(int(i))
+        found.append(
+            HeldOut(
+                run_id=run_id,
+                flops=flops,
+                test_recurrence=test_recurrence,
+                loss=float(loss[i]),
+                predicted=interval(float(value[column]), promised[:, column]),
+            )
+        )
+    return tuple(found)
+
+
+def compare_study(
+    study: Study, *, top_budgets: int = 1, runs: Collection[str] = (), seed: int = 0
+) -> Mapping[str, tuple[FormResult, ...]]:
+    """Model -> forms of its training law, and "MODEL, test time" -> unified forms where there are curves.
+
+    ``InputError`` when the choice leaves no model with something to fit and something to score.
+    """
+    study.require_points()
+    known = {run for points in study.models.values() for run in points.run_ids}
+    unknown = sorted(set(runs) - known)
+    if unknown:
+        raise InputError(f"sweep {study.name!r} has no finished run {unknown[0]!r} to hold out")
+    if top_budgets < 1:
+        raise InputError(f"the number of budgets to hold out is {top_budgets}; it must be at least 1")
+    results: dict[str, tuple[FormResult, ...]] = {}
+    for name, points in study.models.items():
+        held_out = holdout(points, top_budgets=top_budgets, runs=runs)
+        if not held_out.any() or held_out.all():
+            continue
+        results[name] = compare_training(points, held_out, seed=seed)
+        curves = [curve for curve in study.curves if curve.model == name]
+        unseen = {run for run, out in zip(points.run_ids, held_out, strict=True) if out}
+        if any(curve.run_id in unseen for curve in curves):
+            results[f"{name}, test time"] = compare_unified(curves, unseen, seed=seed)
+    if not results:
+        raise InputError(
+            f"sweep {study.name!r} has no model with more than {top_budgets} budget"
+            f"{'s' * (top_budgets != 1)}, so holding out the largest leaves nothing to fit or to score"
+        )
+    return results

@@ -1,0 +1,392 @@
+"""The report's figures: one pure function each, from findings to a matplotlib Figure (A4, portrait).
+
+Below each figure stand the numbers it shows, as `analysis.text` prints them.
+"""
+
+import math
+from collections.abc import Sequence
+from textwrap import wrap
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+from analysis.findings import Findings, ModelFindings, TestTimeFindings
+from analysis.frontier import best_recurrence
+from analysis.intervals import Interval
+from analysis.isoflop import Parabola
+from analysis.laws import UNIFIED
+from analysis.robustness import Robustness
+from analysis.testtime import GAMMA_ONE
+from analysis.text import (
+    PUBLISHED_GAMMAS,
+    frontier_text,
+    headlines,
+    isoflop_text,
+    provenance_text,
+    robustness_text,
+    routes_text,
+    training_text,
+    unified_text,
+    warnings,
+)
+
+PAGE_INCHES = (8.27, 11.69)
+CURVES_A_PAGE = 12
+MODEL_COLOURS = ("#1f4e8c", "#c8641e", "#2f7d4f", "#8b3a8f", "#7a6a1f", "#4a4a4a")
+BUDGET_COLOURS = colormaps["viridis"]
+RED = "#d62728"
+LEFT, WIDTH = 0.10, 0.82
+
+
+def page(title: str, subtitle: str = "") -> Figure:
+    """An empty page with its title."""
+    figure = Figure(figsize=PAGE_INCHES)
+    figure.text(LEFT, 0.95, title, fontsize=16, weight="bold", va="bottom")
+    if subtitle:
+        figure.text(LEFT, 0.943, subtitle, fontsize=9, color="#555555", va="top")
+    return figure
+
+
+def write(figure: Figure, top: float, text: str, *, size: float = 7.5) -> None:
+    """A block of fixed-width text from `top` (fraction of the page) down, shrunk to the page's width."""
+    longest = max(len(line) for line in text.split("\n"))
+    fits = WIDTH * PAGE_INCHES[0] * 72 / (0.602 * max(longest, 1))  # 0.602: DejaVu Sans Mono's advance
+    figure.text(
+        LEFT, top, text, fontsize=min(size, fits), family="DejaVu Sans Mono", va="top", linespacing=1.35
+    )
+
+
+def summary_page(findings: Findings) -> Figure:
+    """What was found, and what to beware of."""
+    study = findings.study
+    figure = page("Scaling laws of a looped language model", f"Sweep {study.name}: {study.used} runs fitted")
+    place = 0.90
+    for heading, sentences in (("Findings", headlines(findings)), ("Warnings", warnings(findings))):
+        figure.text(LEFT, place, heading, fontsize=12, weight="bold", va="top")
+        place -= 0.028
+        for sentence in sentences or ["None."]:
+            lines = wrap(sentence, 105)
+            if place - 0.0165 * len(lines) < 0.05:
+                figure.text(LEFT, place, "… and more, on the pages that follow.", fontsize=9, va="top")
+                break
+            figure.text(LEFT, place, "\n".join(lines), fontsize=9, va="top", linespacing=1.4)
+            place -= 0.0165 * len(lines) + 0.008
+        place -= 0.02
+    return figure
+
+
+def isoflop_figure(name: str, findings: ModelFindings) -> Figure:
+    """Loss against mean recurrence and against tokens, a parabola a budget, vertices starred."""
+    figure = page(
+        f"IsoFLOP curves, {name}", "A parabola in the logarithm per budget; stars are interior optima"
+    )
+    points, optima = findings.points, findings.isoflop.optima
+    panels = [figure.add_axes((0.10, 0.56, 0.38, 0.33)), figure.add_axes((0.57, 0.56, 0.38, 0.33))]
+    if not optima:
+        for axes in panels:
+            axes.axis("off")
+        write(
+            figure, 0.85, "No run has both a FLOP budget and a mean recurrence, so there is no curve to draw."
+        )
+        return figure
+    for position, optimum in enumerate(optima):
+        colour = _budget_colour(position, len(optima))
+        at = points.on_grid & (points.flops == optimum.flops)
+        for axes, values, curve, vertex in (
+            (panels[0], points.mean_recurrence[at], optimum.in_recurrence, optimum.mean_recurrence),
+            (panels[1], points.tokens[at], optimum.in_tokens, optimum.tokens),
+        ):
+            axes.scatter(values, points.loss[at], color=colour, s=16, zorder=3, label=f"{optimum.flops:.2g}")
+            if curve is not None:
+                _draw_parabola(axes, curve, values, vertex, colour, interior=optimum.interior)
+    _log_axis(panels[0], "mean recurrence")
+    _log_axis(panels[1], "tokens D")
+    panels[0].set_ylabel("validation loss (nats)")
+    panels[1].legend(title="FLOPs", fontsize=7, title_fontsize=7, frameon=False)
+    write(figure, 0.49, isoflop_text(findings.isoflop))
+    _sentences(figure, 0.49 - 0.0135 * (len(optima) + 6), findings.routes.warnings)
+    return figure
+
+
+def power_law_figure(findings: Findings) -> Figure:
+    """Optimal mean recurrence and tokens against FLOPs, with intervals, beside the paper's exponents."""
+    figure = page("Power laws of the optimum", "Stars: isoFLOP vertices; band: 95 % interval of the exponent")
+    panels = [figure.add_axes((0.10, 0.56, 0.38, 0.33)), figure.add_axes((0.57, 0.56, 0.38, 0.33))]
+    lines = []
+    for index, (name, found) in enumerate(findings.models.items()):
+        colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
+        interior = found.isoflop.interior
+        paper = PUBLISHED_GAMMAS.get(name, (math.nan, math.nan))
+        for axes, law, values, published, symbol in (
+            (
+                panels[0],
+                found.isoflop.gamma_mean_recurrence,
+                [o.mean_recurrence for o in interior],
+                paper[0],
+                "gamma_mu",
+            ),
+            (panels[1], found.isoflop.gamma_tokens, [o.tokens for o in interior], paper[1], "gamma_D"),
+        ):
+            flops = np.array([o.flops for o in interior])
+            axes.scatter(flops, values, color=colour, marker="*", s=60, zorder=4, label=name)
+            gamma = law.exponent
+            if math.isfinite(gamma.value):
+                line = np.geomspace(flops.min() / 2, flops.max() * 2, 50)
+                middle = np.exp(np.log(flops).mean())
+                axes.plot(line, law(line), color=colour, lw=1.3)
+                if math.isfinite(gamma.low):
+                    bounds = [
+                        law(middle) * (line / middle) ** exponent for exponent in (gamma.low, gamma.high)
+                    ]
+                    axes.fill_between(
+                        line, np.minimum(*bounds), np.maximum(*bounds), color=colour, alpha=0.15
+                    )
+                beside = f"; paper {published:.2f}" if math.isfinite(published) else ""
+                lines.append(f"{name}: {symbol} = {_limits(gamma)}{beside}; {law.message}")
+            else:
+                lines.append(f"{name}: no {symbol}: {law.message}")
+    for axes, label in zip(panels, ("optimal mean recurrence", "optimal tokens D"), strict=True):
+        _log_axis(axes, "FLOPs")
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylabel(label)
+    if findings.models:
+        panels[0].legend(fontsize=7, frameon=False)
+    write(figure, 0.49, "\n".join(lines))
+    return figure
+
+
+def training_figure(name: str, findings: ModelFindings) -> Figure:
+    """The training law's contours with the runs and its own optimum, and its residuals."""
+    figure = page(f"Training law, {name}", "L = E + X N(mu_rec)^-x + Y D^-y, Huber on log loss")
+    law, points = findings.training.law, findings.points
+    if law.usable:
+        panels = [figure.add_axes((0.10, 0.56, 0.38, 0.33)), figure.add_axes((0.60, 0.56, 0.35, 0.33))]
+        _contours(panels[0], findings)
+        for position, budget in enumerate(points.budgets):
+            at = points.flops == budget
+            colour = _budget_colour(position, len(points.budgets))
+            panels[1].scatter(points.loss[at], 100 * law.fit.residuals[at], color=colour, s=16)
+        rest = ~np.isfinite(points.flops)
+        panels[1].scatter(points.loss[rest], 100 * law.fit.residuals[rest], color="#555555", s=12)
+        panels[1].axhline(0, color="black", lw=0.6)
+        panels[1].set_xlabel("measured loss (nats)")
+        panels[1].set_ylabel("predicted over measured (%)")
+        top = 0.49
+    else:
+        top = 0.88
+    body = training_text(findings.training)
+    write(figure, top, body)
+    write(figure, top - 0.0135 * (body.count("\n") + 3), "The law's own optimum:\n" + frontier_text(findings))
+    return figure
+
+
+def routes_figure(findings: Findings) -> Figure:
+    """Both routes to each exponent, with intervals."""
+    figure = page(
+        "Two routes to the optimum",
+        "IsoFLOP parabolas against the training law's own minimum, 95 % intervals",
+    )
+    names = list(findings.models)
+    height = min(0.34, 0.06 + 0.05 * len(names))
+    panels = [
+        figure.add_axes((0.24, 0.88 - height, 0.31, height)),
+        figure.add_axes((0.62, 0.88 - height, 0.31, height)),
+    ]
+    for axes, which in zip(panels, ("mean_recurrence", "tokens"), strict=True):
+        for row, name in enumerate(names):
+            route = getattr(findings.models[name].routes, which)
+            _whisker(axes, row - 0.14, route.parabolas, MODEL_COLOURS[0], "parabolas" if row == 0 else None)
+            _whisker(axes, row + 0.14, route.law, MODEL_COLOURS[1], "training law" if row == 0 else None)
+            paper = PUBLISHED_GAMMAS.get(name)
+            if paper:
+                published = paper[0] if which == "mean_recurrence" else paper[1]
+                axes.plot([published] * 2, [row - 0.35, row + 0.35], color="black", lw=1, ls=":")
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_yticks(range(len(names)), names if which == "mean_recurrence" else [""] * len(names))
+        axes.set_xlabel(f"exponent of {which.replace('_', ' ')}")
+    panels[1].legend(fontsize=7, frameon=False)
+    text = "\n\n".join(f"{name}\n{routes_text(found)}" for name, found in findings.models.items())
+    write(figure, 0.88 - height - 0.07, text + "\n\nDotted: the paper's exponents (figure 5).")
+    _sentences(figure, 0.88 - height - 0.07 - 0.0135 * (text.count("\n") + 5), warnings(findings))
+    return figure
+
+
+def saturation_figure(found: TestTimeFindings, first: int, note: str) -> Figure:
+    """L(T) of up to ``CURVES_A_PAGE`` runs from `first` on, measured and fitted."""
+    figure = page("Test-time saturation", note)
+    shown = found.saturation[first : first + CURVES_A_PAGE]
+    columns = 3 if len(shown) > 4 else 2
+    rows = math.ceil(len(shown) / columns)
+    height = min(0.26, 0.84 / rows)
+    for position, (curve, fit) in enumerate(shown):
+        row, column = divmod(position, columns)
+        axes = figure.add_axes(
+            (
+                LEFT + column * (WIDTH + 0.06) / columns,
+                0.91 - (row + 1) * height + 0.05,
+                (WIDTH + 0.06) / columns - 0.07,
+                height - 0.075,
+            )
+        )
+        axes.scatter(curve.test_recurrence, curve.loss, s=12, color=MODEL_COLOURS[0], zorder=3)
+        if fit.fit.usable:
+            t = np.linspace(curve.test_recurrence.min(), curve.test_recurrence.max(), 200)
+            axes.plot(t, fit.predict(t), color=MODEL_COLOURS[1], lw=1.2)
+            axes.axhline(fit.L_inf, color=MODEL_COLOURS[1], lw=0.7, ls=":")
+        axes.axvline(curve.mean_recurrence, color="#888888", lw=0.7, ls="--")
+        axes.set_title(f"{curve.run_id}, mu_rec {curve.mean_recurrence:g}", fontsize=7)
+        axes.tick_params(labelsize=6)
+        if row == rows - 1:
+            axes.set_xlabel("test recurrence T", fontsize=7)
+        if column == 0:
+            axes.set_ylabel("loss (nats)", fontsize=7)
+    return figure
+
+
+def unified_figure(name: str, found: TestTimeFindings) -> Figure:
+    """Measured against predicted loss under the unified law, coloured by T over mean recurrence."""
+    figure = page(f"Unified law, {name}", UNIFIED[GAMMA_ONE].equation)
+    fit = found.unified[name][GAMMA_ONE]
+    top = 0.88
+    if fit.usable:
+        axes = figure.add_axes((0.10, 0.55, 0.55, 0.34))
+        data = fit.fit.problem.data
+        depth = data["T"][:-1] / data["mu"][:-1]
+        measured = np.exp(fit.fit.log_loss + fit.fit.log_unit)
+        predicted = measured * np.exp(fit.fit.residuals[fit.fit.order])
+        dots = axes.scatter(measured, predicted, c=depth, s=9, cmap="viridis")
+        ends = [measured.min(), measured.max()]
+        axes.plot(ends, ends, color="black", lw=0.6)
+        axes.set_xlabel("measured loss (nats)")
+        axes.set_ylabel("predicted loss (nats)")
+        figure.colorbar(dots, ax=axes, label="T / mean recurrence")
+        top = 0.48
+    write(figure, top, unified_text(found, name))
+    return figure
+
+
+def robustness_figure(name: str, panel: Robustness) -> Figure:
+    """Each refit's exponents, beside their spread."""
+    figure = page(
+        f"Robustness, {name}", "The training law under other choices: Huber's delta, budgets left out"
+    )
+    columns = ("E", "x", "y", "gamma_mean_recurrence")
+    labels = ("E (nats)", "x", "y", "gamma of mean recurrence")
+    height = min(0.40, 0.05 + 0.025 * len(panel.variants))
+    for position, (column, label) in enumerate(zip(columns, labels, strict=True)):
+        axes = figure.add_axes((0.27 + 0.175 * position, 0.89 - height, 0.145, height))
+        values = [getattr(variant, column) for variant in panel.variants]
+        axes.scatter(values, range(len(values)), s=18, color=MODEL_COLOURS[0], zorder=3)
+        low, high = panel.spread(column)
+        if math.isfinite(low):
+            axes.axvspan(low, high, color=MODEL_COLOURS[0], alpha=0.08)
+            pad = max(high - low, 1e-3 * abs(high)) * 0.2
+            axes.set_xlim(low - pad, high + pad)
+        axes.set_ylim(len(values) - 0.5, -0.5)
+        ticks = [variant.setting for variant in panel.variants] if position == 0 else [""] * len(values)
+        axes.set_yticks(range(len(values)), ticks, fontsize=7)
+        axes.tick_params(axis="x", labelsize=6)
+        axes.set_xlabel(label, fontsize=8)
+        axes.locator_params(axis="x", nbins=3)
+    write(figure, 0.89 - height - 0.07, robustness_text(panel))
+    return figure
+
+
+def text_page(title: str, text: str, subtitle: str = "") -> Figure:
+    figure = page(title, subtitle)
+    write(figure, 0.90, text, size=8.5)
+    return figure
+
+
+def provenance_page(findings: Findings) -> Figure:
+    return text_page("Provenance", provenance_text(findings.study))
+
+
+def _budget_colour(position: int, count: int) -> tuple[float, float, float, float]:
+    return BUDGET_COLOURS(0.9 * position / max(count - 1, 1))
+
+
+def _draw_parabola(
+    axes: Axes, curve: Parabola, values: np.ndarray, vertex: float, colour: object, *, interior: bool
+) -> None:
+    low, high = float(values.min()), float(values.max())
+    if interior:
+        low, high = min(low, vertex), max(high, vertex)
+    line = np.geomspace(low, high, 100)
+    axes.plot(line, curve(line), color=colour, lw=1, ls="-" if interior else ":")
+    if interior:
+        axes.scatter(
+            [vertex],
+            curve([vertex]),
+            marker="*",
+            s=120,
+            color=RED,
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=5,
+        )
+
+
+def _contours(axes: Axes, findings: ModelFindings) -> None:
+    points, law, shape = findings.points, findings.training.law, findings.shape
+    tokens = np.geomspace(points.tokens.min() / 1.5, points.tokens.max() * 1.5, 80)
+    sizes = points.effective_parameters
+    axes.scatter(
+        points.tokens, sizes, c=points.loss, cmap="viridis_r", s=18, zorder=3, edgecolors="white", lw=0.4
+    )
+    grid = np.geomspace(sizes.min() / 1.1, sizes.max() * 1.1, 80)
+    mesh_d, mesh_n = np.meshgrid(tokens, grid)
+    loss = law.predict(mesh_n.ravel(), mesh_d.ravel()).reshape(mesh_n.shape)
+    lines = axes.contour(tokens, grid, loss, levels=12, cmap="viridis_r", linewidths=0.8)
+    axes.clabel(lines, fontsize=6, fmt="%.2f")
+    _log_axis(axes, "tokens D")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(_powers())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel("effective parameters N")
+    if shape is not None:
+        budgets = np.geomspace(points.budgets.min(), points.budgets.max(), 60)
+        best = best_recurrence(law.fit.vector, shape, budgets)[0]
+        axes.plot(budgets / shape.flops_per_token(best), shape.parameters(best), color=RED, lw=1.6)
+        axes.set_xlim(tokens[0], tokens[-1])
+        axes.set_ylim(grid[0], grid[-1])
+
+
+def _whisker(axes: Axes, row: float, value: Interval, colour: str, label: str | None) -> None:
+    axes.plot([value.value], [row], marker="o", ms=4, color=colour, ls="none", label=label)
+    if math.isfinite(value.low):
+        axes.plot([value.low, value.high], [row, row], color=colour, lw=1.5)
+
+
+def _limits(value: Interval) -> str:
+    return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})"
+
+
+def _powers() -> ScalarFormatter:
+    formatter = ScalarFormatter(useMathText=True)
+    formatter.set_powerlimits((-2, 3))
+    return formatter
+
+
+def _log_axis(axes: Axes, label: str) -> None:
+    axes.set_xscale("log")
+    axes.set_xlabel(label)
+    axes.tick_params(labelsize=7)
+    low, high = axes.get_xlim()
+    if high / low < 30:
+        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 4, 6)))
+        axes.xaxis.set_major_formatter(_powers())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _sentences(figure: Figure, top: float, sentences: Sequence[str]) -> None:
+    lines = [line for sentence in sentences for line in wrap(f"- {sentence}", 100, subsequent_indent="  ")]
+    room = int((top - 0.05) / 0.0135)
+    if len(lines) > room:
+        lines = [*lines[: max(room - 1, 0)], "  …"]
+    if lines:
+        write(figure, top, "\n".join(["Warnings", *lines]))

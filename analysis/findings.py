@@ -1,0 +1,115 @@
+"""Everything the laws say about one study, fitted once: what the report prints and draws."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.dataset import ModelPoints, Study, TestTimeCurve
+from analysis.equivalence import EquivalenceFit, study_equivalence
+from analysis.fit import LawFit
+from analysis.frontier import Frontier, Shape, frontier, shape_of
+from analysis.isoflop import IsoflopFit, fit_isoflop
+from analysis.laws import UNIFIED
+from analysis.robustness import Robustness, robustness
+from analysis.routes import Routes, two_routes
+from analysis.testtime import (
+    FormScore,
+    SaturationFit,
+    UnifiedFit,
+    fit_oracle_floor,
+    fit_saturation,
+    fit_unified_law,
+    score_forms,
+    stacked,
+)
+from analysis.training import TrainingStudy, study_training_law
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelFindings:
+    points: ModelPoints
+    shape: Shape | None
+    isoflop: IsoflopFit
+    training: TrainingStudy
+    frontier: Frontier | None
+    routes: Routes
+    robustness: Robustness
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TestTimeFindings:
+    __test__ = False
+
+    saturation: tuple[tuple[TestTimeCurve, SaturationFit], ...]
+    forms: tuple[FormScore, ...]
+    unified: Mapping[str, Mapping[str, UnifiedFit]]
+    """Model -> form -> fit, for models whose runs have parameters and tokens."""
+    oracle: Mapping[str, LawFit]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    study: Study
+    models: Mapping[str, ModelFindings]
+    test_time: TestTimeFindings
+    equivalence: EquivalenceFit
+
+
+def find(study: Study) -> Findings:
+    """Fits every law to `study`; where the data have no answer the fit's status says so."""
+    return Findings(
+        study=study,
+        models={name: model_findings(points) for name, points in study.models.items()},
+        test_time=find_test_time(study),
+        equivalence=study_equivalence(list(study.models.values())),
+    )
+
+
+def isoflop_of(points: ModelPoints) -> IsoflopFit:
+    """The curves of one model's runs that have a budget and a mean recurrence."""
+    grid = points.select(points.on_grid)
+    return fit_isoflop(grid.flops, grid.mean_recurrence, grid.tokens, grid.loss)
+
+
+def model_findings(points: ModelPoints) -> ModelFindings:
+    isoflop, training, shape = isoflop_of(points), study_training_law(points), shape_of(points)
+    along = frontier(training, shape, points.budgets) if shape else None
+    return ModelFindings(
+        points=points,
+        shape=shape,
+        isoflop=isoflop,
+        training=training,
+        frontier=along,
+        routes=two_routes(points, isoflop, training.law, along),
+        robustness=robustness(points, shape),
+    )
+
+
+def find_test_time(study: Study) -> TestTimeFindings:
+    unified: dict[str, dict[str, UnifiedFit]] = {}
+    oracle: dict[str, LawFit] = {}
+    for model in dict.fromkeys(curve.model for curve in study.curves):
+        curves = [curve for curve in study.curves if curve.model == model]
+        data = stacked(curves)
+        if not len(data["loss"]):
+            continue
+        unified[model] = {
+            form: fit_unified_law(data["N"], data["D"], data["mu"], data["T"], data["loss"], form=form)
+            for form in UNIFIED
+        }
+        oracle[model] = fit_oracle_floor(curves)
+    return TestTimeFindings(
+        saturation=tuple(
+            (curve, fit_saturation(curve.test_recurrence, curve.loss)) for curve in study.curves
+        ),
+        forms=score_forms(study.curves),
+        unified=unified,
+        oracle=oracle,
+    )
+
+
+def limit_error(curve: TestTimeCurve, fit: SaturationFit) -> float:
+    """L_inf against the measured loss at T = mu_rec, relative (table 13); NaN where either is missing."""
+    at = curve.test_recurrence == curve.mean_recurrence
+    return float(abs(fit.L_inf / curve.loss[at][0] - 1)) if at.any() else float(np.nan)

@@ -1,0 +1,79 @@
+"""Intervals by bootstrap over runs, stratified by budget, every refit warm-started from the best fit.
+
+Runs are resampled with replacement within each budget, so that every replicate is a study of the same
+shape; a replicate is a row of multiplicities, and all replicates are refitted together. Limits are the
+percentiles of the replicates (Efron and Tibshirani 1993, chapter 13); their coverage is measured by
+`bench/coverage.py`, not assumed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.fit import LawFit, raw_parameters
+from analysis.laws import Array
+from analysis.solver import minimise
+
+RESAMPLES = 1000
+LEVEL = 0.95
+"""Nominal coverage of every interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """An estimate with its 95 % limits; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+    def overlaps(self, other: "Interval") -> bool:
+        return self.low <= other.high and other.low <= self.high
+
+
+def interval(value: float, draws: Array) -> Interval:
+    """Percentile limits of the finite draws; none when fewer than 90 % of them are finite."""
+    finite = draws[np.isfinite(draws)]
+    if not np.isfinite(value) or len(finite) < 0.9 * len(draws) or not len(finite):
+        return Interval(value=float(value), low=float("nan"), high=float("nan"))
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value=float(value), low=float(low), high=float(high))
+
+
+def resampled_counts(strata: ArrayLike, resamples: int, generator: np.random.Generator) -> Array:
+    """How often each run is drawn: (resamples, n), each stratum's total kept."""
+    labels = np.asarray(strata)
+    counts = np.zeros((resamples, len(labels)))
+    for stratum in np.unique(labels):
+        members = np.flatnonzero(labels == stratum)
+        share = np.full(len(members), 1 / len(members))
+        counts[:, members] = generator.multinomial(len(members), share, size=resamples)
+    return counts
+
+
+def bootstrap(fit: LawFit, strata: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Array:
+    """Parameters (resamples, p), raw units, of refits to runs resampled within `strata` (n labels)."""
+    if not fit.usable:
+        return np.full((resamples, len(fit.law.parameters)), np.nan)
+    labels = np.asarray(strata)[fit.order]
+    counts = resampled_counts(labels, resamples, np.random.default_rng(seed))
+    start = np.repeat(fit.best[None, :], resamples, axis=0)
+    refitted, _ = minimise(
+        fit.problem,
+        start,
+        fit.log_loss,
+        counts * fit.weights,
+        steps=40,
+        second_order=True,
+        tolerance=1e-6,
+    )
+    return raw_parameters(fit.problem, refitted, fit.log_unit)
+
+
+def parameter_intervals(fit: LawFit, draws: Array) -> Mapping[str, Interval]:
+    """One interval a parameter of the law, from the rows that ``bootstrap`` gave."""
+    return {
+        name: interval(fit.values[name], draws[:, index]) for index, name in enumerate(fit.law.parameters)
+    }

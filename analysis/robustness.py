@@ -1,0 +1,93 @@
+"""How much the training law depends on choices that a reader might have made otherwise.
+
+The law is refitted under other Huber deltas, under squared error and without each budget in turn; the spread
+of each column is what those choices are worth, to be read beside the bootstrap interval.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.dataset import ModelPoints
+from analysis.fit import DELTA, Status
+from analysis.frontier import Shape, best_recurrence
+from analysis.isoflop import fit_isoflop, slope
+from analysis.training import TrainingFit, fit_training_law
+
+DELTAS = (1e-4, 3e-4, DELTA, 3e-3, 1e-2, np.inf)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One refit; NaN where it decides nothing."""
+
+    setting: str
+    status: Status
+    E: float
+    x: float
+    y: float
+    gamma_mean_recurrence: float
+    """From the law's own minimum over the study's budgets."""
+    gamma_parabolas: float
+    """From the isoFLOP parabolas, which have no delta."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    variants: tuple[Variant, ...]
+
+    def spread(self, column: str) -> tuple[float, float]:
+        """(lowest, highest) finite value of a column; NaN where there is none."""
+        values = np.array([getattr(variant, column) for variant in self.variants])
+        values = values[np.isfinite(values)]
+        return (float(values.min()), float(values.max())) if len(values) else (float("nan"),) * 2
+
+
+def robustness(points: ModelPoints, shape: Shape | None) -> Robustness:
+    """The panel for one model's runs; a `shape` is needed for the exponent of the optimum."""
+    variants = [
+        _variant(
+            "squared error" if np.isinf(delta) else f"delta {delta:g}",
+            fit_training_law(points.effective_parameters, points.tokens, points.loss, delta=delta),
+            points,
+            shape,
+            parabolas=float("nan"),
+        )
+        for delta in DELTAS
+    ]
+    for budget in points.budgets if len(points.budgets) > 1 else ():
+        rest = points.select(points.flops != budget)
+        law = fit_training_law(rest.effective_parameters, rest.tokens, rest.loss)
+        variants.append(_variant(f"without {budget:.3g} FLOPs", law, points, shape, parabolas=_gamma(rest)))
+    return Robustness(variants=tuple(variants))
+
+
+def _variant(
+    setting: str, law: TrainingFit, points: ModelPoints, shape: Shape | None, *, parabolas: float
+) -> Variant:
+    gamma = float("nan")
+    if law.usable and shape is not None and len(points.budgets) > 1:
+        gamma = law_exponent(law, shape, points.budgets)
+    return Variant(
+        setting=setting,
+        status=law.status,
+        E=law.E,
+        x=law.x,
+        y=law.y,
+        gamma_mean_recurrence=gamma,
+        gamma_parabolas=parabolas,
+    )
+
+
+def law_exponent(law: TrainingFit, shape: Shape, budgets: Sequence[float] | np.ndarray) -> float:
+    """Slope of ln mu_rec*(C) over the budgets whose optimum has a loop; NaN with fewer than two."""
+    best = best_recurrence(law.fit.vector, shape, budgets)
+    logs = np.where(best > 1.001, np.log(best), np.nan)
+    return float(slope(np.log(np.asarray(budgets)), logs)[0][0])
+
+
+def _gamma(points: ModelPoints) -> float:
+    grid = points.select(points.on_grid)
+    fit = fit_isoflop(grid.flops, grid.mean_recurrence, grid.tokens, grid.loss, resamples=1)
+    return fit.gamma_mean_recurrence.exponent.value

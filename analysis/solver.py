@@ -1,0 +1,236 @@
+"""Many fits of one law at once, as array operations: damped Gauss-Newton with a second-order polish.
+
+A row is one independent minimisation (a start, a bootstrap replicate, a run's curve), and all rows step
+together. The objective of a row is sum_i w_i huber(r_i), r = log(prediction) - log(loss), with Huber's delta
+(infinite: half the squared error). Gauss-Newton steps use residuals reweighted by min(1, delta/|r|), which
+majorises Huber's loss; the polish uses the exact second derivative, without which the last digits of a fit
+that is mostly in the linear zone come too slowly. Damping is Levenberg's and Marquardt's, scaled by the
+diagonal (Marquardt 1963); bounds are kept by projection (Bertsekas 1982).
+Shapes: R rows, n points, p parameters (coefficients, then exponents), K coefficients, q exponents.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.laws import Array, Data, Law, Mask
+
+_TINY = 1e-300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A law on n points, in centred units: at the reference point every term is its own coefficient."""
+
+    law: Law
+    data: Data
+    """Each variable with n + 1 values, the last one the reference point."""
+    delta: float
+
+    @classmethod
+    def on(cls, law: Law, data: Data, delta: float) -> "Problem":
+        """Centres `data` (n values a variable) at geometric means, test recurrences at their smallest."""
+        centred = {}
+        for name in law.variables:
+            values = np.asarray(data[name], dtype=float)
+            if name == "T":
+                reference = values.min()
+            elif (values > 0).all():
+                reference = np.exp(np.log(values).mean())
+            else:  # recurrent parameters of a model without a loop
+                reference = values.mean()
+            centred[name] = np.append(values, reference)
+        return cls(law=law, data=centred, delta=delta)
+
+    @property
+    def low(self) -> Array:
+        return np.array([0.0] * len(self.law.coefficients) + [e.low for e in self.law.exponents])
+
+    @property
+    def high(self) -> Array:
+        return np.array([np.inf] * len(self.law.coefficients) + [e.high for e in self.law.exponents])
+
+    def to_raw(self, parameters: Array) -> Array:
+        """Parameters (R, p) in raw units; a coefficient too large for a float becomes infinite."""
+        raw = parameters.copy()
+        for index, g_reference in self._references(parameters):
+            raw[:, index] = np.exp(np.minimum(_log(parameters[:, index]) - g_reference, 709.0))
+            raw[:, index][parameters[:, index] == 0] = 0.0
+        return raw
+
+    def from_raw(self, parameters: Array) -> Array:
+        """The inverse of ``to_raw``."""
+        centred = parameters.copy()
+        for index, g_reference in self._references(parameters):
+            centred[:, index] = np.exp(_log(parameters[:, index]) + g_reference)
+        return centred
+
+    def _references(self, parameters: Array) -> list[tuple[int, Array]]:
+        reference = {name: values[-1:] for name, values in self.data.items()} or {"1": np.zeros(1)}
+        found, index, exponent = [], 0, len(self.law.coefficients)
+        for term in self.law.terms:
+            theta = parameters[:, exponent : exponent + len(term.exponents)]
+            exponent += len(term.exponents)
+            if term.free:
+                found.append((index, term.g(reference, theta).g[:, 0]))
+                index += 1
+        return found
+
+    def columns(self, theta: Array) -> tuple[Array, Array]:
+        """What multiplies each coefficient, (R, K, n), and the part with no coefficient, (R, n) or 0."""
+        columns, fixed, exponent = [], np.zeros((len(theta), 1)), 0
+        for term in self.law.terms:
+            g = term.g(self.data, theta[:, exponent : exponent + len(term.exponents)]).g
+            exponent += len(term.exponents)
+            if term.free:
+                columns.append(np.exp(g[:, :-1] - g[:, -1:]))
+            else:
+                fixed = np.exp(g[:, :-1])
+        return np.stack(columns, axis=1), fixed
+
+    def residuals(self, parameters: Array, log_loss: Array) -> Array:
+        """r (R, n)."""
+        count = len(self.law.coefficients)
+        columns, fixed = self.columns(parameters[:, count:])
+        return _log((parameters[:, :count, None] * columns).sum(1) + fixed) - log_loss
+
+    def objective(self, residuals: Array, weights: Array) -> Array:
+        """Summed Huber loss (R,)."""
+        clipped = np.clip(residuals, -self.delta, self.delta)
+        return (weights * clipped * (residuals - 0.5 * clipped)).sum(-1)
+
+    def jacobian(
+        self, parameters: Array, log_loss: Array
+    ) -> tuple[Array, Array, list[tuple[int, int, Array]]]:
+        """r (R, n), dr/dp (R, p, n), and the non-zero second derivatives of the prediction over it.
+
+        The last are (i, j, values) with i <= j and values (R, n); r's own second derivative is these less
+        the outer product of its gradient.
+        """
+        rows, count = len(parameters), len(self.law.coefficients)
+        slopes = np.empty((rows, parameters.shape[1], log_loss.shape[-1]))
+        curved: list[tuple[int, int, Array]] = []
+        total = np.zeros((rows, 1))
+        parts: list[tuple[int, int, Array, tuple[Array, ...], list[tuple[int, int, Array]]]] = []
+        index, exponent = 0, count
+        for term in self.law.terms:
+            width = len(term.exponents)
+            g, dg, d2g = term.g(self.data, parameters[:, exponent : exponent + width])
+            if not term.free:
+                total = total + np.exp(g[:, :-1])
+                continue
+            phi = np.exp(g[:, :-1] - g[:, -1:])
+            total = total + parameters[:, index, None] * phi
+            centred = tuple(d[:, :-1] - d[:, -1:] for d in dg)
+            second = [(i, j, d[:, :-1] - d[:, -1:]) for (i, j), d in d2g.items()]
+            parts.append((index, exponent, phi, centred, second))
+            index, exponent = index + 1, exponent + width
+        total = np.maximum(total, 1e-100)  # every coefficient at zero: keep the arithmetic finite
+        for index, exponent, phi, dg, second_list in parts:
+            slopes[:, index] = phi / total
+            share = parameters[:, index, None] * slopes[:, index]
+            pure = {(i, j): d for i, j, d in second_list}
+            for i, d_i in enumerate(dg):
+                slopes[:, exponent + i] = share * d_i
+                curved.append((index, exponent + i, slopes[:, index] * d_i))
+                for j in range(i, len(dg)):
+                    curved.append((exponent + i, exponent + j, share * (d_i * dg[j] + pure.get((i, j), 0.0))))
+        return _log(total) - log_loss, slopes, curved
+
+
+def _log(values: Array) -> Array:
+    return np.log(np.maximum(values, _TINY))
+
+
+def minimise(
+    problem: Problem,
+    start: Array,
+    log_loss: Array,
+    weights: Array,
+    *,
+    steps: int,
+    second_order: bool,
+    tolerance: float = 1e-13,
+) -> tuple[Array, Array]:
+    """At most `steps` damped steps of every row; returns parameters (R, p) and objective (R,).
+
+    `start` (R, p) is in centred units; `log_loss` and `weights` are (n,) or (R, n). A row stops when its
+    step promises less than `tolerance` of its objective or no longer improves it.
+    """
+    rows, n = len(start), log_loss.shape[-1]
+    log_loss = np.broadcast_to(log_loss, (rows, n))
+    weights = np.broadcast_to(weights, (rows, n))
+    low, high = problem.low, problem.high
+    final, final_objective = np.clip(start, low, high), np.empty(rows)
+    active = np.arange(rows)
+    current, damping = final.copy(), np.full(rows, 1e-3)
+    objective, gradient, curvature, scale = _expand(problem, current, log_loss, weights, second_order)
+    final_objective[:] = objective
+    for _ in range(steps):
+        pinned = ((current <= low) & (gradient >= 0)) | ((current >= high) & (gradient <= 0))
+        step = _damped_step(gradient, curvature, scale, damping, pinned)
+        trial = np.clip(current + step, low, high)
+        promised = -(gradient * (trial - current)).sum(-1)
+        descends = np.isfinite(step).all(-1) & (promised > 0)
+        trial[~descends] = current[~descends]
+        new = _expand(problem, trial, log_loss[active], weights[active], second_order)
+        better = descends & (new[0] < objective)
+        current[better] = trial[better]
+        damping = np.where(better, np.maximum(damping * 0.15, 1e-12), damping * 8.0)
+        gain = objective - new[0]
+        finished = (better & (promised <= tolerance * objective) & (gain <= tolerance * objective)) | (
+            ~better & (damping > 1e9)
+        )
+        finished |= pinned.all(-1) | (objective <= 0)
+        for old, fresh in zip((objective, gradient, curvature, scale), new, strict=True):
+            old[better] = fresh[better]
+        final[active], final_objective[active] = current, objective
+        if finished.any():
+            keep = ~finished
+            if not keep.any():
+                break
+            active, current, damping = active[keep], current[keep], damping[keep]
+            objective, gradient = objective[keep], gradient[keep]
+            curvature, scale = curvature[keep], scale[keep]
+    return final, final_objective
+
+
+def _expand(
+    problem: Problem, parameters: Array, log_loss: Array, weights: Array, second_order: bool
+) -> tuple[Array, Array, Array, Array]:
+    """Objective (R,), gradient (R, p), curvature (R, p, p) and the diagonal scale (R, p) of a step."""
+    residuals, slopes, curved = problem.jacobian(parameters, log_loss)
+    pull = weights * np.clip(residuals, -problem.delta, problem.delta)
+    objective = problem.objective(residuals, weights)
+    gradient = np.matmul(slopes, pull[:, :, None])[:, :, 0]
+    size = np.maximum(np.abs(residuals), _TINY)
+    majorant = weights * np.minimum(1.0, problem.delta / size)
+    if not second_order:
+        curvature = np.matmul(slopes * majorant[:, None, :], slopes.transpose(0, 2, 1))
+        diagonal = np.einsum("rpp->rp", curvature)
+    else:
+        diagonal = np.matmul(slopes**2, majorant[:, :, None])[:, :, 0]
+        exact = weights * (size <= problem.delta) - pull
+        curvature = np.matmul(slopes * exact[:, None, :], slopes.transpose(0, 2, 1))
+        for i, j, values in curved:
+            added = (pull * values).sum(-1)
+            curvature[:, i, j] += added
+            if i != j:
+                curvature[:, j, i] += added
+    scale = np.sqrt(diagonal)
+    return objective, gradient, curvature, np.maximum(scale, 1e-10 * scale.max(-1, keepdims=True) + _TINY)
+
+
+def _damped_step(gradient: Array, curvature: Array, scale: Array, damping: Array, pinned: Mask) -> Array:
+    """Solves (S^-1 H S^-1 + damping I) S step = -S^-1 g over the parameters that are free to move."""
+    free = ~pinned
+    system = curvature / scale[:, :, None] / scale[:, None, :]
+    system = np.where(free[:, :, None] & free[:, None, :], system, 0.0)
+    diagonal = np.einsum("rpp->rp", system)
+    diagonal += np.where(free, damping[:, None], 1.0)
+    right = np.where(free, -gradient / scale, 0.0)
+    try:
+        solved = np.linalg.solve(system, right[:, :, None])[:, :, 0]
+    except np.linalg.LinAlgError:  # one singular row would fail all of them
+        solved = np.matmul(np.linalg.pinv(system), right[:, :, None])[:, :, 0]
+    return solved / scale

@@ -1,0 +1,315 @@
+"""Every finding as text: pure functions, the same words for the terminal and for the PDF."""
+
+import math
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from analysis.compare import FormResult
+from analysis.dataset import Study
+from analysis.equivalence import EquivalenceFit
+from analysis.findings import Findings, ModelFindings, TestTimeFindings, limit_error
+from analysis.intervals import Interval
+from analysis.isoflop import IsoflopFit
+from analysis.laws import EQUIVALENCE, SATURATION, TRAINING, UNIFIED
+from analysis.predict import Prediction
+from analysis.robustness import Robustness
+from analysis.training import TrainingStudy
+
+PUBLISHED_GAMMAS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
+"""Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
+PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "duckdb")
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number for people; a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
+
+
+def spell(value: Interval, digits: int = 3) -> str:
+    """0.401 (0.319 to 0.753); a dash where there is no estimate."""
+    if not math.isfinite(value.value):
+        return "–"
+    if not math.isfinite(value.low):
+        return f"{number(value.value, digits)} (no interval)"
+    return f"{number(value.value, digits)} ({number(value.low, digits)} to {number(value.high, digits)})"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Aligned columns in a fixed-width font."""
+    lines = [list(columns), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def isoflop_text(fit: IsoflopFit) -> str:
+    """One model's optima and both exponents."""
+    rows = [
+        (
+            f"{o.flops:.3g}",
+            str(o.points),
+            number(o.mean_recurrence, 3),
+            number(o.tokens, 3),
+            number(o.loss),
+            o.verdict.value,
+        )
+        for o in fit.optima
+    ]
+    lines = [table(("FLOPs", "runs", "mu_rec*", "D*", "loss*", "verdict"), rows), ""]
+    for symbol, law in (("mu_rec*", fit.gamma_mean_recurrence), ("D*", fit.gamma_tokens)):
+        value = spell(law.exponent)
+        lines.append(f"{symbol} = k C^gamma: gamma = {value}, k = {number(law.k, 3)}; {law.message}")
+    return "\n".join(lines)
+
+
+def training_text(study: TrainingStudy) -> str:
+    """One model's training law: the verdict first, then parameters with intervals."""
+    law = study.law
+    lines = [TRAINING.equation, f"{law.status}: {law.message}"]
+    if math.isfinite(law.huber):
+        rows = [(name, *_limits(study.intervals[name])) for name in ("E", "X", "x", "Y", "y")]
+        lines += [
+            table(("", "value", "2.5 %", "97.5 %"), rows),
+            f"summed Huber {law.huber:.3g}, mean error {100 * law.fit.mean_error:.3f} % on {law.points} runs",
+        ]
+    return "\n".join(lines)
+
+
+def _limits(value: Interval) -> tuple[str, str, str]:
+    return number(value.value), number(value.low), number(value.high)
+
+
+def frontier_text(findings: ModelFindings) -> str:
+    """The law's own optimum at each budget, against no loop for the same FLOPs."""
+    if findings.frontier is None:
+        return "No frontier: the training law or the cost of the loop is not known."
+    rows = [
+        (
+            f"{p.flops:.3g}",
+            spell(p.mean_recurrence),
+            spell(p.tokens),
+            number(p.loss.value),
+            number(p.loss_without_loop),
+            f"{100 * (p.loss.value / p.loss_without_loop - 1):+.2f} %",
+        )
+        for p in findings.frontier.points
+    ]
+    return table(("FLOPs", "mu_rec*", "D*", "loss*", "at mu_rec 1", "gain"), rows)
+
+
+def routes_text(findings: ModelFindings) -> str:
+    rows = [
+        (route.quantity, spell(route.parabolas), spell(route.law), number(route.parabolas_of_law, 3))
+        for route in (findings.routes.mean_recurrence, findings.routes.tokens)
+    ]
+    return table(("exponent of", "parabolas", "law's minimum", "parabolas of the law"), rows)
+
+
+def robustness_text(panel: Robustness) -> str:
+    columns = ("E", "x", "y", "gamma_mean_recurrence", "gamma_parabolas")
+    rows = [
+        (v.setting, v.status.value, *(number(getattr(v, column)) for column in columns))
+        for v in panel.variants
+    ]
+    spread = ("spread", "", *(" to ".join(number(v, 3) for v in panel.spread(column)) for column in columns))
+    return table(("setting", "status", "E", "x", "y", "gamma, law", "gamma, parabolas"), [*rows, spread])
+
+
+def saturation_text(found: TestTimeFindings) -> str:
+    """Each run's saturation, the four forms, and what few points prove."""
+    if not found.saturation:
+        return "No run has losses at several test recurrences."
+    rows = [
+        (
+            curve.run_id,
+            f"{curve.mean_recurrence:g}",
+            str(fit.points),
+            number(fit.L_inf),
+            number(fit.Z),
+            number(fit.z),
+            number(fit.huber, 3),
+            number(100 * limit_error(curve, fit), 2),
+            fit.status.value,
+        )
+        for curve, fit in found.saturation
+    ]
+    columns = ("run", "mu_rec", "points", "L_inf", "Z", "z", "mean Huber", "L_inf off %", "status")
+    lines = [SATURATION["exponential"].equation, table(columns, rows)]
+    fewest = min(fit.points for _, fit in found.saturation)
+    if fewest < 6:
+        lines.append(f"Note: {fewest} points for 3 parameters prove little.")
+    if found.forms[0].runs:
+        scores = [
+            (score.form, number(score.in_distribution, 3), number(score.extrapolation, 3))
+            for score in found.forms
+        ]
+        lines += ["", f"Mean Huber loss over {found.forms[0].runs} runs, fitted to T <= mu_rec:"]
+        lines.append(table(("form", "in distribution", "extrapolated"), scores))
+    return "\n".join(lines)
+
+
+def unified_text(found: TestTimeFindings, model: str) -> str:
+    """The three forms of the unified law on one model, and the oracle floor."""
+    fits = found.unified[model]
+    names = ("E", "X", "x", "Y", "y", "Z", "z", "gamma")
+    rows = [
+        (
+            form,
+            *(number(getattr(fit, name)) for name in names),
+            number(fit.huber, 3),
+            number(100 * fit.mean_error, 3),
+            fit.status.value,
+        )
+        for form, fit in fits.items()
+    ]
+    oracle = found.oracle[model]
+    rows.append(
+        (
+            oracle.law.name,
+            *(number(oracle.values.get(name, float("nan"))) for name in names),
+            number(oracle.huber, 3),
+            number(100 * oracle.mean_error, 3),
+            oracle.status.value,
+        )
+    )
+    return "\n".join(
+        [UNIFIED["gamma_one"].equation, table(("form", *names, "Huber", "error %", "status"), rows)]
+    )
+
+
+def equivalence_text(fit: EquivalenceFit) -> str:
+    lines = [EQUIVALENCE.equation, f"{fit.status}: {fit.message}"]
+    if math.isfinite(fit.huber):
+        rows = [(name, *_limits(fit.intervals[name])) for name in ("E", "A", "alpha", "B", "beta", "phi")]
+        lines += [
+            table(("", "value", "2.5 %", "97.5 %"), rows),
+            f"summed Huber {fit.huber:.3g} on {fit.points} runs; phi is 1 if a recurrence is worth a unique "
+            "block, 0 if nothing; 0.46 in arXiv 2604.21106",
+        ]
+    return "\n".join(lines)
+
+
+def comparison_text(forms: Sequence[FormResult]) -> str:
+    """Forms ranked by held-out error, and the best one's error on every unseen loss."""
+    rows = [
+        (
+            form.form,
+            str(form.fitted),
+            number(form.train_error_percent, 3),
+            number(form.held_out_error_percent, 3),
+            number(100 * form.coverage, 3),
+            form.status.value,
+        )
+        for form in forms
+    ]
+    columns = ("form", "fitted", "error seen %", "error unseen %", "in interval %", "status")
+    lines = [table(columns, rows)]
+    best = forms[0]
+    if best.held_out:
+        unseen = [
+            (
+                held.run_id,
+                number(held.flops, 3),
+                number(held.test_recurrence, 3),
+                f"{held.loss:.4f}",
+                spell(held.predicted, 4),
+                f"{held.error_percent:+.2f}",
+            )
+            for held in best.held_out
+        ]
+        lines += ["", f"{best.form}: {best.equation}"]
+        lines.append(table(("unseen run", "FLOPs", "T", "loss", "predicted", "error %"), unseen))
+    return "\n".join(lines)
+
+
+def prediction_text(prediction: Prediction) -> str:
+    lines = [
+        f"{prediction.model} at {prediction.flops:.3g} FLOPs",
+        f"best mean recurrence  {spell(prediction.mean_recurrence)}",
+        f"tokens                {spell(prediction.tokens)}",
+        f"loss (nats)           {spell(prediction.loss, 4)}",
+        *(f"loss at T = {t.test_recurrence:<8g} {spell(t.loss, 4)}" for t in prediction.test_time),
+    ]
+    return "\n".join(lines)
+
+
+def headlines(findings: Findings) -> list[str]:
+    """The main findings, a sentence each."""
+    sentences = []
+    for name, found in findings.models.items():
+        gamma_mu, gamma_d = found.isoflop.gamma_mean_recurrence, found.isoflop.gamma_tokens
+        if math.isfinite(gamma_mu.exponent.value):
+            published = PUBLISHED_GAMMAS.get(name)
+            beside = f" (paper: {published[0]:g} and {published[1]:g})" if published else ""
+            sentences.append(
+                f"{name}: the best mean recurrence grows as C^{spell(gamma_mu.exponent)} and the best tokens "
+                f"as C^{spell(gamma_d.exponent)} by isoFLOP parabolas{beside}."
+            )
+        else:
+            sentences.append(f"{name}: no power law by isoFLOP parabolas: {gamma_mu.message}.")
+        law = found.training.law
+        if law.usable:
+            sentences.append(
+                f"{name}: training law L = {number(law.E)} + {number(law.X, 3)} N^-{number(law.x, 3)} + "
+                f"{number(law.Y, 3)} D^-{number(law.y, 3)}, mean error {100 * law.fit.mean_error:.2f} % "
+                f"on {law.points} runs."
+            )
+        else:
+            sentences.append(f"{name}: no training law, {law.status}: {law.message}.")
+        if found.frontier:
+            last = found.frontier.points[-1]
+            gain = 100 * (1 - last.loss.value / last.loss_without_loop)
+            sentences.append(
+                f"{name}: at {last.flops:.3g} FLOPs the law's optimum is mean recurrence "
+                f"{spell(last.mean_recurrence)}, with a loss {gain:.1f} % below that without a loop."
+            )
+    for model, forms in findings.test_time.unified.items():
+        fit = forms["gamma_one"]
+        if fit.usable:
+            sentences.append(
+                f"{model}: the unified law over test recurrences has a mean error of "
+                f"{100 * fit.mean_error:.2f} % on {fit.points} losses (z = {number(fit.z, 3)})."
+            )
+    if math.isfinite(findings.equivalence.phi.value):
+        sentences.append(
+            f"A recurrence is worth a unique block to the power phi = {spell(findings.equivalence.phi)}."
+        )
+    return sentences
+
+
+def warnings(findings: Findings) -> list[str]:
+    return [f"{name}: {w}" for name, found in findings.models.items() for w in found.routes.warnings]
+
+
+def provenance_text(study: Study) -> str:
+    """Versions, data, convention, and the runs used and left out."""
+    conventions = sorted({c for points in study.models.values() for c in points.conventions})
+    rows = [
+        ("sweep", f"{study.name} ({study.kind})"),
+        ("runs in the sweep", str(study.runs)),
+        (
+            "runs fitted",
+            f"{study.used} (" + ", ".join(f"{m}: {len(p)}" for m, p in study.models.items()) + ")",
+        ),
+        ("runs with test-time curves", str(len(study.curves))),
+        *((f"left out: {reason}", str(count)) for reason, count in study.left_out.items()),
+        ("FLOP convention", ", ".join(conventions) or "not recorded"),
+        ("corpus hash", ", ".join(study.corpus_hashes) or "not recorded"),
+        ("SHA-256 of the fitted data", study.data_hash),
+        ("python", platform.python_version()),
+        *((package, _version(package)) for package in ("parcae-lab", *PACKAGES)),
+    ]
+    return "\n".join(f"{name:<28}{value}" for name, value in rows)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "not installed"
