@@ -16,6 +16,7 @@ import pandas as pd
 from analysis.laws import Array, Mask
 from parcae.errors import InputError
 from sweeps.console import PUBLISHED
+from sweeps.store import StudyTables
 
 FIXED_DEPTH = "fixed depth"
 """The group of all runs without a loop, whose sizes together make one law."""
@@ -121,16 +122,20 @@ class Study:
 
 def load_study(db: Path, sweep: str | None) -> Study:
     """The study called `sweep` (the latest when None), run folders collected first."""
+    tables = read_tables(db, sweep)
+    return build_study(tables.name, tables.kind, tables.runs, tables.losses)
+
+
+def read_tables(db: Path, sweep: str | None) -> StudyTables:
+    """The sweep's runs whatever their state, run folders collected first; or the published study."""
     if sweep == PUBLISHED:
         from analysis.published import published_tables
 
-        return build_study(PUBLISHED, "imported", *published_tables())
-    from sweeps.collect import collect
-    from sweeps.store import read_study
+        runs, losses = published_tables()
+        return StudyTables(name=PUBLISHED, kind="imported", runs=runs, losses=losses)
+    from sweeps.collect import collect_sweep
 
-    collect(db)
-    tables = read_study(db, sweep)
-    return build_study(tables.name, tables.kind, tables.runs, tables.losses)
+    return collect_sweep(db, sweep)
 
 
 def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) -> Study:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from parcae.files import write_atomically
 from sweeps import local, slurm
-from sweeps.collect import collect
+from sweeps.collect import collect_sweep
 from sweeps.paths import RunFolder, Study, read_json
 from sweeps.spec import RunSpec
 from sweeps.states import State
@@ -62,6 +62,5 @@ def _make_folder(folder: RunFolder, spec: RunSpec) -> None:
 
 
 def _runs(study: Study, sweep: str, states: Sequence[State]) -> list[str]:
-    collect(study.db)
-    runs = read_study(study.db, sweep).runs
+    runs = collect_sweep(study.db, sweep).runs
     return list(runs.loc[runs["state"].isin([state.value for state in states]), "run_id"])

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sweeps.collect import collect
+from sweeps.collect import collect_sweep
 from sweeps.paths import RunFolder, Study
 from sweeps.states import ACTIVE, FINISHED, State
-from sweeps.store import StudyTables, read_study
+from sweeps.store import StudyTables
 
 POLL_SECONDS = 0.5
 _TAIL_BYTES = 4_096
@@ -43,8 +43,7 @@ def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> StudyTabl
     with show:
         while True:
             keep_alive()
-            collect(study.db)
-            tables = read_study(study.db, sweep)
+            tables = collect_sweep(study.db, sweep)
             show.update(tables)
             if not any(State(state) in ACTIVE for state in tables.runs["state"]):
                 return tables

@@ -83,7 +83,7 @@ def find_sweep(study: Study, name: str | None) -> str:
     files = {path.stem: path for path in study.sweeps.glob("[!.]*") if path.suffix in (".json", ".csv")}
     if not files:
         raise InputError(
-            f"there is no sweep beside {study.db}; plan one with `parcae-sweep plan`, import one, "
+            f"there is no sweep in {study.runs}; plan one with `parcae-sweep plan`, import one, "
             "or use --sweep published"
         )
     if name is None:
