@@ -37,7 +37,7 @@ def collect(db: Path) -> None:
 def collect_sweep(db: Path, sweep: str | None) -> store.StudyTables:
     """The sweep called `sweep`, or the latest, as it stands now. A wrong name changes nothing."""
     study = Study(db)
-    name = find_sweep(study, sweep) if study.runs.is_dir() else sweep
+    name = find_sweep(study, sweep) if study.runs.is_dir() or not db.exists() else sweep
     collect(db)
     return store.read_study(db, name)
 
