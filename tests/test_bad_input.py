@@ -78,9 +78,7 @@ def test_beside_a_planned_sweep(
 
 @pytest.mark.parametrize("law", ["isoflop", "training-law", "saturation", "unified"])
 def test_too_few_points_for_a_fit(command: Command, tmp_path: Path, law: str) -> None:
-    (tmp_path / "few.csv").write_text(
-        "model,flops,mean_recurrence,val_loss\nnano,1e10,1,3\nnano,1e10,2,2.9\n"
-    )
+    (tmp_path / "few.csv").write_text("model,flops,mean_recurrence,val_loss\na,1e10,1,3\na,1e10,2,2.9\n")
     assert command(SWEEP, "import", "few.csv", "--sweep", "few").code == 0
     before = tree(tmp_path)
     ran = command(FIT, law, "--sweep", "few", "--json")

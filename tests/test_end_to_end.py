@@ -31,7 +31,7 @@ def kill_everything(folder: Path) -> None:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             arguments = (process / "cmdline").read_bytes().decode()
-            here = str(folder) in arguments or Path(os.readlink(process / "cwd")) == folder
+            here = str(folder) in arguments or (process / "cwd").readlink() == folder
         except OSError:
             continue
         if (here and "sweeps." in arguments) or ("parcae-sweep" in arguments and here):
