@@ -63,6 +63,7 @@ def holdout(points: ModelPoints, *, top_budgets: int = 1, runs: Collection[str] 
 
 def compare_training(points: ModelPoints, held_out: Mask, *, seed: int = 0) -> tuple[FormResult, ...]:
     """The training law, recurrence equivalence, and tokens alone, on one model; best first."""
+    held_out, points = held_out[points.sized], points.select(points.sized)
     data = {
         "N": points.effective_parameters,
         "D": points.tokens,

@@ -33,6 +33,7 @@ class ModelPoints:
     mean_recurrence: Array
     """NaN for a run without a loop."""
     tokens: Array
+    """NaN where unknown, as are the parameters."""
     effective_parameters: Array
     """N(mu_rec): once + mean_recurrence * recurrent, or plain parameters where only those are known."""
     once_parameters: Array
@@ -48,6 +49,11 @@ class ModelPoints:
     def budgets(self) -> Array:
         """Distinct known budgets, ascending."""
         return np.unique(self.flops[np.isfinite(self.flops)])
+
+    @property
+    def sized(self) -> Mask:
+        """Which runs a training law can use: parameters and tokens are known."""
+        return np.asarray(np.isfinite(self.effective_parameters) & np.isfinite(self.tokens))
 
     @property
     def strata(self) -> Array:
@@ -73,6 +79,11 @@ class ModelPoints:
             loss=self.loss[keep],
             conventions=self.conventions,
         )
+
+
+def known_tokens(points: ModelPoints) -> Array | None:
+    """The runs' tokens, or None where any is unknown."""
+    return points.tokens if np.isfinite(points.tokens).all() else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,14 +131,8 @@ class Study:
             )
 
 
-def load_study(db: Path, sweep: str | None) -> Study:
-    """The study called `sweep` (the latest when None), run folders collected first."""
-    tables = read_tables(db, sweep)
-    return build_study(tables.name, tables.kind, tables.runs, tables.losses)
-
-
-def read_tables(db: Path, sweep: str | None) -> StudyTables:
-    """The sweep's runs whatever their state, run folders collected first; or the published study."""
+def read_sweep(db: Path, sweep: str | None) -> StudyTables:
+    """The tables of a sweep (the latest when None), run folders collected first; `published` is built in."""
     if sweep == PUBLISHED:
         from analysis.published import published_tables
 
@@ -136,6 +141,12 @@ def read_tables(db: Path, sweep: str | None) -> StudyTables:
     from sweeps.collect import collect_sweep
 
     return collect_sweep(db, sweep)
+
+
+def load_study(db: Path, sweep: str | None) -> Study:
+    """The study called `sweep` (the latest when None), as ``read_sweep`` finds it."""
+    tables = read_sweep(db, sweep)
+    return build_study(tables.name, tables.kind, tables.runs, tables.losses)
 
 
 def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) -> Study:
@@ -155,8 +166,9 @@ def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) 
     table = _sieve(
         table, table["val_loss"].between(0, np.inf, inclusive="neither"), left_out, "without a loss"
     )
-    known = table["tokens"].between(0, np.inf, inclusive="neither") & (table["effective"] > 0)
-    table = _sieve(table, known, left_out, "without tokens or parameters")
+    sized = table["tokens"].notna() & table["effective"].notna()
+    gridded = table["flops"].notna() & table["mean_recurrence"].notna()
+    table = _sieve(table, sized | gridded, left_out, "with neither a budget nor tokens and parameters")
     same = [*numbers, "model", "effective", "seed", "val_loss"]
     table = _sieve(table, ~table.duplicated(same), left_out, "duplicates of another run")
     table["group"] = table["model"].astype(object)

@@ -70,7 +70,8 @@ def study_equivalence(models: Sequence[ModelPoints], *, seed: int = 0) -> Equiva
     """All looped runs of a study jointly, resampled within model and budget."""
     looped = [
         points.select(
-            np.isfinite(points.mean_recurrence)
+            points.sized
+            & np.isfinite(points.mean_recurrence)
             & np.isfinite(points.once_parameters)
             & (points.recurrent_parameters > 0)
         )

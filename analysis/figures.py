@@ -149,6 +149,9 @@ def power_law_figure(findings: Findings) -> Figure:
             else:
                 lines.append(f"{name}: no {symbol}: {law.message}")
     for axes, label in zip(panels, ("optimal mean recurrence", "optimal tokens D"), strict=True):
+        if not any(found.isoflop.interior for found in findings.models.values()):
+            axes.text(0.5, 0.5, "no interior optimum", ha="center", transform=axes.transAxes)
+            continue
         _log_axis(axes, "FLOPs")
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
@@ -162,7 +165,7 @@ def power_law_figure(findings: Findings) -> Figure:
 def training_figure(name: str, findings: ModelFindings) -> Figure:
     """The training law's contours with the runs and its own optimum, and its residuals."""
     figure = page(f"Training law, {name}", "L = E + X N(mu_rec)^-x + Y D^-y, Huber on log loss")
-    law, points = findings.training.law, findings.points
+    law, points = findings.training.law, findings.training.points
     if law.usable:
         panels = [figure.add_axes((0.10, 0.56, 0.38, 0.33)), figure.add_axes((0.60, 0.56, 0.35, 0.33))]
         _contours(panels[0], findings)
@@ -332,7 +335,7 @@ def _draw_parabola(
 
 
 def _contours(axes: Axes, findings: ModelFindings) -> None:
-    points, law, shape = findings.points, findings.training.law, findings.shape
+    points, law, shape = findings.training.points, findings.training.law, findings.shape
     tokens = np.geomspace(points.tokens.min() / 1.5, points.tokens.max() * 1.5, 80)
     sizes = points.effective_parameters
     axes.scatter(

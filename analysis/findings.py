@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.dataset import ModelPoints, Study, TestTimeCurve
+from analysis.dataset import ModelPoints, Study, TestTimeCurve, known_tokens
 from analysis.equivalence import EquivalenceFit, study_equivalence
 from analysis.fit import LawFit
 from analysis.frontier import Frontier, Shape, frontier, shape_of
@@ -69,7 +69,7 @@ def find(study: Study) -> Findings:
 def isoflop_of(points: ModelPoints) -> IsoflopFit:
     """The curves of one model's runs that have a budget and a mean recurrence."""
     grid = points.select(points.on_grid)
-    return fit_isoflop(grid.flops, grid.mean_recurrence, grid.tokens, grid.loss)
+    return fit_isoflop(grid.flops, grid.mean_recurrence, known_tokens(grid), grid.loss)
 
 
 def model_findings(points: ModelPoints) -> ModelFindings:

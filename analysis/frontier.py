@@ -46,6 +46,7 @@ def shape_of(points: ModelPoints) -> Shape | None:
 
     A preset's cost is `parcae.flops`'s own; another's is the line through FLOPs / tokens of its runs.
     """
+    points = points.select(points.sized)
     once, recurrent = np.unique(points.once_parameters), np.unique(points.recurrent_parameters)
     if len(once) != 1 or len(recurrent) != 1 or not np.isfinite(once[0]) or not recurrent[0] > 0:
         return None
@@ -57,7 +58,7 @@ def shape_of(points: ModelPoints) -> Shape | None:
         ]
         costs = (at[0], at[1] - at[0])
     else:
-        grid = points.on_grid
+        grid = points.on_grid & points.sized
         if len(np.unique(points.mean_recurrence[grid])) < 2:
             return None
         line = np.polyfit(points.mean_recurrence[grid], (points.flops / points.tokens)[grid], 1)

@@ -2,14 +2,14 @@
 
 Per model and budget, loss is a quadratic in ln(mean recurrence), and another in ln(tokens); the vertices are
 mu_rec*(C) and D*(C) (Parcae section 5, figures 4 and 5; approach 2 of Hoffmann et al. arXiv 2203.15556).
-A vertex is an optimum only when both curves open upward, beyond their noise, and the vertex in mean
-recurrence, which is what a grid samples, lies within the sampled range; tokens follow from it, and a vertex
-in tokens that lies outside theirs is kept with a warning. Parabolas are biased when a grid is off-centre
-(Czech et al. arXiv 2603.22339), which is why `analysis.frontier` has a second route to the same exponents.
+A vertex is an optimum only when the curve in mean recurrence, which is what a grid samples, opens upward
+beyond its noise (pooled over budgets) and its vertex lies within the sampled range; tokens follow from it,
+and a vertex in tokens that lies outside theirs is kept with a warning. Parabolas are biased when a grid is
+off-centre (Czech et al. arXiv 2603.22339), which is why `analysis.frontier` has a second route.
 Shapes: n runs, k runs of one budget, B budgets, R replicates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 
 from analysis.fit import SAME_LOSS, Status, finite_numbers
 from analysis.intervals import RESAMPLES, Interval, interval
-from analysis.laws import Array, Whole
+from analysis.laws import Array
 from parcae.errors import InputError
 
 FEWEST_POINTS = 4
@@ -72,7 +72,7 @@ class Optimum:
     mean_recurrence: float
     """mu_rec*(C); NaN unless interior."""
     tokens: float
-    """D*(C); NaN unless interior."""
+    """D*(C); NaN unless interior, or where tokens are unknown."""
     loss: float
     """Loss at the vertex in ln(mean recurrence), nats; NaN unless interior."""
     interior: bool
@@ -81,6 +81,7 @@ class Optimum:
     warnings: tuple[str, ...]
     points: int
     in_recurrence: Parabola | None
+    """None for too few points, as is the next where tokens are unknown."""
     in_tokens: Parabola | None
     left_out: tuple[int, ...]
     """Positions, in the arrays given, of runs too wild to belong to the curve."""
@@ -114,13 +115,13 @@ class IsoflopFit:
 def fit_isoflop(
     flops: ArrayLike,
     mean_recurrence: ArrayLike,
-    tokens: ArrayLike,
+    tokens: ArrayLike | None,
     loss: ArrayLike,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> IsoflopFit:
-    """Curves, optima and both exponents of one model, from n runs.
+    """Curves, optima and both exponents of one model, from n runs; `tokens` None where they are unknown.
 
     The intervals resample residuals and keep every budget's recurrences, which are chosen and not drawn.
     ``InputError`` for numbers no curve can hold.
@@ -128,130 +129,157 @@ def fit_isoflop(
     arrays = {
         "flops": finite_numbers("flops", flops),
         "mean_recurrence": finite_numbers("mean_recurrence", mean_recurrence),
-        "tokens": finite_numbers("tokens", tokens),
         "loss": finite_numbers("loss", loss),
     }
+    if tokens is not None:
+        arrays["tokens"] = finite_numbers("tokens", tokens)
     for name, values in arrays.items():
         if len(values) != len(arrays["loss"]):
             raise InputError(f"{name} has {len(values)} values but there are {len(arrays['loss'])} losses")
         if (values <= 0).any():
             raise InputError(f"{name} holds {values.min():g}; every value must be positive")
     budgets = np.unique(arrays["flops"])
-    members = [np.flatnonzero(arrays["flops"] == budget) for budget in budgets]
-    members = [
-        at[np.lexsort((arrays["loss"][at], arrays["tokens"][at], arrays["mean_recurrence"][at]))]
-        for at in members
-    ]
-    fitted = [
-        _optimum(float(budget), at, arrays["mean_recurrence"], arrays["tokens"], arrays["loss"])
-        for budget, at in zip(budgets, members, strict=True)
-    ]
-    kept = [
-        (optimum, np.array([i for i in at if i not in optimum.left_out]))
-        for optimum, at in zip(fitted, members, strict=True)
-        if optimum.interior
-    ]
-    groups = [at for _, at in kept]
-    draws = {
-        name: _resampled_vertices(
-            [np.log(arrays[name][at]) for at in groups],
-            [arrays["loss"][at] for at in groups],
-            resamples,
-            seed,
-        )
-        for name in ("mean_recurrence", "tokens")
-    }
-    interior = [optimum for optimum, _ in kept]
+    curves = [_curve(float(budget), arrays) for budget in budgets]
+    noise = _pooled_noise(curves)
+    optima = [_optimum(curve, noise) for curve in curves]
+    kept = [(o, c) for o, c in zip(optima, curves, strict=True) if o.interior]
+    with_tokens = [(o, c) for o, c in kept if np.isfinite(o.tokens)]
     return IsoflopFit(
-        optima=tuple(fitted),
+        optima=tuple(optima),
         gamma_mean_recurrence=_power_law(
-            [o.flops for o in interior],
-            np.array([o.mean_recurrence for o in interior]),
-            draws["mean_recurrence"],
+            [o.flops for o, _ in kept],
+            [o.mean_recurrence for o, _ in kept],
+            _resampled_vertices([(c.log_mu, c.losses) for _, c in kept], resamples, seed),
             len(budgets),
         ),
         gamma_tokens=_power_law(
-            [o.flops for o in interior],
-            np.array([o.tokens for o in interior]),
-            draws["tokens"],
+            [o.flops for o, _ in with_tokens],
+            [o.tokens for o, _ in with_tokens],
+            _resampled_vertices(
+                [(c.log_d, c.losses) for _, c in with_tokens if c.log_d is not None], resamples, seed
+            ),
             len(budgets),
         ),
     )
 
 
-def _optimum(budget: float, at: Whole, mean_recurrence: Array, tokens: Array, loss: Array) -> Optimum:
-    log_mu, log_d, losses = np.log(mean_recurrence[at]), np.log(tokens[at]), loss[at]
-    wild = _wild(log_mu, losses)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Points:
+    """One budget's runs, the wild one taken out."""
+
+    flops: float
+    log_mu: Array
+    log_d: Array | None
+    losses: Array
+    left_out: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def distinct(self) -> int:
+        return len(np.unique(self.log_mu))
+
+
+def _curve(budget: float, arrays: Mapping[str, Array]) -> _Points:
+    at = np.flatnonzero(arrays["flops"] == budget)
+    at = at[np.lexsort((arrays["loss"][at], arrays["mean_recurrence"][at]))]
+    wild = _wild(np.log(arrays["mean_recurrence"][at]), arrays["loss"][at])
     left_out = () if wild is None else (int(at[wild]),)
-    if wild is not None:
-        log_mu, log_d, losses = (np.delete(values, wild) for values in (log_mu, log_d, losses))
-
-    def verdict(kind: Curve, message: str, *parabolas: Parabola) -> Optimum:
-        interior = kind is Curve.INTERIOR
-        warnings = [
-            f"the run at mean recurrence {mean_recurrence[i]:g} (loss {loss[i]:.4g}) is far off the curve of "
-            "the others and was left out of it"
+    at = np.array([i for i in at if i not in left_out])
+    return _Points(
+        flops=budget,
+        log_mu=np.log(arrays["mean_recurrence"][at]),
+        log_d=np.log(arrays["tokens"][at]) if "tokens" in arrays else None,
+        losses=arrays["loss"][at],
+        left_out=left_out,
+        warnings=tuple(
+            f"the run at mean recurrence {arrays['mean_recurrence'][i]:g} (loss {arrays['loss'][i]:.4g}) is "
+            "far off the curve of the others and was left out of it"
             for i in left_out
-        ]
-        if interior:
-            warnings += _edge_warnings(parabolas[0].vertex, np.exp(log_mu))
-            warnings += _token_warnings(parabolas[1].vertex, np.exp(log_d))
-        return Optimum(
-            flops=budget,
-            mean_recurrence=parabolas[0].vertex if interior else float("nan"),
-            tokens=parabolas[1].vertex if interior else float("nan"),
-            loss=parabolas[0].minimum if interior else float("nan"),
-            interior=interior,
-            verdict=kind,
-            message=message,
-            warnings=tuple(warnings),
-            points=len(losses),
-            in_recurrence=parabolas[0] if parabolas else None,
-            in_tokens=parabolas[1] if parabolas else None,
-            left_out=left_out,
-        )
+        ),
+    )
 
-    distinct = min(len(np.unique(log_mu)), len(np.unique(log_d)))
-    if distinct < FEWEST_POINTS:
-        return verdict(
+
+def _pooled_noise(curves: Sequence[_Points]) -> tuple[float, int]:
+    """Standard deviation about the parabolas over all budgets, and its degrees of freedom."""
+    squares, freedom = 0.0, 0
+    for curve in curves:
+        if curve.distinct >= FEWEST_POINTS:
+            parabola = _parabola(curve.log_mu, curve.losses)
+            squares += float(((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum())
+            freedom += len(curve.losses) - 3
+    return float(np.sqrt(squares / max(freedom, 1))), freedom
+
+
+def _optimum(curve: _Points, noise: tuple[float, int]) -> Optimum:
+    in_mu = _parabola(curve.log_mu, curve.losses) if curve.distinct >= FEWEST_POINTS else None
+    kind, message = _verdict(curve, in_mu, noise)
+    interior = kind is Curve.INTERIOR and in_mu is not None
+    warnings, in_d, tokens = [*curve.warnings], None, float("nan")
+    if in_mu is not None and curve.log_d is not None and len(np.unique(curve.log_d)) >= FEWEST_POINTS:
+        in_d = _parabola(curve.log_d, curve.losses)
+    if in_mu is not None and interior:
+        warnings += _edge_warnings(in_mu.vertex, np.exp(curve.log_mu))
+        if in_d is not None and curve.log_d is not None and in_d.curvature > 0:
+            tokens = in_d.vertex
+            warnings += _token_warnings(tokens, np.exp(curve.log_d))
+    return Optimum(
+        flops=curve.flops,
+        mean_recurrence=in_mu.vertex if in_mu is not None and interior else float("nan"),
+        tokens=tokens,
+        loss=in_mu.minimum if in_mu is not None and interior else float("nan"),
+        interior=interior,
+        verdict=kind,
+        message=message,
+        warnings=tuple(warnings),
+        points=len(curve.losses),
+        in_recurrence=in_mu,
+        in_tokens=in_d,
+        left_out=curve.left_out,
+    )
+
+
+def _verdict(curve: _Points, parabola: Parabola | None, noise: tuple[float, int]) -> tuple[Curve, str]:
+    if parabola is None:
+        return (
             Curve.TOO_FEW_POINTS,
-            f"{distinct} distinct recurrence{'s' * (distinct != 1)}; a curve needs at least {FEWEST_POINTS}",
+            f"{curve.distinct} distinct recurrence{'s' * (curve.distinct != 1)}; a curve needs at least "
+            f"{FEWEST_POINTS}",
         )
-    if np.ptp(losses) < SAME_LOSS * losses.mean():
-        return verdict(Curve.FLAT, "all losses are equal")
-    (in_mu, error_mu), (in_d, error_d) = _parabola(log_mu, losses), _parabola(log_d, losses)
-    if in_mu.curvature <= 0 or in_d.curvature <= 0:
-        return verdict(Curve.DOWNWARD, "the curve opens downward, so its turning point is no minimum")
-    freedom = len(losses) - 3
-    significant = float(stdtrit(freedom, 0.975))
-    if in_mu.curvature < significant * error_mu or in_d.curvature < significant * error_d:
-        return verdict(Curve.FLAT, "the curvature cannot be told from noise", in_mu, in_d)
-    if not log_mu.min() <= np.log(in_mu.vertex) <= log_mu.max():
-        return verdict(
+    if np.ptp(curve.losses) < SAME_LOSS * curve.losses.mean():
+        return Curve.FLAT, "all losses are equal"
+    if parabola.curvature <= 0:
+        return Curve.DOWNWARD, "the curve opens downward, so its turning point is no minimum"
+    deviation, freedom = noise
+    if parabola.curvature < stdtrit(freedom, 0.95) * deviation * _curvature_error(curve.log_mu):
+        return Curve.FLAT, "the curvature cannot be told from noise"
+    low, high = curve.log_mu.min(), curve.log_mu.max()
+    if not low <= np.log(parabola.vertex) <= high:
+        return (
             Curve.OUTSIDE,
-            f"the vertex, {in_mu.vertex:.3g}, lies outside the sampled {np.exp(log_mu.min()):.3g} to "
-            f"{np.exp(log_mu.max()):.3g}: extrapolated, so no optimum",
-            in_mu,
-            in_d,
+            f"the vertex, {parabola.vertex:.3g}, lies outside the sampled {np.exp(low):.3g} to "
+            f"{np.exp(high):.3g}: extrapolated, so no optimum",
         )
-    return verdict(Curve.INTERIOR, "the vertex is inside the sampled range", in_mu, in_d)
+    return Curve.INTERIOR, "the vertex is inside the sampled range"
 
 
-def _parabola(logs: Array, losses: Array) -> tuple[Parabola, float]:
-    """Least squares; also the standard error of the curvature (0 for a perfect fit)."""
+def _curvature_error(logs: Array) -> float:
+    """Standard error of a parabola's curvature for noise of deviation 1."""
+    scale = np.ptp(logs)
+    design = np.vander((logs - logs.mean()) / scale, 3, increasing=True)
+    return float(np.sqrt(np.linalg.inv(design.T @ design)[2, 2])) / float(scale**2)
+
+
+def _parabola(logs: Array, losses: Array) -> Parabola:
+    """Least squares through points at three or more distinct `logs`."""
     centre, scale = logs.mean(), np.ptp(logs)
     design = np.vander((logs - centre) / scale, 3, increasing=True)
     solution = np.linalg.lstsq(design, losses, rcond=None)[0]
-    residual = losses - design @ solution
-    variance = (residual**2).sum() / max(len(losses) - 3, 1)
-    error = np.sqrt(variance * np.linalg.inv(design.T @ design)[2, 2]) / scale**2
-    parabola = Parabola(
+    return Parabola(
         centre=float(centre),
         constant=float(solution[0]),
         slope=float(solution[1] / scale),
         curvature=float(solution[2] / scale**2),
     )
-    return parabola, float(error)
 
 
 def _wild(logs: Array, losses: Array) -> int | None:
@@ -270,7 +298,7 @@ def _wild(logs: Array, losses: Array) -> int | None:
         others = np.delete(np.arange(n), i)
         if len(np.unique(logs[others])) < FEWEST_POINTS:
             continue
-        parabola, _ = _parabola(logs[others], losses[others])
+        parabola = _parabola(logs[others], losses[others])
         distance = abs(losses[i] - float(parabola(np.exp(logs[i]))))
         scatter = np.sqrt(((parabola(np.exp(logs[others])) - losses[others]) ** 2).sum() / (n - 4))
         reach = np.ptp(losses[others])
@@ -297,16 +325,16 @@ def _token_warnings(vertex: float, sampled: Array) -> list[str]:
     ]
 
 
-def _resampled_vertices(logs: Sequence[Array], losses: Sequence[Array], resamples: int, seed: int) -> Array:
+def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, seed: int) -> Array:
     """ln of each curve's vertex in each replicate (R, B); NaN where a replicate opens downward.
 
     Residuals of all curves are scaled by their leverage, pooled and redrawn; each replicate is scaled by
     sqrt(freedom / chi-square), because the noise is itself estimated from few points.
     """
-    if not logs:
+    if not curves:
         return np.empty((resamples, 0))
     designs, pool, freedom = [], [], 0
-    for x, y in zip(logs, losses, strict=True):
+    for x, y in curves:
         centre, scale = x.mean(), np.ptp(x)
         design = np.vander((x - centre) / scale, 3, increasing=True)
         solve = np.linalg.pinv(design)
@@ -318,7 +346,7 @@ def _resampled_vertices(logs: Sequence[Array], losses: Sequence[Array], resample
     residuals = np.concatenate(pool)
     generator = np.random.default_rng(seed)
     inflation = np.sqrt(freedom / generator.chisquare(freedom, size=resamples))[:, None]
-    vertices = np.full((resamples, len(logs)), np.nan)
+    vertices = np.full((resamples, len(curves)), np.nan)
     for column, (centre, scale, solve, fitted) in enumerate(designs):
         redrawn = residuals[generator.integers(len(residuals), size=(resamples, len(fitted)))]
         solution = (fitted + inflation * redrawn) @ solve.T
@@ -327,13 +355,13 @@ def _resampled_vertices(logs: Sequence[Array], losses: Sequence[Array], resample
     return vertices
 
 
-def _power_law(flops: Sequence[float], values: Array, log_draws: Array, budgets: int) -> PowerLaw:
+def _power_law(flops: Sequence[float], values: Sequence[float], log_draws: Array, budgets: int) -> PowerLaw:
     if len(flops) < FEWEST_OPTIMA:
         return PowerLaw(
             exponent=Interval(value=float("nan"), low=float("nan"), high=float("nan")),
             k=float("nan"),
             status=Status.TOO_FEW_POINTS,
-            message=f"{len(flops)} of {budgets} budget{'s' * (budgets != 1)} have an interior optimum; "
+            message=f"{len(flops)} of {budgets} budget{'s' * (budgets != 1)} with an interior optimum; "
             f"a power law needs at least {FEWEST_OPTIMA}",
             optima=len(flops),
         )

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Whole = NDArray[np.int64]
 Data = Mapping[str, Array]
 
 

@@ -128,7 +128,8 @@ def _unsupported(
 ) -> list[str]:
     """What in the request lies further out than the runs support, a sentence each."""
     found = []
-    spent = points.tokens * shape.flops_per_token(np.nan_to_num(points.mean_recurrence, nan=1.0))
+    sized = points.select(points.sized)
+    spent = sized.tokens * shape.flops_per_token(sized.mean_recurrence)
     low, high = spent.min() / FURTHEST, spent.max() * FURTHEST
     if not low * 0.99 <= budget <= high * 1.01:
         found.append(

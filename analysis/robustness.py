@@ -46,6 +46,7 @@ class Robustness:
 
 def robustness(points: ModelPoints, shape: Shape | None) -> Robustness:
     """The panel for one model's runs; a `shape` is needed for the exponent of the optimum."""
+    points = points.select(points.sized)
     variants = [
         _variant(
             "squared error" if np.isinf(delta) else f"delta {delta:g}",
@@ -89,5 +90,5 @@ def law_exponent(law: TrainingFit, shape: Shape, budgets: Sequence[float] | np.n
 
 def _gamma(points: ModelPoints) -> float:
     grid = points.select(points.on_grid)
-    fit = fit_isoflop(grid.flops, grid.mean_recurrence, grid.tokens, grid.loss, resamples=1)
+    fit = fit_isoflop(grid.flops, grid.mean_recurrence, None, grid.loss, resamples=1)
     return fit.gamma_mean_recurrence.exponent.value

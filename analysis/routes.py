@@ -95,7 +95,7 @@ def _spell(value: Interval) -> str:
 def _parabolas_of_law(points: ModelPoints, law: TrainingFit) -> IsoflopFit | None:
     if not law.usable:
         return None
-    grid = points.select(points.on_grid)
+    grid = points.select(points.on_grid & points.sized)
     if not len(grid):
         return None
     smooth = law.predict(grid.effective_parameters, grid.tokens)

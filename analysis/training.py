@@ -77,6 +77,8 @@ class TrainingStudy:
     """One model's training law with the replicates that every interval comes from."""
 
     law: TrainingFit
+    points: ModelPoints
+    """The runs that were fitted, in the order of the law's residuals."""
     draws: Array
     """Parameters (resamples, 5): E, X, Y, x, y in raw units."""
     intervals: Mapping[str, Interval]
@@ -85,7 +87,8 @@ class TrainingStudy:
 def study_training_law(
     points: ModelPoints, *, resamples: int = RESAMPLES, seed: int = 0, starts: int = STARTS
 ) -> TrainingStudy:
-    """Fits the runs of one model and resamples them within their budgets."""
+    """Fits the runs of one model that have parameters and tokens, and resamples them within budgets."""
+    points = points.select(points.sized)
     law = fit_training_law(points.effective_parameters, points.tokens, points.loss, starts=starts, seed=seed)
     draws = bootstrap(law.fit, points.strata, resamples=resamples, seed=seed)
-    return TrainingStudy(law=law, draws=draws, intervals=parameter_intervals(law.fit, draws))
+    return TrainingStudy(law=law, points=points, draws=draws, intervals=parameter_intervals(law.fit, draws))

@@ -189,11 +189,11 @@ def submit(
 @app.command()
 def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
     """What every run of a sweep is doing."""
-    from analysis.dataset import read_tables
+    from analysis.dataset import read_sweep
     from sweeps.paths import Study
     from sweeps.progress import last_metrics
 
-    tables = read_tables(db, sweep)
+    tables = read_sweep(db, sweep)
     counts = Counter(str(state) for state in tables.runs["state"])
     runs = []
     for run in tables.runs.to_dict("records"):
@@ -284,10 +284,10 @@ def export(
     db: DbOption = DEFAULT_DB,
 ) -> None:
     """Write a sweep's losses as CSV: a line a run and test recurrence, in the columns `import` takes."""
-    from analysis.dataset import read_tables
+    from analysis.dataset import read_sweep
     from sweeps.exported import write_csv
 
-    lines = write_csv(read_tables(db, sweep), output)
+    lines = write_csv(read_sweep(db, sweep), output)
     console.note(f"{output}: {lines} losses")
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from parcae.config import default_backward_depth
 from parcae.flops import Convention, counted_parameters, flops_per_token, parameter_count
 from parcae.presets import preset
+from sweeps.store import RUN_COLUMNS
 
 
 @cache
@@ -64,24 +65,5 @@ def published_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
                 "mean_recurrence": curve["mean_recurrence"].iloc[0],
             }
         )
-    runs = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    runs = pd.DataFrame(rows).reindex(columns=[*RUN_COLUMNS, "predicted_loss"])
     return runs, test_time[["run_id", "test_recurrence", "loss"]]
-
-
-COLUMNS = [
-    "run_id",
-    "model",
-    "state",
-    "flops",
-    "convention",
-    "mean_recurrence",
-    "backward_depth",
-    "tokens",
-    "once_parameters",
-    "recurrent_parameters",
-    "parameters",
-    "seed",
-    "corpus_hash",
-    "val_loss",
-]
-"""The columns of a study's runs."""
