@@ -10,7 +10,7 @@ import typer
 
 from parcae.errors import InputError
 from sweeps import console
-from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json
+from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
 
 if TYPE_CHECKING:
     from analysis.dataset import Study
@@ -35,7 +35,7 @@ def _study(db: Path, sweep: str | None) -> "Study":
 
     study = load_study(db, sweep)
     for reason, count in study.left_out.items():
-        note(f"left out of {study.name}: {count} {reason}")
+        remark(f"left out of {study.name}: {count} {reason}")
     return study
 
 

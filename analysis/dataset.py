@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.laws import Array, Mask
 from parcae.errors import InputError
 from sweeps.console import PUBLISHED
-from sweeps.store import StudyTables, read_study
+from sweeps.store import StudyTables
 
 FIXED_DEPTH = "fixed depth"
 """The group of all runs without a loop, whose sizes together make one law."""
@@ -138,10 +138,9 @@ def read_sweep(db: Path, sweep: str | None) -> StudyTables:
 
         runs, losses = published_tables()
         return StudyTables(name=PUBLISHED, kind="imported", runs=runs, losses=losses)
-    from sweeps.collect import collect
+    from sweeps.collect import collect_sweep
 
-    collect(db)
-    return read_study(db, sweep)
+    return collect_sweep(db, sweep)
 
 
 def load_study(db: Path, sweep: str | None) -> Study:

@@ -149,6 +149,9 @@ def power_law_figure(findings: Findings) -> Figure:
             else:
                 lines.append(f"{name}: no {symbol}: {law.message}")
     for axes, label in zip(panels, ("optimal mean recurrence", "optimal tokens D"), strict=True):
+        if not any(found.isoflop.interior for found in findings.models.values()):
+            axes.text(0.5, 0.5, "no interior optimum", ha="center", transform=axes.transAxes)
+            continue
         _log_axis(axes, "FLOPs")
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())

@@ -51,7 +51,6 @@ def plan(
     """Lay out a grid of runs that each spend a budget: tokens, steps, cost and predicted loss."""
     from parcae.corpus import EMBEDDED, load_corpus
     from parcae.tokenizer import BYTES, tokenizer_hash
-
     from sweeps.collect import collect
     from sweeps.grid import default_sweep_name, isoflop_grid
     from sweeps.paths import Study, check_sweep_name
@@ -91,7 +90,6 @@ def plan(
 def _predicted(study: "Study", specs: "list[RunSpec]") -> list[float | None]:
     """What the training law foresees, from the runs that are done, else from the published study."""
     from analysis.planning import predicted_losses
-
     from sweeps.collect import collect
     from sweeps.store import model_runs
 
@@ -192,7 +190,6 @@ def submit(
 def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
     """What every run of a sweep is doing."""
     from analysis.dataset import read_sweep
-
     from sweeps.paths import Study
     from sweeps.progress import last_metrics
 
@@ -288,7 +285,6 @@ def export(
 ) -> None:
     """Write a sweep's losses as CSV: a line a run and test recurrence, in the columns `import` takes."""
     from analysis.dataset import read_sweep
-
     from sweeps.exported import write_csv
 
     lines = write_csv(read_sweep(db, sweep), output)

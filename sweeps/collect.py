@@ -13,7 +13,7 @@ from sweeps.imported import read_csv
 from sweeps.paths import RunFolder, Study, read_json
 from sweeps.spec import RunSpec
 from sweeps.states import FINISHED, State, Status, establish
-from sweeps.sweep import read_manifest
+from sweeps.sweep import find_sweep, read_manifest
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,10 +26,20 @@ def collect(db: Path) -> None:
     if not db.exists() and study.sweeps.is_dir():
         store.create(db)
     with store.open_store(db) as connection:
+        if not study.runs.is_dir():  # the database was taken elsewhere without its folders: all there is
+            return
         connection.begin()
         planned = _collect_sweeps(connection, study)
         _collect_runs(connection, study, planned)
         connection.commit()
+
+
+def collect_sweep(db: Path, sweep: str | None) -> store.StudyTables:
+    """The sweep called `sweep`, or the latest, as it stands now. A wrong name changes nothing."""
+    study = Study(db)
+    name = find_sweep(study, sweep) if study.runs.is_dir() or not db.exists() else sweep
+    collect(db)
+    return store.read_study(db, name)
 
 
 def rebuild(db: Path) -> Path | None:

@@ -44,6 +44,8 @@ def run(app: typer.Typer) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    for sentence in _remarks:
+        note(sentence)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -55,6 +57,14 @@ def fail(sentence: str, code: int) -> None:
 def note(sentence: str) -> None:
     """A remark for people, kept out of what scripts read."""
     print(sentence, file=sys.stderr)
+
+
+_remarks: list[str] = []
+
+
+def remark(sentence: str) -> None:
+    """A note that stands after what the command prints, and not at all where the command fails."""
+    _remarks.append(sentence)
 
 
 def print_json(value: Any) -> None:

@@ -1,5 +1,6 @@
 """From budgets and recurrences to runs: an isoFLOP grid (paper section 5). Pure arithmetic."""
 
+import re
 from collections.abc import Iterable
 from math import isfinite
 
@@ -96,4 +97,4 @@ def default_sweep_name(model_name: str, flops_budgets: Iterable[float]) -> str:
     """A name that the same request gets every time, such as `small-140m-1e19`."""
     lowest, highest = min(budgets := list(flops_budgets)), max(budgets)
     name = f"{model_name}-{lowest:g}" + (f"-to-{highest:g}" if highest != lowest else "")
-    return name.replace("e+", "e")
+    return re.sub(r"e\+0?", "e", name)

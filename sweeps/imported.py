@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parcae.errors import InputError
+from parcae.files import write_atomically
 from parcae.flops import Convention, counted_parameters, flops_per_token, parameter_count
 from parcae.presets import PRESETS
-from sweeps.paths import Study, check_sweep_name, write_atomically
+from sweeps.paths import Study, check_sweep_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ def import_csv(study: Study, path: Path, name: str) -> ImportedTable:
     if target.exists() and target.read_text(encoding="utf-8-sig") != content:
         raise InputError(f"there is another imported sweep {name!r} already; import under another name")
     study.sweeps.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, content)
+    write_atomically(target, content.encode())
     return table
 
 

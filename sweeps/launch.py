@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from parcae.files import write_atomically
 from sweeps import local, slurm
-from sweeps.collect import collect
-from sweeps.paths import RunFolder, Study, read_json, write_atomically
+from sweeps.collect import collect_sweep
+from sweeps.paths import RunFolder, Study, read_json
 from sweeps.spec import RunSpec
 from sweeps.states import State
 from sweeps.store import StudyTables, read_study
@@ -57,10 +58,9 @@ def launch(
 def _make_folder(folder: RunFolder, spec: RunSpec) -> None:
     folder.path.mkdir(exist_ok=True)
     if read_json(folder.spec) != spec.to_dict():
-        write_atomically(folder.spec, spec.json + "\n")
+        write_atomically(folder.spec, (spec.json + "\n").encode())
 
 
 def _runs(study: Study, sweep: str, states: Sequence[State]) -> list[str]:
-    collect(study.db)
-    runs = read_study(study.db, sweep).runs
+    runs = collect_sweep(study.db, sweep).runs
     return list(runs.loc[runs["state"].isin([state.value for state in states]), "run_id"])

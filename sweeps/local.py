@@ -7,6 +7,7 @@ keep their slots, and are not started twice.
 
 import argparse
 import fcntl
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,11 +15,12 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from sweeps.paths import RunFolder, Study, write_json
 from sweeps.states import is_locked
-from sweeps.worker import STOPPED
+from sweeps.worker import STOPPED, work
 
 POLL_SECONDS = 0.2
 ATTEMPTS = 3
@@ -81,7 +83,10 @@ class _Supervisor:
     def __init__(self, study: Study, slots: int) -> None:
         self.study = study
         self.slots = slots
-        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        # Forked from a process that has torch loaded: a short run would else spend its time importing.
+        self.processes = multiprocessing.get_context("forkserver")
+        self.processes.set_forkserver_preload(["parcae.train", "torch._dynamo", "sweeps.worker"])
+        self.workers: dict[str, BaseProcess] = {}
         self.deaths: dict[str, tuple[int, int]] = {}  # run_id -> (deaths, progress at the last one)
         self.stopping = False
         signal.signal(signal.SIGTERM, self._on_stop)
@@ -121,18 +126,13 @@ class _Supervisor:
         return bool(queued)
 
     def _start(self, folder: RunFolder) -> None:
-        with folder.log.open("a") as log:
-            self.workers[folder.run_id] = subprocess.Popen(
-                [sys.executable, "-m", "sweeps.worker", str(folder.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        worker = self.processes.Process(target=work, args=(folder.path,), name=folder.run_id)
+        worker.start()
+        self.workers[folder.run_id] = worker
 
     def _reap(self) -> None:
         for run_id, worker in list(self.workers.items()):
-            code = worker.poll()
+            code = worker.exitcode
             if code is None:
                 continue
             del self.workers[run_id]

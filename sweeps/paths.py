@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from parcae.errors import InputError
+from parcae.files import write_atomically
 
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -138,22 +139,9 @@ def check_sweep_name(name: str) -> str:
     return name
 
 
-def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
-    """Writes beside `path` and renames into it, so that a reader sees the old file or the new one.
-
-    `durable` waits for the disk, so that a power failure cannot leave an empty file.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with beside.open("w") as file:
-        file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    write_atomically(path, json.dumps(value, sort_keys=True, allow_nan=False) + "\n", durable=durable)
+def write_json(path: Path, value: Any) -> None:
+    """Writes strict JSON, atomically."""
+    write_atomically(path, (json.dumps(value, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

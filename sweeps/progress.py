@@ -9,10 +9,10 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sweeps.collect import collect
+from sweeps.collect import ask_scheduler, collect_sweep
 from sweeps.paths import RunFolder, Study
-from sweeps.states import ACTIVE, FINISHED, State
-from sweeps.store import StudyTables, read_study
+from sweeps.states import ACTIVE, FINISHED, State, Status, establish
+from sweeps.store import StudyTables
 
 POLL_SECONDS = 0.5
 _TAIL_BYTES = 4_096
@@ -40,15 +40,29 @@ def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> StudyTabl
     """Shows the sweep until nothing in it is queued or running. `keep_alive` is called at every look."""
     console = Console(file=sys.stderr)
     show = _Bars(study, console) if console.is_terminal else _Lines()
+    tables, before = collect_sweep(study.db, sweep), None
     with show:
         while True:
             keep_alive()
-            collect(study.db)
-            tables = read_study(study.db, sweep)
+            now = _unfinished(study, tables)
+            if now != before:  # files are cheap to look at, the database is not
+                tables = collect_sweep(study.db, sweep)
+                before = _unfinished(study, tables)
             show.update(tables)
             if not any(State(state) in ACTIVE for state in tables.runs["state"]):
                 return tables
             time.sleep(POLL_SECONDS)
+
+
+def _unfinished(study: Study, tables: StudyTables) -> dict[str, Status]:
+    """The state of every run that has no result, as its files say."""
+    scheduler = ask_scheduler(study)
+    runs = zip(tables.runs["run_id"], tables.runs["state"], strict=True)
+    return {
+        run_id: establish(study, study.run(run_id), scheduler)
+        for run_id, state in runs
+        if State(state) not in FINISHED
+    }
 
 
 def label(run: object) -> str:

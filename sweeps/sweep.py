@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from parcae.errors import InputError
-from sweeps.paths import Study, check_sweep_name, read_json, write_atomically
+from parcae.files import write_atomically
+from sweeps.paths import Study, check_sweep_name, read_json
 from sweeps.spec import RunSpec
 
 
@@ -68,7 +69,11 @@ def plan_sweep(
         )
         write_atomically(
             study.manifest(name),
-            f'{{"planned_at": {json.dumps(manifest.planned_at)}, "runs": [\n' + ",\n".join(rows) + "\n]}\n",
+            (
+                f'{{"planned_at": {json.dumps(manifest.planned_at)}, "runs": [\n'
+                + ",\n".join(rows)
+                + "\n]}\n"
+            ).encode(),
         )
     return manifest
 
@@ -78,7 +83,7 @@ def find_sweep(study: Study, name: str | None) -> str:
     files = {path.stem: path for path in study.sweeps.glob("[!.]*") if path.suffix in (".json", ".csv")}
     if not files:
         raise InputError(
-            f"there is no sweep beside {study.db}; plan one with `parcae-sweep plan`, import one, "
+            f"there is no sweep in {study.runs}; plan one with `parcae-sweep plan`, import one, "
             "or use --sweep published"
         )
     if name is None:

@@ -1,9 +1,8 @@
 """One run on the node that has it: take its lock, check the text, train, leave a result or a failure.
 
-Started by this machine's supervisor as ``python -m sweeps.worker FOLDER`` and by SLURM through `RunJob`.
+On this machine the supervisor starts `work` in a process of its own; on SLURM a job calls `run`.
 """
 
-import argparse
 import fcntl
 import os
 import signal
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from parcae.errors import InputError
 from sweeps.paths import RunFolder, read_json, write_json
@@ -117,14 +117,11 @@ class StopFlag:
         return self.stopped
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train one planned run.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    ended = run(RunFolder(arguments.folder.absolute()), stop=StopFlag(), threads=arguments.threads)
+def work(folder: Path, threads: int = 1) -> NoReturn:
+    """What a process started for one run does: its output goes to the run's log, its end to the exit code."""
+    os.setsid()  # a terminal's Ctrl-C is for whoever watches
+    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    ended = run(RunFolder(folder), stop=StopFlag(), threads=threads)
     sys.exit(0 if ended else STOPPED)
-
-
-if __name__ == "__main__":
-    main()

@@ -93,4 +93,4 @@ def test_an_unknown_model_gets_the_list_of_known_ones() -> None:
 
 def test_sweep_names() -> None:
     assert default_sweep_name("small-140m", [1e19]) == "small-140m-1e19"
-    assert default_sweep_name("nano", [4e11, 1e11]) == "nano-1e11-to-4e11"
+    assert default_sweep_name("nano", [4e11, 1e9]) == "nano-1e9-to-4e11"

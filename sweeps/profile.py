@@ -1,0 +1,113 @@
+"""cluster.toml: what a run asks of SLURM, and what a whole sweep may take.
+
+Keys at the top hold for every run; a table `[model.NAME]` overrides them for one model. Runs that ask for
+the same go into the same job arrays.
+"""
+
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from parcae.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """The resources of one run's job."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    time_minutes: int = 24 * 60
+    """Time limit; a run that needs longer is requeued from its checkpoint."""
+    nodes: int = 1
+    gpus_per_node: int = 0
+    tasks_per_node: int = 1
+    """Processes a node; with GPUs, one for each."""
+    cpus_per_task: int = 1
+    memory_gb_per_node: float | None = None
+    setup: tuple[str, ...] = ()
+    """Shell lines before srun, such as `module load cuda`."""
+    python: str | None = None
+    """The interpreter on the nodes; the submitting one unless given."""
+    container: str | None = None
+    """An image for srun's --container-image."""
+    srun_arguments: tuple[str, ...] = ()
+    concurrent: int | None = None
+    """Ceiling on GPUs (without GPUs: tasks) that a sweep holds at once."""
+    gpu_hours_cap: float | None = None
+    """Refuse to submit more than this many GPU-hours (without GPUs: task-hours) of time limits."""
+    signal_seconds: int = 90
+    """How long before the time limit a run is told to checkpoint and requeue."""
+
+    @property
+    def devices(self) -> int:
+        """GPUs, or without GPUs tasks, that one run holds."""
+        return self.nodes * (self.gpus_per_node or self.tasks_per_node)
+
+    @property
+    def processes(self) -> int:
+        return self.nodes * self.tasks_per_node
+
+    def __post_init__(self) -> None:
+        for name in ("time_minutes", "nodes", "tasks_per_node", "cpus_per_task", "signal_seconds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"cluster.toml: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.gpus_per_node < 0:
+            raise InputError(f"cluster.toml: gpus_per_node is {self.gpus_per_node}; it cannot be negative")
+        if self.gpus_per_node:
+            object.__setattr__(self, "tasks_per_node", self.gpus_per_node)
+        if self.concurrent is not None and self.concurrent < self.devices:
+            raise InputError(
+                f"cluster.toml: concurrent is {self.concurrent}, but one run holds {self.devices}; raise it"
+            )
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The profile of each model."""
+
+    default: Profile
+    models: dict[str, Profile]
+
+    def of(self, model: str) -> Profile:
+        return self.models.get(model, self.default)
+
+
+def read_profiles(path: Path) -> Profiles:
+    """Reads cluster.toml; where there is none, the defaults. ``InputError`` for a file that is wrong."""
+    if not path.exists():
+        return Profiles(Profile(), {})
+    try:
+        plain = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    models = plain.pop("model", {})
+    default = _override(Profile(), plain, path)
+    return Profiles(default, {name: _override(default, table, path) for name, table in models.items()})
+
+
+def _override(profile: Profile, table: dict[str, Any], path: Path) -> Profile:
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(Profile)}
+    values = {}
+    for key, value in table.items():
+        if key not in kinds:
+            raise InputError(f"{path}: there is no setting {key!r}; the settings are {', '.join(kinds)}")
+        wanted = kinds[key]
+        if wanted == tuple[str, ...]:
+            right = isinstance(value, list) and all(isinstance(item, str) for item in value)
+            value = tuple(value) if right else value
+        else:
+            right = isinstance(value, wanted) and not isinstance(value, bool)
+            right = right or (wanted == float | None and isinstance(value, int))
+        if not right:
+            raise InputError(f"{path}: {key} is {value!r}; it takes {_in_words(wanted)}")
+        values[key] = value
+    return replace(profile, **values)
+
+
+def _in_words(kind: Any) -> str:
+    if kind == tuple[str, ...]:
+        return "a list of strings"
+    return {str | None: "a string", int: "a whole number", int | None: "a whole number"}.get(kind, "a number")
