@@ -81,7 +81,9 @@ class LawFit:
 
     @property
     def mean_error(self) -> float:
-        """Mean of |prediction / loss - 1|."""
+        """Mean of |prediction / loss - 1|; NaN when nothing was fitted."""
+        if not len(self.residuals):
+            return float("nan")
         return float(np.abs(np.expm1(self.residuals)).mean())
 
 
