@@ -4,8 +4,8 @@ Per model and budget, loss is a quadratic in ln(mean recurrence), and another in
 mu_rec*(C) and D*(C) (Parcae section 5, figures 4 and 5; approach 2 of Hoffmann et al. arXiv 2203.15556).
 A vertex is an optimum only when the curve in mean recurrence, which is what a grid samples, opens upward
 beyond its noise (pooled over budgets) and its vertex lies within the sampled range; tokens follow from it,
-and a vertex in tokens that lies outside theirs is kept with a warning. Parabolas are biased when a grid is
-off-centre (Czech et al. arXiv 2603.22339), which is why `analysis.frontier` has a second route.
+and a vertex in tokens that lies a little outside theirs is kept with a warning. Parabolas are biased when a
+grid is off-centre (Czech et al. arXiv 2603.22339), which is why `analysis.frontier` has a second route.
 Shapes: n runs, k runs of one budget, B budgets, R replicates.
 """
 
@@ -29,6 +29,9 @@ FEWEST_OPTIMA = 3
 NEAR_EDGE = 0.1
 """A vertex within this fraction of the sampled range (in logs) from its end is off-centre."""
 
+FURTHEST_TOKENS = 0.5
+"""A vertex in tokens is kept this far beyond the sampled ones, in units of their range (in logs)."""
+
 
 class Curve(StrEnum):
     """The verdict on one budget's curve."""
@@ -50,9 +53,14 @@ class Parabola:
     curvature: float
 
     @property
+    def log_vertex(self) -> float:
+        """ln v at the turning point."""
+        return self.centre - self.slope / (2 * self.curvature)
+
+    @property
     def vertex(self) -> float:
-        """The value v (not its logarithm) at the turning point."""
-        return float(np.exp(self.centre - self.slope / (2 * self.curvature)))
+        """The value v at the turning point; infinite where that is too far out for a float."""
+        return float(np.exp(min(self.log_vertex, 700.0)))
 
     @property
     def minimum(self) -> float:
@@ -151,12 +159,14 @@ def fit_isoflop(
     return IsoflopFit(
         optima=tuple(optima),
         gamma_mean_recurrence=_power_law(
+            "mean recurrence",
             [o.flops for o, _ in kept],
             [o.mean_recurrence for o, _ in kept],
             _resampled_vertices([(c.log_mu, c.losses) for _, c in kept], resamples, seed),
             len(budgets),
         ),
         gamma_tokens=_power_law(
+            "tokens",
             [o.flops for o, _ in with_tokens],
             [o.tokens for o, _ in with_tokens],
             _resampled_vertices(
@@ -269,10 +279,10 @@ def _optimum(curve: _Points, noise: tuple[float, int]) -> Optimum:
     if in_mu is not None and curve.log_d is not None and len(np.unique(curve.log_d)) >= FEWEST_POINTS:
         in_d = _parabola(curve.log_d, curve.losses)
     if in_mu is not None and interior:
-        warnings += _edge_warnings(in_mu.vertex, np.exp(curve.log_mu))
-        if in_d is not None and curve.log_d is not None and in_d.curvature > 0:
-            tokens = in_d.vertex
-            warnings += _token_warnings(tokens, np.exp(curve.log_d))
+        warnings += _edge_warnings(in_mu.vertex, np.exp(curve.log_mu), curve.losses)
+        if in_d is not None and curve.log_d is not None:
+            tokens, remarks = _token_vertex(in_d, curve.log_d)
+            warnings += remarks
     return Optimum(
         flops=curve.flops,
         mean_recurrence=in_mu.vertex if in_mu is not None and interior else float("nan"),
@@ -304,7 +314,7 @@ def _verdict(curve: _Points, parabola: Parabola | None, noise: tuple[float, int]
     if parabola.curvature < stdtrit(freedom, 0.95) * deviation * _curvature_error(curve.log_mu):
         return Curve.FLAT, "the curvature cannot be told from noise"
     low, high = curve.log_mu.min(), curve.log_mu.max()
-    if not low <= np.log(parabola.vertex) <= high:
+    if not low <= parabola.log_vertex <= high:
         return (
             Curve.OUTSIDE,
             f"the vertex, {parabola.vertex:.3g}, lies outside the sampled {np.exp(low):.3g} to "
@@ -333,22 +343,28 @@ def _parabola(logs: Array, losses: Array) -> Parabola:
     )
 
 
-def _edge_warnings(vertex: float, sampled: Array) -> list[str]:
+def _edge_warnings(vertex: float, sampled: Array, losses: Array) -> list[str]:
     low, high = np.log(sampled.min()), np.log(sampled.max())
     place = (np.log(vertex) - low) / (high - low)
     if NEAR_EDGE <= place <= 1 - NEAR_EDGE:
         return []
     end = sampled.min() if place < 0.5 else sampled.max()
-    return [f"the vertex {vertex:.3g} is close to the end of the sampled range, {end:g}: off-centre"]
+    lowest = " and the run of lowest loss" if sampled[np.argmin(losses)] == end else ""
+    return [f"off-centre: the vertex {vertex:.3g} is close to {end:g}, the end of the sampled range{lowest}"]
 
 
-def _token_warnings(vertex: float, sampled: Array) -> list[str]:
-    if sampled.min() <= vertex <= sampled.max():
-        return []
-    return [
-        f"the vertex in tokens, {vertex:.3g}, is extrapolated: {sampled.min():.3g} to {sampled.max():.3g} "
-        "were sampled"
-    ]
+def _token_vertex(parabola: Parabola, logs: Array) -> tuple[float, list[str]]:
+    """D*, kept a little beyond the sampled tokens with a warning, and NaN further out."""
+    low, high = float(logs.min()), float(logs.max())
+    sampled = f"{np.exp(low):.3g} to {np.exp(high):.3g} were sampled"
+    if parabola.curvature <= 0:
+        return float("nan"), ["the curve in tokens opens downward, so there are no best tokens"]
+    beyond = max(low - parabola.log_vertex, parabola.log_vertex - high, 0.0)
+    if beyond > FURTHEST_TOKENS * (high - low):
+        return float("nan"), [f"the vertex in tokens lies far out, so there are no best tokens: {sampled}"]
+    if beyond > 0:
+        return parabola.vertex, [f"the vertex in tokens, {parabola.vertex:.3g}, is extrapolated: {sampled}"]
+    return parabola.vertex, []
 
 
 def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, seed: int) -> Array:
@@ -381,13 +397,15 @@ def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, s
     return vertices
 
 
-def _power_law(flops: Sequence[float], values: Sequence[float], log_draws: Array, budgets: int) -> PowerLaw:
+def _power_law(
+    of: str, flops: Sequence[float], values: Sequence[float], log_draws: Array, budgets: int
+) -> PowerLaw:
     if len(flops) < FEWEST_OPTIMA:
         return PowerLaw(
             exponent=Interval(value=float("nan"), low=float("nan"), high=float("nan")),
             k=float("nan"),
             status=Status.TOO_FEW_POINTS,
-            message=f"{len(flops)} of {budgets} budget{'s' * (budgets != 1)} with an interior optimum; "
+            message=f"{len(flops)} of {budgets} budgets with an interior optimum in {of}; "
             f"a power law needs at least {FEWEST_OPTIMA}",
             optima=len(flops),
         )

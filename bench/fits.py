@@ -6,7 +6,10 @@ Hoffmann-style data: 240 points over three decades of N and D, 1 % noise, 5 % ou
 """
 
 import argparse
+import os
 import time
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # in fairness to scipy, whose small solves threads slow
 
 import numpy as np
 from scipy.optimize import minimize
