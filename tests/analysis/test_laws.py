@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.laws import EQUIVALENCE, ORACLE_FLOOR, SATURATION, TOKENS_ONLY, TRAINING, UNIFIED, Law
-from analysis.solver import Problem, _expand
+from analysis.solver import Problem, expand
 
 LAWS = [TRAINING, TOKENS_ONLY, EQUIVALENCE, ORACLE_FLOOR, *SATURATION.values(), *UNIFIED.values()]
 GENERATOR = np.random.default_rng(3)
@@ -32,12 +32,12 @@ def test_gradient_and_curvature_are_the_objectives(law: Law, delta: float) -> No
     problem = Problem.on(law, DATA, delta)
     at = somewhere(law)
     log_loss, weights = GENERATOR.normal(0, 0.3, 20), GENERATOR.uniform(0, 2, 20)
-    _, gradient, curvature, _ = _expand(problem, at, log_loss, weights, second_order=True)
+    _, gradient, curvature, _ = expand(problem, at, log_loss, weights, second_order=True)
     for i in range(at.shape[1]):
         step = np.zeros(at.shape[1])
         step[i] = 1e-6
-        above = _expand(problem, at + step, log_loss, weights, second_order=True)
-        below = _expand(problem, at - step, log_loss, weights, second_order=True)
+        above = expand(problem, at + step, log_loss, weights, second_order=True)
+        below = expand(problem, at - step, log_loss, weights, second_order=True)
         np.testing.assert_allclose((above[0] - below[0]) / 2e-6, gradient[:, i], rtol=1e-5, atol=1e-8)
         np.testing.assert_allclose((above[1] - below[1]) / 2e-6, curvature[:, i], rtol=1e-4, atol=1e-6)
 
