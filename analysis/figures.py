@@ -16,8 +16,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from analysis.findings import Findings, ModelFindings, TestTimeFindings
 from analysis.frontier import best_recurrence
 from analysis.intervals import Interval
-from analysis.isoflop import Parabola, PowerLaw
+from analysis.isoflop import Parabola
 from analysis.laws import UNIFIED, Array
+from analysis.powerlaw import PowerLaw
 from analysis.robustness import Robustness
 from analysis.testtime import GAMMA_ONE
 from analysis.text import (

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from analysis.dataset import ModelPoints
 from analysis.intervals import Interval, interval
-from analysis.isoflop import slope
 from analysis.laws import Array
+from analysis.powerlaw import slope
 from analysis.training import TrainingStudy
 from parcae.flops import Convention, flops_per_token
 from parcae.presets import PRESETS

@@ -17,15 +17,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from analysis.fit import SAME_LOSS, Status, finite_numbers
-from analysis.intervals import RESAMPLES, Interval, interval
+from analysis.fit import SAME_LOSS, finite_numbers
+from analysis.intervals import RESAMPLES
 from analysis.laws import Array, Whole
+from analysis.powerlaw import PowerLaw, power_law
 from parcae.errors import InputError
 
 FEWEST_POINTS = 4
 """Distinct recurrences of a curve: three always lie on a parabola, whatever the truth."""
-FEWEST_OPTIMA = 3
-"""Optima of a power law: two always lie on one."""
 NEAR_EDGE = 0.1
 """A vertex within this fraction of the sampled range (in logs) from its end is off-centre."""
 
@@ -95,20 +94,6 @@ class Optimum:
     """Positions, in the arrays given, of runs too wild to belong to the curve."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PowerLaw:
-    """v*(C) = k C^exponent through the interior optima, least squares in logs."""
-
-    exponent: Interval
-    k: float
-    status: Status
-    message: str
-    optima: int
-
-    def __call__(self, flops: ArrayLike) -> Array:
-        return np.asarray(self.k * np.asarray(flops, dtype=float) ** self.exponent.value)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IsoflopFit:
     optima: tuple[Optimum, ...]
@@ -158,14 +143,14 @@ def fit_isoflop(
     with_tokens = [(o, c) for o, c in kept if np.isfinite(o.tokens)]
     return IsoflopFit(
         optima=tuple(optima),
-        gamma_mean_recurrence=_power_law(
+        gamma_mean_recurrence=power_law(
             "mean recurrence",
             [o.flops for o, _ in kept],
             [o.mean_recurrence for o, _ in kept],
             _resampled_vertices([(c.log_mu, c.losses) for _, c in kept], resamples, seed),
             len(budgets),
         ),
-        gamma_tokens=_power_law(
+        gamma_tokens=power_law(
             "tokens",
             [o.flops for o, _ in with_tokens],
             [o.tokens for o, _ in with_tokens],
@@ -395,41 +380,3 @@ def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, s
         upward = solution[:, 2] > 0
         vertices[upward, column] = centre - scale * solution[upward, 1] / (2 * solution[upward, 2])
     return vertices
-
-
-def _power_law(
-    of: str, flops: Sequence[float], values: Sequence[float], log_draws: Array, budgets: int
-) -> PowerLaw:
-    if len(flops) < FEWEST_OPTIMA:
-        return PowerLaw(
-            exponent=Interval(value=float("nan"), low=float("nan"), high=float("nan")),
-            k=float("nan"),
-            status=Status.TOO_FEW_POINTS,
-            message=f"{len(flops)} of {budgets} budgets with an interior optimum in {of}; "
-            f"a power law needs at least {FEWEST_OPTIMA}",
-            optima=len(flops),
-        )
-    log_c = np.log(flops)
-    exponent, intercept = slope(log_c, np.log(values)[None, :])
-    draws, _ = slope(log_c, log_draws)
-    return PowerLaw(
-        exponent=interval(float(exponent[0]), draws),
-        k=float(np.exp(intercept[0])),
-        status=Status.CONVERGED,
-        message=f"through {len(flops)} interior optima of {budgets} budgets",
-        optima=len(flops),
-    )
-
-
-def slope(x: Array, y: Array) -> tuple[Array, Array]:
-    """Slope and intercept (R,) of least-squares lines through rows y (R, B); NaN in y is left out."""
-    use = np.isfinite(y)
-    count = use.sum(1)
-    enough = count >= 2
-    safe = np.maximum(count, 1)
-    filled = np.where(use, y, 0.0)
-    mean_x, mean_y = (use * x).sum(1) / safe, filled.sum(1) / safe
-    dx = np.where(use, x - mean_x[:, None], 0.0)
-    spread = (dx**2).sum(1)
-    gradient = np.where(enough, (dx * filled).sum(1) / np.where(spread > 0, spread, 1.0), np.nan)
-    return gradient, mean_y - gradient * mean_x

@@ -13,7 +13,8 @@ from analysis.equivalence import EquivalenceFit
 from analysis.findings import TestTimeFindings
 from analysis.frontier import Frontier
 from analysis.intervals import Interval
-from analysis.isoflop import IsoflopFit, PowerLaw
+from analysis.isoflop import IsoflopFit
+from analysis.powerlaw import PowerLaw
 from analysis.prediction import Prediction
 from analysis.robustness import Robustness
 from analysis.routes import Routes
