@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from analysis.dataset import load_study
     from analysis.equivalence import fit_equivalence
     from analysis.isoflop import fit_isoflop
-    from analysis.predict import predict
+    from analysis.prediction import predict
     from analysis.testtime import fit_saturation, fit_unified_law
     from analysis.training import fit_training_law
 
@@ -33,7 +33,7 @@ _HOMES = {
     "fit_training_law": "training",
     "fit_unified_law": "testtime",
     "load_study": "dataset",
-    "predict": "predict",
+    "predict": "prediction",
 }
 
 

@@ -196,7 +196,7 @@ def predict(
 ) -> None:
     """The best mean recurrence and tokens for a budget (or tokens), and the loss to expect."""
     from analysis.plain import plain_prediction
-    from analysis.predict import predict as predicted
+    from analysis.prediction import predict as predicted
     from analysis.text import prediction_text
 
     prediction = predicted(

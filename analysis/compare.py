@@ -188,6 +188,11 @@ def compare_study(
         unseen = {run for run, out in zip(points.run_ids, held_out, strict=True) if out}
         if any(curve.run_id in unseen for curve in curves):
             results[f"{name}, test time"] = compare_unified(curves, unseen, seed=seed)
+    if results and not any(form.held_out for forms in results.values() for form in forms):
+        form = next(iter(results.values()))[0]
+        raise InputError(
+            f"sweep {study.name!r} has nothing to compare: {form.form} is {form.status}: {form.message}"
+        )
     if not results:
         raise InputError(
             f"sweep {study.name!r} has no model with more than {top_budgets} budget"

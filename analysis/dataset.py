@@ -253,11 +253,8 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
 
 def _hash(table: pd.DataFrame, curves: tuple[TestTimeCurve, ...]) -> str:
     digest = hashlib.sha256()
-    for row in sorted(
-        table[["group", "flops", "mean_recurrence", "tokens", "effective", "val_loss"]]
-        .astype(str)
-        .agg(" ".join, axis=1)
-    ):
+    columns = ["group", "flops", "mean_recurrence", "tokens", "effective", "val_loss"]
+    for row in sorted(map(str, table[columns].itertuples(index=False, name=None))):
         digest.update(row.encode())
     for curve in curves:
         digest.update(f"{curve.run_id} {curve.test_recurrence.tolist()} {curve.loss.tolist()}".encode())

@@ -16,8 +16,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from analysis.findings import Findings, ModelFindings, TestTimeFindings
 from analysis.frontier import best_recurrence
 from analysis.intervals import Interval
-from analysis.isoflop import Parabola
-from analysis.laws import UNIFIED
+from analysis.isoflop import Parabola, PowerLaw
+from analysis.laws import UNIFIED, Array
 from analysis.robustness import Robustness
 from analysis.testtime import GAMMA_ONE
 from analysis.text import (
@@ -28,6 +28,7 @@ from analysis.text import (
     provenance_text,
     robustness_text,
     routes_text,
+    spell,
     training_text,
     unified_text,
     warnings,
@@ -37,8 +38,13 @@ PAGE_INCHES = (8.27, 11.69)
 CURVES_A_PAGE = 12
 MODEL_COLOURS = ("#1f4e8c", "#c8641e", "#2f7d4f", "#8b3a8f", "#7a6a1f", "#4a4a4a")
 BUDGET_COLOURS = colormaps["viridis"]
+Colour = tuple[float, float, float, float]
 RED = "#d62728"
 LEFT, WIDTH = 0.10, 0.82
+SPACING = 1.3
+PANELS = ((0.10, 0.49, 0.38, 0.40), (0.57, 0.49, 0.38, 0.40))
+"""Two panels side by side, and where the text below them starts."""
+BELOW = 0.43
 
 
 def page(title: str, subtitle: str = "") -> Figure:
@@ -50,13 +56,21 @@ def page(title: str, subtitle: str = "") -> Figure:
     return figure
 
 
-def write(figure: Figure, top: float, text: str, *, size: float = 7.5) -> None:
-    """A block of fixed-width text from `top` (fraction of the page) down, shrunk to the page's width."""
+def write(figure: Figure, top: float, text: str) -> float:
+    """A block of fixed-width text from `top` (fraction of the page) down, shrunk to the page's width.
+
+    Returns where the next block can start.
+    """
     longest = max(len(line) for line in text.split("\n"))
     fits = WIDTH * PAGE_INCHES[0] * 72 / (0.602 * max(longest, 1))  # 0.602: DejaVu Sans Mono's advance
-    figure.text(
-        LEFT, top, text, fontsize=min(size, fits), family="DejaVu Sans Mono", va="top", linespacing=1.35
-    )
+    size = min(8.5, fits)
+    figure.text(LEFT, top, text, fontsize=size, family="DejaVu Sans Mono", va="top", linespacing=SPACING)
+    return top - (text.count("\n") + 2.5) * _line(size)
+
+
+def _line(size: float) -> float:
+    """Height of a line of text of `size` points, as a fraction of the page (DejaVu: 1.164 em)."""
+    return 1.164 * SPACING * size / (72 * PAGE_INCHES[1])
 
 
 def summary_page(findings: Findings) -> Figure:
@@ -84,14 +98,13 @@ def isoflop_figure(name: str, findings: ModelFindings) -> Figure:
         f"IsoFLOP curves, {name}", "A parabola in the logarithm per budget; stars are interior optima"
     )
     points, optima = findings.points, findings.isoflop.optima
-    panels = [figure.add_axes((0.10, 0.56, 0.38, 0.33)), figure.add_axes((0.57, 0.56, 0.38, 0.33))]
     if not optima:
-        for axes in panels:
-            axes.axis("off")
         write(
-            figure, 0.85, "No run has both a FLOP budget and a mean recurrence, so there is no curve to draw."
+            figure, 0.88, "No run has both a FLOP budget and a mean recurrence, so there is no curve to draw."
         )
         return figure
+    panels = [figure.add_axes(place) for place in PANELS]
+    tokens_known = bool(np.isfinite(points.tokens[points.on_grid]).all())
     for position, optimum in enumerate(optima):
         colour = _budget_colour(position, len(optima))
         at = points.on_grid & (points.flops == optimum.flops)
@@ -99,66 +112,53 @@ def isoflop_figure(name: str, findings: ModelFindings) -> Figure:
             (panels[0], points.mean_recurrence[at], optimum.in_recurrence, optimum.mean_recurrence),
             (panels[1], points.tokens[at], optimum.in_tokens, optimum.tokens),
         ):
+            if axes is panels[1] and not tokens_known:
+                continue
             axes.scatter(values, points.loss[at], color=colour, s=16, zorder=3, label=f"{optimum.flops:.2g}")
             if curve is not None:
-                _draw_parabola(axes, curve, values, vertex, colour, interior=optimum.interior)
+                _draw_parabola(axes, curve, values, vertex, colour)
     _log_axis(panels[0], "mean recurrence")
-    _log_axis(panels[1], "tokens D")
     panels[0].set_ylabel("validation loss (nats)")
-    panels[1].legend(title="FLOPs", fontsize=7, title_fontsize=7, frameon=False)
-    write(figure, 0.49, isoflop_text(findings.isoflop))
-    _sentences(figure, 0.49 - 0.0135 * (len(optima) + 6), findings.routes.warnings)
+    panels[0].legend(title="FLOPs", fontsize=7, title_fontsize=7, frameon=False)
+    if tokens_known:
+        _log_axis(panels[1], "tokens D")
+    else:
+        _nothing(panels[1], "the runs' tokens are unknown")
+    _sentences(figure, write(figure, BELOW, isoflop_text(findings.isoflop)), findings.routes.warnings)
     return figure
 
 
 def power_law_figure(findings: Findings) -> Figure:
     """Optimal mean recurrence and tokens against FLOPs, with intervals, beside the paper's exponents."""
     figure = page("Power laws of the optimum", "Stars: isoFLOP vertices; band: 95 % interval of the exponent")
-    panels = [figure.add_axes((0.10, 0.56, 0.38, 0.33)), figure.add_axes((0.57, 0.56, 0.38, 0.33))]
+    panels = [figure.add_axes(place) for place in PANELS]
     lines = []
     for index, (name, found) in enumerate(findings.models.items()):
         colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
-        interior = found.isoflop.interior
         paper = PUBLISHED_GAMMAS.get(name, (math.nan, math.nan))
-        for axes, law, values, published, symbol in (
-            (
-                panels[0],
-                found.isoflop.gamma_mean_recurrence,
-                [o.mean_recurrence for o in interior],
-                paper[0],
-                "gamma_mu",
-            ),
-            (panels[1], found.isoflop.gamma_tokens, [o.tokens for o in interior], paper[1], "gamma_D"),
+        for axes, law, quantity, published, symbol in (
+            (panels[0], found.isoflop.gamma_mean_recurrence, "mean_recurrence", paper[0], "gamma_mu"),
+            (panels[1], found.isoflop.gamma_tokens, "tokens", paper[1], "gamma_D"),
         ):
-            flops = np.array([o.flops for o in interior])
-            axes.scatter(flops, values, color=colour, marker="*", s=60, zorder=4, label=name)
-            gamma = law.exponent
-            if math.isfinite(gamma.value):
-                line = np.geomspace(flops.min() / 2, flops.max() * 2, 50)
-                middle = np.exp(np.log(flops).mean())
-                axes.plot(line, law(line), color=colour, lw=1.3)
-                if math.isfinite(gamma.low):
-                    bounds = [
-                        law(middle) * (line / middle) ** exponent for exponent in (gamma.low, gamma.high)
-                    ]
-                    axes.fill_between(
-                        line, np.minimum(*bounds), np.maximum(*bounds), color=colour, alpha=0.15
-                    )
+            optima = [o for o in found.isoflop.interior if math.isfinite(getattr(o, quantity))]
+            if optima:
+                flops = np.array([o.flops for o in optima])
+                values = [getattr(o, quantity) for o in optima]
+                axes.scatter(flops, values, color=colour, marker="*", s=60, zorder=4, label=name)
+            if optima and math.isfinite(law.exponent.value):
+                _draw_power_law(axes, law, flops, colour)
                 beside = f"; paper {published:.2f}" if math.isfinite(published) else ""
-                lines.append(f"{name}: {symbol} = {_limits(gamma)}{beside}; {law.message}")
+                lines.append(f"{name}: {symbol} = {spell(law.exponent)}{beside}; {law.message}")
             else:
                 lines.append(f"{name}: no {symbol}: {law.message}")
     for axes, label in zip(panels, ("optimal mean recurrence", "optimal tokens D"), strict=True):
-        if not any(found.isoflop.interior for found in findings.models.values()):
-            axes.text(0.5, 0.5, "no interior optimum", ha="center", transform=axes.transAxes)
+        if not axes.has_data():
+            _nothing(axes, "no interior optimum")
             continue
         _log_axis(axes, "FLOPs")
-        axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylabel(label)
-    if findings.models:
-        panels[0].legend(fontsize=7, frameon=False)
-    write(figure, 0.49, "\n".join(lines))
+        _log_axis(axes, label, vertical=True)
+        axes.legend(fontsize=7, frameon=False)
+    write(figure, BELOW, "\n".join(lines) or "No model has runs.")
     return figure
 
 
@@ -166,24 +166,23 @@ def training_figure(name: str, findings: ModelFindings) -> Figure:
     """The training law's contours with the runs and its own optimum, and its residuals."""
     figure = page(f"Training law, {name}", "L = E + X N(mu_rec)^-x + Y D^-y, Huber on log loss")
     law, points = findings.training.law, findings.training.points
+    top = 0.88
     if law.usable:
-        panels = [figure.add_axes((0.10, 0.56, 0.38, 0.33)), figure.add_axes((0.60, 0.56, 0.35, 0.33))]
-        _contours(panels[0], findings)
+        left, right = (figure.add_axes(place) for place in PANELS)
+        _contours(left, findings)
         for position, budget in enumerate(points.budgets):
             at = points.flops == budget
             colour = _budget_colour(position, len(points.budgets))
-            panels[1].scatter(points.loss[at], 100 * law.fit.residuals[at], color=colour, s=16)
+            right.scatter(points.loss[at], 100 * law.fit.residuals[at], color=colour, s=16)
         rest = ~np.isfinite(points.flops)
-        panels[1].scatter(points.loss[rest], 100 * law.fit.residuals[rest], color="#555555", s=12)
-        panels[1].axhline(0, color="black", lw=0.6)
-        panels[1].set_xlabel("measured loss (nats)")
-        panels[1].set_ylabel("predicted over measured (%)")
-        top = 0.49
-    else:
-        top = 0.88
-    body = training_text(findings.training)
-    write(figure, top, body)
-    write(figure, top - 0.0135 * (body.count("\n") + 3), "The law's own optimum:\n" + frontier_text(findings))
+        right.scatter(points.loss[rest], 100 * law.fit.residuals[rest], color="#555555", s=12)
+        right.axhline(0, color="black", lw=0.6)
+        right.set_xlabel("measured loss (nats)")
+        right.set_ylabel("predicted over measured (%)")
+        right.tick_params(labelsize=7)
+        top = BELOW
+    top = write(figure, top, training_text(findings.training))
+    write(figure, top, "The law's own optimum (red line):\n" + frontier_text(findings))
     return figure
 
 
@@ -213,8 +212,8 @@ def routes_figure(findings: Findings) -> Figure:
         axes.set_xlabel(f"exponent of {which.replace('_', ' ')}")
     panels[1].legend(fontsize=7, frameon=False)
     text = "\n\n".join(f"{name}\n{routes_text(found)}" for name, found in findings.models.items())
-    write(figure, 0.88 - height - 0.07, text + "\n\nDotted: the paper's exponents (figure 5).")
-    _sentences(figure, 0.88 - height - 0.07 - 0.0135 * (text.count("\n") + 5), warnings(findings))
+    top = write(figure, 0.80 - height, text + "\n\nDotted: the paper's exponents (figure 5).")
+    _sentences(figure, top, warnings(findings))
     return figure
 
 
@@ -256,18 +255,18 @@ def unified_figure(name: str, found: TestTimeFindings) -> Figure:
     fit = found.unified[name][GAMMA_ONE]
     top = 0.88
     if fit.usable:
-        axes = figure.add_axes((0.10, 0.55, 0.55, 0.34))
+        axes = figure.add_axes((0.10, 0.47, 0.80, 0.42))
         data = fit.fit.problem.data
         depth = data["T"][:-1] / data["mu"][:-1]
         measured = np.exp(fit.fit.log_loss + fit.fit.log_unit)
         predicted = measured * np.exp(fit.fit.residuals[fit.fit.order])
-        dots = axes.scatter(measured, predicted, c=depth, s=9, cmap="viridis")
+        dots = axes.scatter(measured, predicted, c=depth, s=9, cmap="viridis", norm="log")
         ends = [measured.min(), measured.max()]
         axes.plot(ends, ends, color="black", lw=0.6)
         axes.set_xlabel("measured loss (nats)")
         axes.set_ylabel("predicted loss (nats)")
         figure.colorbar(dots, ax=axes, label="T / mean recurrence")
-        top = 0.48
+        top = 0.40
     write(figure, top, unified_text(found, name))
     return figure
 
@@ -287,7 +286,7 @@ def robustness_figure(name: str, panel: Robustness) -> Figure:
         low, high = panel.spread(column)
         if math.isfinite(low):
             axes.axvspan(low, high, color=MODEL_COLOURS[0], alpha=0.08)
-            pad = max(high - low, 1e-3 * abs(high)) * 0.2
+            pad = max(high - low, 1e-3 * abs(high), 1e-6) * 0.2
             axes.set_xlim(low - pad, high + pad)
         axes.set_ylim(len(values) - 0.5, -0.5)
         ticks = [variant.setting for variant in panel.variants] if position == 0 else [""] * len(values)
@@ -295,13 +294,13 @@ def robustness_figure(name: str, panel: Robustness) -> Figure:
         axes.tick_params(axis="x", labelsize=6)
         axes.set_xlabel(label, fontsize=8)
         axes.locator_params(axis="x", nbins=3)
-    write(figure, 0.89 - height - 0.07, robustness_text(panel))
+    write(figure, 0.82 - height, robustness_text(panel))
     return figure
 
 
 def text_page(title: str, text: str, subtitle: str = "") -> Figure:
     figure = page(title, subtitle)
-    write(figure, 0.90, text, size=8.5)
+    write(figure, 0.90, text)
     return figure
 
 
@@ -309,29 +308,34 @@ def provenance_page(findings: Findings) -> Figure:
     return text_page("Provenance", provenance_text(findings.study))
 
 
-def _budget_colour(position: int, count: int) -> tuple[float, float, float, float]:
+def _budget_colour(position: int, count: int) -> Colour:
     return BUDGET_COLOURS(0.9 * position / max(count - 1, 1))
 
 
-def _draw_parabola(
-    axes: Axes, curve: Parabola, values: np.ndarray, vertex: float, colour: object, *, interior: bool
-) -> None:
+def _draw_parabola(axes: Axes, curve: Parabola, values: Array, vertex: float, colour: Colour) -> None:
+    """The curve over its runs, solid with a star when its `vertex` is an optimum, dotted when NaN."""
     low, high = float(values.min()), float(values.max())
-    if interior:
+    if math.isfinite(vertex):
         low, high = min(low, vertex), max(high, vertex)
+        on_top = axes.scatter([vertex], curve([vertex]), marker="*", s=120, color=RED, zorder=5)
+        on_top.set_edgecolor("white")
     line = np.geomspace(low, high, 100)
-    axes.plot(line, curve(line), color=colour, lw=1, ls="-" if interior else ":")
-    if interior:
-        axes.scatter(
-            [vertex],
-            curve([vertex]),
-            marker="*",
-            s=120,
-            color=RED,
-            edgecolors="white",
-            linewidths=0.6,
-            zorder=5,
-        )
+    axes.plot(line, curve(line), color=colour, lw=1, ls="-" if math.isfinite(vertex) else ":")
+
+
+def _draw_power_law(axes: Axes, law: PowerLaw, flops: Array, colour: str) -> None:
+    line = np.geomspace(flops.min() / 2, flops.max() * 2, 50)
+    middle = np.exp(np.log(flops).mean())
+    axes.plot(line, law(line), color=colour, lw=1.3)
+    gamma = law.exponent
+    if math.isfinite(gamma.low):
+        low, high = (law(middle) * (line / middle) ** exponent for exponent in (gamma.low, gamma.high))
+        axes.fill_between(line, np.minimum(low, high), np.maximum(low, high), color=colour, alpha=0.15)
+
+
+def _nothing(axes: Axes, why: str) -> None:
+    axes.axis("off")
+    axes.text(0.5, 0.5, why, ha="center", color="#555555", transform=axes.transAxes)
 
 
 def _contours(axes: Axes, findings: ModelFindings) -> None:
@@ -347,11 +351,8 @@ def _contours(axes: Axes, findings: ModelFindings) -> None:
     lines = axes.contour(tokens, grid, loss, levels=12, cmap="viridis_r", linewidths=0.8)
     axes.clabel(lines, fontsize=6, fmt="%.2f")
     _log_axis(axes, "tokens D")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(_powers())
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylabel("effective parameters N")
-    if shape is not None:
+    _log_axis(axes, "effective parameters N", vertical=True)
+    if shape is not None and len(points.budgets):
         budgets = np.geomspace(points.budgets.min(), points.budgets.max(), 60)
         best = best_recurrence(law.fit.vector, shape, budgets)[0]
         axes.plot(budgets / shape.flops_per_token(best), shape.parameters(best), color=RED, lw=1.6)
@@ -365,30 +366,31 @@ def _whisker(axes: Axes, row: float, value: Interval, colour: str, label: str | 
         axes.plot([value.low, value.high], [row, row], color=colour, lw=1.5)
 
 
-def _limits(value: Interval) -> str:
-    return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})"
-
-
 def _powers() -> ScalarFormatter:
     formatter = ScalarFormatter(useMathText=True)
     formatter.set_powerlimits((-2, 3))
     return formatter
 
 
-def _log_axis(axes: Axes, label: str) -> None:
-    axes.set_xscale("log")
-    axes.set_xlabel(label)
+def _log_axis(axes: Axes, label: str, *, vertical: bool = False) -> None:
+    """A logarithmic axis whose ticks can be read even when it spans less than a decade."""
+    axis = axes.yaxis if vertical else axes.xaxis
+    if vertical:
+        axes.set_yscale("log")
+    else:
+        axes.set_xscale("log")
+    axis.set_label_text(label)
     axes.tick_params(labelsize=7)
-    low, high = axes.get_xlim()
+    low, high = axes.get_ylim() if vertical else axes.get_xlim()
     if high / low < 30:
-        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 4, 6)))
-        axes.xaxis.set_major_formatter(_powers())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 4, 6, 8)))
+        axis.set_major_formatter(_powers())
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _sentences(figure: Figure, top: float, sentences: Sequence[str]) -> None:
-    lines = [line for sentence in sentences for line in wrap(f"- {sentence}", 100, subsequent_indent="  ")]
-    room = int((top - 0.05) / 0.0135)
+    lines = [line for sentence in sentences for line in wrap(f"- {sentence}", 92, subsequent_indent="  ")]
+    room = int((top - 0.04) / _line(8.5)) - 1
     if len(lines) > room:
         lines = [*lines[: max(room - 1, 0)], "  …"]
     if lines:

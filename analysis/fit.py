@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import stdtrit
 
 from analysis.laws import Array, Law
 from analysis.solver import Problem, minimise
@@ -25,6 +26,12 @@ SAME_LOSS = 1e-9
 """Losses that differ by less than this fraction are equal."""
 SINGULAR = 1e-9
 """A normalised Jacobian with a smaller singular value than this is rank-deficient in floating point."""
+
+
+ZERO = 1e-9
+"""A coefficient below this fraction of the largest one is zero."""
+NORMAL_LIMIT = 1.96
+"""Half width of a normal distribution's 95 % interval, in standard deviations."""
 
 
 class Status(StrEnum):
@@ -74,7 +81,9 @@ class LawFit:
 
     @property
     def mean_error(self) -> float:
-        """Mean of |prediction / loss - 1|."""
+        """Mean of |prediction / loss - 1|; NaN when nothing was fitted."""
+        if not len(self.residuals):
+            return float("nan")
         return float(np.abs(np.expm1(self.residuals)).mean())
 
 
@@ -128,16 +137,18 @@ def fit_law(
 
     used = weight > 0
     distinct = len({tuple(row) for row in np.stack([v[used] for v in columns.values()], axis=1)})
-    if distinct < count + 1:
+    if distinct < count + law.spare_points:
         return refused(
             Status.TOO_FEW_POINTS,
             f"{distinct} distinct point{'s' * (distinct != 1)} cannot decide {count} parameters; "
-            f"at least {count + 1} are needed",
+            f"at least {count + law.spare_points} are needed",
         )
     if np.ptp(log_loss[used]) < SAME_LOSS:
         return refused(Status.NOT_IDENTIFIED, "all losses are equal, so nothing tells the terms apart")
     problem = Problem.on(law, columns, delta)
     best, huber = _race(problem, log_loss - log_unit, weight, starts, seed)
+    coefficients = best[: len(law.coefficients)]
+    coefficients[coefficients < ZERO * coefficients.max()] = 0.0
     residuals = problem.residuals(best[None, :], log_loss - log_unit)[0]
     status, message, known = _verdict(problem, best, residuals, weight)
     if status is Status.NOT_IDENTIFIED:
@@ -204,14 +215,19 @@ def draw_starts(law: Law, starts: int, seed: int) -> Array:
 
 
 def _race(problem: Problem, log_loss: Array, weights: Array, starts: int, seed: int) -> tuple[Array, float]:
-    """The best of `starts`: eliminated, the better ones stepped, the best of those polished to the end."""
+    """The best of `starts`: the better ones stepped, the best of those polished to the end.
+
+    Reweighted steps first: far from a minimum the exact curvature leads into the nearest basin. How many
+    are kept is a matter of work, so few points, whose minima are many, keep more.
+    """
     entrants = eliminate(problem, draw_starts(problem.law, starts, seed), log_loss, weights)
     objective = problem.objective(problem.residuals(entrants, log_loss), weights)
-    survivors = entrants[np.argsort(objective, kind="stable")[: max(32, starts // 8)]]
-    stepped, objective = minimise(problem, survivors, log_loss, weights, steps=12, second_order=True)
-    finalists = stepped[np.argsort(objective, kind="stable")[:8]]
-    settled, _ = minimise(problem, finalists, log_loss, weights, steps=30, second_order=False)
-    polished, objective = minimise(problem, settled, log_loss, weights, steps=200, second_order=True)
+    n = log_loss.shape[-1]
+    for kept, steps in ((max(starts // 3, 25_000 // n), 12), (max(48, 8_000 // n), 30)):
+        leaders = entrants[np.argsort(objective, kind="stable")[:kept]]
+        entrants, objective = minimise(problem, leaders, log_loss, weights, steps=steps, second_order=False)
+    finalists = entrants[np.argsort(objective, kind="stable")[: max(16, 2_500 // n)]]
+    polished, objective = minimise(problem, finalists, log_loss, weights, steps=200, second_order=True)
     winner = int(np.argmin(objective))
     return polished[winner], objective[winner]
 
@@ -269,12 +285,16 @@ def _verdict(problem: Problem, best: Array, residuals: Array, weights: Array) ->
             known[list(mine)] = False
             at_bound.append(
                 f"{term.coefficient} is 0"
-                + (f", so {' and '.join(names[i] for i in mine)} mean nothing" if mine else "")
+                + (f", so nothing is known of {' and '.join(names[i] for i in mine)}" if mine else "")
             )
+        else:
+            for i in mine:
+                if best[i] <= problem.low[i] or best[i] >= problem.high[i]:
+                    known[[index, *mine]] = False
+                    at_bound.append(
+                        f"{names[i]} is at its bound {best[i]:g}, so nothing is known of its term"
+                    )
         index += 1
-    for i in range(count, len(names)):
-        if known[i] and (best[i] <= problem.low[i] or best[i] >= problem.high[i]):
-            at_bound.append(f"{names[i]} is at its bound {best[i]:g}")
     free = known & (best > problem.low) & (best < problem.high)
     _, slopes, _ = problem.jacobian(best[None, :], np.zeros(slopes_width(problem)))
     used = weights > 0
@@ -288,7 +308,10 @@ def _verdict(problem: Problem, best: Array, residuals: Array, weights: Array) ->
             unidentified = list(np.array(names)[free][weak > 0.1 * weak.max()])
         else:
             variance = ((directions / singular) ** 2).sum(1)
-            errors = noise(residuals[used], int(free.sum())) * np.sqrt(variance) / lengths
+            count_free = int(free.sum())
+            freedom = max(int(used.sum()) - count_free, 1)
+            spread = noise(residuals[used], count_free) * stdtrit(freedom, 0.975) / NORMAL_LIMIT
+            errors = spread * np.sqrt(variance) / lengths
             unidentified = [
                 name
                 for name, error, value in zip(np.array(names)[free], errors, best[free], strict=True)
@@ -322,6 +345,9 @@ def _tolerated(law: Law, name: str, value: float) -> float:
 
 
 def noise(residuals: Array, parameters: int) -> float:
-    """Standard deviation of the residuals by their median size, which outliers do not move."""
-    n = len(residuals)
-    return float(1.4826 * np.median(np.abs(residuals)) * np.sqrt(n / max(n - parameters, 1)))
+    """Standard deviation of the residuals by their median size, which outliers do not move.
+
+    The smallest residuals, one a parameter, are left out: a fit in the linear zone of Huber's loss passes
+    through about as many points as it has parameters.
+    """
+    return float(1.4826 * np.median(np.sort(np.abs(residuals))[min(parameters, len(residuals) - 1) :]))

@@ -4,8 +4,8 @@ Per model and budget, loss is a quadratic in ln(mean recurrence), and another in
 mu_rec*(C) and D*(C) (Parcae section 5, figures 4 and 5; approach 2 of Hoffmann et al. arXiv 2203.15556).
 A vertex is an optimum only when the curve in mean recurrence, which is what a grid samples, opens upward
 beyond its noise (pooled over budgets) and its vertex lies within the sampled range; tokens follow from it,
-and a vertex in tokens that lies outside theirs is kept with a warning. Parabolas are biased when a grid is
-off-centre (Czech et al. arXiv 2603.22339), which is why `analysis.frontier` has a second route.
+and a vertex in tokens that lies a little outside theirs is kept with a warning. Parabolas are biased when a
+grid is off-centre (Czech et al. arXiv 2603.22339), which is why `analysis.frontier` has a second route.
 Shapes: n runs, k runs of one budget, B budgets, R replicates.
 """
 
@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 
 from analysis.fit import SAME_LOSS, Status, finite_numbers
 from analysis.intervals import RESAMPLES, Interval, interval
-from analysis.laws import Array
+from analysis.laws import Array, Whole
 from parcae.errors import InputError
 
 FEWEST_POINTS = 4
@@ -28,6 +28,9 @@ FEWEST_OPTIMA = 3
 """Optima of a power law: two always lie on one."""
 NEAR_EDGE = 0.1
 """A vertex within this fraction of the sampled range (in logs) from its end is off-centre."""
+
+FURTHEST_TOKENS = 0.5
+"""A vertex in tokens is kept this far beyond the sampled ones, in units of their range (in logs)."""
 
 
 class Curve(StrEnum):
@@ -50,9 +53,14 @@ class Parabola:
     curvature: float
 
     @property
+    def log_vertex(self) -> float:
+        """ln v at the turning point."""
+        return self.centre - self.slope / (2 * self.curvature)
+
+    @property
     def vertex(self) -> float:
-        """The value v (not its logarithm) at the turning point."""
-        return float(np.exp(self.centre - self.slope / (2 * self.curvature)))
+        """The value v at the turning point; infinite where that is too far out for a float."""
+        return float(np.exp(min(self.log_vertex, 700.0)))
 
     @property
     def minimum(self) -> float:
@@ -140,19 +148,25 @@ def fit_isoflop(
             raise InputError(f"{name} holds {values.min():g}; every value must be positive")
     budgets = np.unique(arrays["flops"])
     curves = [_curve(float(budget), arrays) for budget in budgets]
-    noise = _pooled_noise(curves)
+    curves = [
+        _without_wild(curve, _noise([c for c in curves if c is not curve or len(curves) == 1]))
+        for curve in curves
+    ]
+    noise = _noise(curves)
     optima = [_optimum(curve, noise) for curve in curves]
     kept = [(o, c) for o, c in zip(optima, curves, strict=True) if o.interior]
     with_tokens = [(o, c) for o, c in kept if np.isfinite(o.tokens)]
     return IsoflopFit(
         optima=tuple(optima),
         gamma_mean_recurrence=_power_law(
+            "mean recurrence",
             [o.flops for o, _ in kept],
             [o.mean_recurrence for o, _ in kept],
             _resampled_vertices([(c.log_mu, c.losses) for _, c in kept], resamples, seed),
             len(budgets),
         ),
         gamma_tokens=_power_law(
+            "tokens",
             [o.flops for o, _ in with_tokens],
             [o.tokens for o, _ in with_tokens],
             _resampled_vertices(
@@ -165,14 +179,16 @@ def fit_isoflop(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Points:
-    """One budget's runs, the wild one taken out."""
+    """One budget's runs, exact copies and the wild one taken out."""
 
     flops: float
+    at: Whole
+    """Positions in the arrays given."""
     log_mu: Array
     log_d: Array | None
     losses: Array
-    left_out: tuple[int, ...]
-    warnings: tuple[str, ...]
+    left_out: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def distinct(self) -> int:
@@ -181,33 +197,78 @@ class _Points:
 
 def _curve(budget: float, arrays: Mapping[str, Array]) -> _Points:
     at = np.flatnonzero(arrays["flops"] == budget)
-    at = at[np.lexsort((arrays["loss"][at], arrays["mean_recurrence"][at]))]
-    wild = _wild(np.log(arrays["mean_recurrence"][at]), arrays["loss"][at])
-    left_out = () if wild is None else (int(at[wild]),)
-    at = np.array([i for i in at if i not in left_out])
+    rows = np.stack([arrays["mean_recurrence"][at], arrays["loss"][at]], axis=1)
+    at = at[np.unique(rows, axis=0, return_index=True)[1]]
     return _Points(
         flops=budget,
+        at=at,
         log_mu=np.log(arrays["mean_recurrence"][at]),
         log_d=np.log(arrays["tokens"][at]) if "tokens" in arrays else None,
         losses=arrays["loss"][at],
-        left_out=left_out,
-        warnings=tuple(
-            f"the run at mean recurrence {arrays['mean_recurrence'][i]:g} (loss {arrays['loss'][i]:.4g}) is "
-            "far off the curve of the others and was left out of it"
-            for i in left_out
+    )
+
+
+def _noise(curves: Sequence[_Points]) -> tuple[float, int]:
+    """Standard deviation about the parabolas and its degrees of freedom, by the median over budgets.
+
+    The median of a chi-square of k degrees is about k (1 - 2 / 9k)^3 (Wilson and Hilferty 1931).
+    """
+    variances, total = [], 0
+    for curve in curves:
+        freedom = len(curve.losses) - 3
+        if curve.distinct >= FEWEST_POINTS:
+            parabola = _parabola(curve.log_mu, curve.losses)
+            squares = ((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum()
+            variances.append(squares / (freedom * (1 - 2 / (9 * freedom)) ** 3))
+            total += freedom
+    return (float(np.sqrt(np.median(variances))), total) if variances else (float("nan"), 0)
+
+
+def _without_wild(curve: _Points, noise: tuple[float, int]) -> _Points:
+    """The curve without the one run that cannot belong to it: off by the noise and by the others' range.
+
+    The run is further from the others' parabola than the whole range of their losses, and than noise
+    explains at the 0.1 % level (Bonferroni). `noise` comes from the other budgets. Both limits are this
+    project's assumption.
+    """
+    n = len(curve.losses)
+    deviation, freedom = noise
+    if curve.distinct < FEWEST_POINTS + 1 or not freedom:
+        return curve
+    squares = np.full(n, np.inf)
+    for i in range(n):
+        logs, losses = np.delete(curve.log_mu, i), np.delete(curve.losses, i)
+        if len(np.unique(logs)) >= FEWEST_POINTS:
+            squares[i] = ((_parabola(logs, losses)(np.exp(logs)) - losses) ** 2).sum()
+    found = int(np.argmin(squares))
+    logs, losses = np.delete(curve.log_mu, found), np.delete(curve.losses, found)
+    distance = abs(curve.losses[found] - float(_parabola(logs, losses)(np.exp(curve.log_mu[found]))))
+    limit = float(stdtrit(freedom, 1 - 0.0005 / n))
+    if distance <= max(
+        float(np.ptp(losses)), limit * deviation * _prediction_error(logs, curve.log_mu[found])
+    ):
+        return curve
+    kept = np.arange(n) != found
+    return _Points(
+        flops=curve.flops,
+        at=curve.at[kept],
+        log_mu=curve.log_mu[kept],
+        log_d=curve.log_d[kept] if curve.log_d is not None else None,
+        losses=curve.losses[kept],
+        left_out=(int(curve.at[found]),),
+        warnings=(
+            f"the run at mean recurrence {np.exp(curve.log_mu[found]):g} (loss {curve.losses[found]:.4g}) is "
+            "far off the curve of the others and was left out of it",
         ),
     )
 
 
-def _pooled_noise(curves: Sequence[_Points]) -> tuple[float, int]:
-    """Standard deviation about the parabolas over all budgets, and its degrees of freedom."""
-    squares, freedom = 0.0, 0
-    for curve in curves:
-        if curve.distinct >= FEWEST_POINTS:
-            parabola = _parabola(curve.log_mu, curve.losses)
-            squares += float(((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum())
-            freedom += len(curve.losses) - 3
-    return float(np.sqrt(squares / max(freedom, 1))), freedom
+def _prediction_error(logs: Array, at: float) -> float:
+    """Standard error of a new loss at `at` under a parabola through `logs`, for noise of deviation 1."""
+    scale = np.ptp(logs)
+    design = np.vander((logs - logs.mean()) / scale, 3, increasing=True)
+    place = np.vander(np.atleast_1d((at - logs.mean()) / scale), 3, increasing=True)[0]
+    return float(np.sqrt(1 + place @ np.linalg.inv(design.T @ design) @ place))
 
 
 def _optimum(curve: _Points, noise: tuple[float, int]) -> Optimum:
@@ -218,10 +279,10 @@ def _optimum(curve: _Points, noise: tuple[float, int]) -> Optimum:
     if in_mu is not None and curve.log_d is not None and len(np.unique(curve.log_d)) >= FEWEST_POINTS:
         in_d = _parabola(curve.log_d, curve.losses)
     if in_mu is not None and interior:
-        warnings += _edge_warnings(in_mu.vertex, np.exp(curve.log_mu))
-        if in_d is not None and curve.log_d is not None and in_d.curvature > 0:
-            tokens = in_d.vertex
-            warnings += _token_warnings(tokens, np.exp(curve.log_d))
+        warnings += _edge_warnings(in_mu.vertex, np.exp(curve.log_mu), curve.losses)
+        if in_d is not None and curve.log_d is not None:
+            tokens, remarks = _token_vertex(in_d, curve.log_d)
+            warnings += remarks
     return Optimum(
         flops=curve.flops,
         mean_recurrence=in_mu.vertex if in_mu is not None and interior else float("nan"),
@@ -253,7 +314,7 @@ def _verdict(curve: _Points, parabola: Parabola | None, noise: tuple[float, int]
     if parabola.curvature < stdtrit(freedom, 0.95) * deviation * _curvature_error(curve.log_mu):
         return Curve.FLAT, "the curvature cannot be told from noise"
     low, high = curve.log_mu.min(), curve.log_mu.max()
-    if not low <= np.log(parabola.vertex) <= high:
+    if not low <= parabola.log_vertex <= high:
         return (
             Curve.OUTSIDE,
             f"the vertex, {parabola.vertex:.3g}, lies outside the sampled {np.exp(low):.3g} to "
@@ -282,47 +343,28 @@ def _parabola(logs: Array, losses: Array) -> Parabola:
     )
 
 
-def _wild(logs: Array, losses: Array) -> int | None:
-    """The one run that cannot belong to its curve: far off, both by the others' scatter and their range.
-
-    An externally studentised residual beyond the 0.1 % point (Bonferroni) and a distance from the others'
-    parabola larger than the whole range of the others' losses; both, because a smooth curve that is no
-    exact parabola has small scatter. The limits are this project's assumption.
-    """
-    n = len(losses)
-    if n < FEWEST_POINTS + 2 or len(np.unique(logs)) < FEWEST_POINTS + 1:
-        return None
-    limit = float(stdtrit(n - 4, 1 - 0.0005 / n))
-    worst, found = 0.0, None
-    for i in range(n):
-        others = np.delete(np.arange(n), i)
-        if len(np.unique(logs[others])) < FEWEST_POINTS:
-            continue
-        parabola = _parabola(logs[others], losses[others])
-        distance = abs(losses[i] - float(parabola(np.exp(logs[i]))))
-        scatter = np.sqrt(((parabola(np.exp(logs[others])) - losses[others]) ** 2).sum() / (n - 4))
-        reach = np.ptp(losses[others])
-        if distance > max(limit * scatter * 2, reach) and distance > worst:
-            worst, found = distance, i
-    return found
-
-
-def _edge_warnings(vertex: float, sampled: Array) -> list[str]:
+def _edge_warnings(vertex: float, sampled: Array, losses: Array) -> list[str]:
     low, high = np.log(sampled.min()), np.log(sampled.max())
     place = (np.log(vertex) - low) / (high - low)
     if NEAR_EDGE <= place <= 1 - NEAR_EDGE:
         return []
     end = sampled.min() if place < 0.5 else sampled.max()
-    return [f"the vertex {vertex:.3g} is close to the end of the sampled range, {end:g}: off-centre"]
+    lowest = " and the run of lowest loss" if sampled[np.argmin(losses)] == end else ""
+    return [f"off-centre: the vertex {vertex:.3g} is close to {end:g}, the end of the sampled range{lowest}"]
 
 
-def _token_warnings(vertex: float, sampled: Array) -> list[str]:
-    if sampled.min() <= vertex <= sampled.max():
-        return []
-    return [
-        f"the vertex in tokens, {vertex:.3g}, is extrapolated: {sampled.min():.3g} to {sampled.max():.3g} "
-        "were sampled"
-    ]
+def _token_vertex(parabola: Parabola, logs: Array) -> tuple[float, list[str]]:
+    """D*, kept a little beyond the sampled tokens with a warning, and NaN further out."""
+    low, high = float(logs.min()), float(logs.max())
+    sampled = f"{np.exp(low):.3g} to {np.exp(high):.3g} were sampled"
+    if parabola.curvature <= 0:
+        return float("nan"), ["the curve in tokens opens downward, so there are no best tokens"]
+    beyond = max(low - parabola.log_vertex, parabola.log_vertex - high, 0.0)
+    if beyond > FURTHEST_TOKENS * (high - low):
+        return float("nan"), [f"the vertex in tokens lies far out, so there are no best tokens: {sampled}"]
+    if beyond > 0:
+        return parabola.vertex, [f"the vertex in tokens, {parabola.vertex:.3g}, is extrapolated: {sampled}"]
+    return parabola.vertex, []
 
 
 def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, seed: int) -> Array:
@@ -355,13 +397,15 @@ def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, s
     return vertices
 
 
-def _power_law(flops: Sequence[float], values: Sequence[float], log_draws: Array, budgets: int) -> PowerLaw:
+def _power_law(
+    of: str, flops: Sequence[float], values: Sequence[float], log_draws: Array, budgets: int
+) -> PowerLaw:
     if len(flops) < FEWEST_OPTIMA:
         return PowerLaw(
             exponent=Interval(value=float("nan"), low=float("nan"), high=float("nan")),
             k=float("nan"),
             status=Status.TOO_FEW_POINTS,
-            message=f"{len(flops)} of {budgets} budget{'s' * (budgets != 1)} with an interior optimum; "
+            message=f"{len(flops)} of {budgets} budgets with an interior optimum in {of}; "
             f"a power law needs at least {FEWEST_OPTIMA}",
             optima=len(flops),
         )

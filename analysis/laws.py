@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Whole = NDArray[np.int64]
 Data = Mapping[str, Array]
 
 
@@ -56,6 +57,8 @@ class Law:
     source: str
     terms: tuple[Term, ...]
     variables: tuple[str, ...]
+    spare_points: int = 3
+    """Distinct points that a fit needs beyond one a parameter; with fewer it follows the noise."""
 
     @property
     def coefficients(self) -> tuple[str, ...]:
@@ -198,6 +201,7 @@ SATURATION: dict[str, Law] = {
             source="Parcae section 5, table 12",
             terms=(_LIMIT, _DECAY),
             variables=("T",),
+            spare_points=1,  # table 8 has four points a run
         ),
         Law(
             name="shifted_power",
@@ -205,6 +209,7 @@ SATURATION: dict[str, Law] = {
             source="Parcae table 12",
             terms=(_LIMIT, Term(coefficient="Z", g=_power("T", 1.0), exponents=(_rate("z"),))),
             variables=("T",),
+            spare_points=1,  # table 8 has four points a run
         ),
         Law(
             name="power",
@@ -212,6 +217,7 @@ SATURATION: dict[str, Law] = {
             source="Parcae table 12",
             terms=(_LIMIT, Term(coefficient="Z", g=_power("T"), exponents=(_rate("z"),))),
             variables=("T",),
+            spare_points=1,  # table 8 has four points a run
         ),
         Law(
             name="power_no_floor",
@@ -219,6 +225,7 @@ SATURATION: dict[str, Law] = {
             source="Parcae table 12",
             terms=(Term(coefficient="Z", g=_power("T"), exponents=(_rate("z"),)),),
             variables=("T",),
+            spare_points=1,  # table 8 has four points a run
         ),
     )
 }

@@ -14,7 +14,7 @@ from analysis.findings import TestTimeFindings
 from analysis.frontier import Frontier
 from analysis.intervals import Interval
 from analysis.isoflop import IsoflopFit, PowerLaw
-from analysis.predict import Prediction
+from analysis.prediction import Prediction
 from analysis.robustness import Robustness
 from analysis.routes import Routes
 from analysis.training import TrainingStudy

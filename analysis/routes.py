@@ -121,10 +121,13 @@ def _grid_warnings(points: ModelPoints, isoflop: IsoflopFit) -> list[str]:
         if o.verdict is Curve.INTERIOR
     ]
     if places and (max(places) < OFF_CENTRE or min(places) > 1 - OFF_CENTRE):
-        end, way = (low, "smaller") if max(places) < OFF_CENTRE else (high, "larger")
-        warnings.append(
-            f"the grid is off-centre: every optimum lies near mean recurrence {end:g}; sample {way} ones"
-        )
+        if max(places) >= OFF_CENTRE:
+            end, advice = high, "sample larger ones"
+        elif low > 1:
+            end, advice = low, "sample smaller ones"
+        else:
+            end, advice = low, "budgets as small as these hardly pay for a loop"
+        warnings.append(f"the grid is off-centre: every optimum lies near mean recurrence {end:g}; {advice}")
     cubic = _cubic_significance(points, isoflop)
     if abs(cubic) > 4:
         warnings.append(

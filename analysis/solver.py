@@ -164,7 +164,7 @@ def minimise(
     final, final_objective = np.clip(start, low, high), np.empty(rows)
     active = np.arange(rows)
     current, damping = final.copy(), np.full(rows, 1e-3)
-    objective, gradient, curvature, scale = _expand(problem, current, log_loss, weights, second_order)
+    objective, gradient, curvature, scale = expand(problem, current, log_loss, weights, second_order)
     final_objective[:] = objective
     for _ in range(steps):
         pinned = ((current <= low) & (gradient >= 0)) | ((current >= high) & (gradient <= 0))
@@ -173,7 +173,7 @@ def minimise(
         promised = -(gradient * (trial - current)).sum(-1)
         descends = np.isfinite(step).all(-1) & (promised > 0)
         trial[~descends] = current[~descends]
-        new = _expand(problem, trial, log_loss[active], weights[active], second_order)
+        new = expand(problem, trial, log_loss[active], weights[active], second_order)
         better = descends & (new[0] < objective)
         current[better] = trial[better]
         damping = np.where(better, np.maximum(damping * 0.15, 1e-12), damping * 8.0)
@@ -195,7 +195,7 @@ def minimise(
     return final, final_objective
 
 
-def _expand(
+def expand(
     problem: Problem, parameters: Array, log_loss: Array, weights: Array, second_order: bool
 ) -> tuple[Array, Array, Array, Array]:
     """Objective (R,), gradient (R, p), curvature (R, p, p) and the diagonal scale (R, p) of a step."""

@@ -21,6 +21,10 @@ GAMMA_ONE = "gamma_one"
 """The paper's form of the unified law."""
 CURVE_STARTS = 32
 """Starts of a saturation fit: its one exponent leaves little to search."""
+WILD = 0.1
+"""A loss this far (as a fraction) from a robust curve belongs to no curve (assumption)."""
+MOST_WILD = 0.2
+"""Where more than this fraction of the losses is that far off, the form is wrong and not the losses."""
 UNIFIED_STARTS = 1000
 """Starts of the unified law (paper section 5)."""
 
@@ -63,19 +67,29 @@ def fit_saturation(
     """
     if form not in SATURATION:
         raise InputError(f"there is no saturation form {form!r}; the forms are {', '.join(SATURATION)}")
-    fit = fit_law(
-        SATURATION[form], {"T": test_recurrence}, loss, starts=CURVE_STARTS, seed=seed, delta=np.inf
-    )
-    fitted = np.isfinite(fit.residuals).all()
+    law, data = SATURATION[form], {"T": test_recurrence}
+    fit = fit_law(law, data, loss, starts=CURVE_STARTS, seed=seed, delta=np.inf)
+    kept, beside = np.ones(len(fit.log_loss), dtype=bool), ""
+    if not np.abs(fit.residuals).max(initial=0.0) <= WILD:  # or no fit at all
+        robust = fit_law(law, data, loss, starts=CURVE_STARTS, seed=seed)
+        wild = np.abs(robust.residuals) > WILD
+        if 0 < wild.sum() <= MOST_WILD * len(wild):
+            kept = ~wild
+            fit = fit_law(
+                law, data, loss, starts=CURVE_STARTS, seed=seed, delta=np.inf, weights=kept.astype(float)
+            )
+            far = ", ".join(f"{t:g}" for t in np.atleast_1d(np.asarray(test_recurrence, float))[wild])
+            beside = f"; left out as far off the curve: the loss at T = {far}"
+    fitted = bool(np.isfinite(fit.residuals).all())
     return SaturationFit(
         form=form,
         L_inf=fit.values.get("L_inf", 0.0 if fitted else float("nan")),
         Z=fit.values["Z"],
         z=fit.values["z"],
-        huber=float(huber_loss(fit.residuals).mean()) if fitted else float("nan"),
+        huber=float(huber_loss(fit.residuals[kept]).mean()) if fitted else float("nan"),
         status=fit.status,
-        message=fit.message,
-        points=len(fit.log_loss),
+        message=fit.message + beside,
+        points=int(kept.sum()),
         fit=fit,
     )
 

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.dataset import ModelPoints
-from analysis.fit import DELTA, STARTS, LawFit, Status, fit_law
+from analysis.fit import DELTA, STARTS, LawFit, Status, fit_law, noise
 from analysis.intervals import RESAMPLES, Interval, bootstrap, parameter_intervals
 from analysis.laws import TRAINING, Array
+
+FAR_OFF = 0.03
+"""A run this far (as a fraction) from the law is worth a look (assumption)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,6 +85,19 @@ class TrainingStudy:
     draws: Array
     """Parameters (resamples, 5): E, X, Y, x, y in raw units."""
     intervals: Mapping[str, Interval]
+
+    @property
+    def far_off(self) -> Mapping[str, float]:
+        """Runs far off the law, and how far (predicted / measured - 1): an outlier hardly moves the fit.
+
+        Beyond ten standard deviations of the residuals and beyond ``FAR_OFF``.
+        """
+        residuals = self.law.fit.residuals
+        if not self.law.usable:
+            return {}
+        limit = max(FAR_OFF, 10 * noise(residuals, len(self.intervals)))
+        far = np.flatnonzero(np.abs(residuals) > limit)
+        return {self.points.run_ids[i]: float(np.expm1(residuals[i])) for i in far}
 
 
 def study_training_law(
