@@ -1,4 +1,4 @@
-"""Which batch and learning rate a nano preset trains best at, for the same FLOPs: where its numbers come from.
+"""Which batch and learning rate a nano preset trains best at, for the same FLOPs.
 
 python bench/nano_rates.py --model nano --flops 2.5e11 --recurrence 4 --batches 8 16 32 --rates 1e-2 2e-2
 """
