@@ -171,3 +171,21 @@ class TrainConfig(_Plain):
     def tokens(self, context: int) -> int:
         """D, tokens seen in training, for sequences of `context` tokens."""
         return self.steps * self.batch_sequences * context
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """How a run is executed. Nothing here decides its numbers, beyond the order of a floating-point sum."""
+
+    checkpoint_seconds: float = 10.0
+    """Wall time between checkpoints."""
+    device: str | None = None
+    """Torch device; None takes the GPU where there is one."""
+    threads: int = 1
+    """CPU threads of this process. A resumed run keeps the number it began with."""
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InputError(f"threads is {self.threads}; it must be at least 1")
+        if not self.checkpoint_seconds >= 0:
+            raise InputError(f"checkpoint_seconds is {self.checkpoint_seconds}; it cannot be negative")

@@ -1,67 +1,66 @@
-"""Batches of a corpus from (seed, step): every window once an epoch, in an order of that epoch's own.
+"""Batches of windows from a corpus, a pure function of (seed, step).
 
-Shapes: B batch, S context.
+B batch, S sequence (the context). A window is S + 1 bytes: S inputs and, one further on, S targets.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from parcae.corpus import Corpus
 from parcae.errors import InputError
+from parcae.randomness import Stream, generator
 
-VALIDATION_SEQUENCES = 128
-"""Held-out windows a run is scored on, spread evenly over the held-out text."""
+VALIDATION_SEQUENCES = 64
+"""Windows of the validation set: evaluation at 24 test depths then costs a few percent of a nano run."""
+
+Tokens = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
 class Batches:
-    """Training batches: non-overlapping windows, shifted by a random offset and shuffled each epoch."""
+    """Training batches: non-overlapping windows, all of them once an epoch, in an order of the epoch's own.
 
-    corpus: Corpus
-    context: int
-    batch_sequences: int
-    seed: int
+    Each epoch cuts the text at another offset, so no byte is always first in its window.
+    """
 
-    def __post_init__(self) -> None:
-        if self._windows < 1:
+    def __init__(self, corpus: Corpus, *, context: int, batch_sequences: int, seed: int) -> None:
+        self._text, self._context = corpus.train, context
+        self._batch_sequences, self._seed = batch_sequences, seed
+        self.windows = (len(corpus.train) - 1) // context - 1  # whatever the offset, 0 to context - 1
+        if self.windows < 1:
             raise InputError(
-                f"the corpus {self.corpus.name} has {len(self.corpus.train)} tokens, "
-                f"too few for a context of {self.context}"
+                f"corpus {corpus.name} has {len(corpus.train)} training tokens; a context of {context} "
+                f"needs at least {2 * context + 1}"
             )
+        self._order = lru_cache(maxsize=2)(self._draw_order)  # a batch may reach into the next epoch
 
-    @property
-    def _windows(self) -> int:
-        return (len(self.corpus.train) - self.context) // self.context - 1
+    def _draw_order(self, epoch: int) -> tuple[int, npt.NDArray[np.int64]]:
+        random = generator(self._seed, Stream.ORDER, epoch)
+        return int(random.integers(self._context)), random.permutation(self.windows)
 
-    def at(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens and targets, each int64 (B, S), of optimiser step `step` (0, 1, ...)."""
-        rows = range(step * self.batch_sequences, (step + 1) * self.batch_sequences)
-        windows = np.stack([self._window(row) for row in rows]).astype(np.int64)
-        return windows[:, :-1], windows[:, 1:]
-
-    def _window(self, row: int) -> np.ndarray:
-        epoch, position = divmod(row, self._windows)
-        order, offset = _epoch_order(self.seed, epoch, self._windows, self.context)
-        start = offset + int(order[position]) * self.context
-        return self.corpus.train[start : start + self.context + 1]
+    def batch(self, step: int) -> tuple[Tokens, Tokens]:
+        """(tokens, targets) of 0-based `step`, each (B, S)."""
+        starts = []
+        for sample in range(step * self._batch_sequences, (step + 1) * self._batch_sequences):
+            epoch, place = divmod(sample, self.windows)
+            offset, order = self._order(epoch)
+            starts.append(offset + int(order[place]) * self._context)
+        return _cut(self._text, starts, self._context)
 
 
-@lru_cache(maxsize=2)
-def _epoch_order(seed: int, epoch: int, windows: int, context: int) -> tuple[np.ndarray, int]:
-    generator = np.random.default_rng((seed, epoch, 0))
-    return generator.permutation(windows), int(generator.integers(context))
-
-
-def validation_windows(corpus: Corpus, context: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens and targets, each int64 (up to VALIDATION_SEQUENCES, S); the same for every run."""
-    text = corpus.validation
-    count = min(VALIDATION_SEQUENCES, (len(text) - 1) // context)
-    if count < 1:
+def validation_set(corpus: Corpus, context: int) -> tuple[Tokens, Tokens]:
+    """(tokens, targets), each (sequences, S): fixed windows, spread evenly over the validation text."""
+    windows = (len(corpus.validation) - 1) // context
+    if windows < 1:
         raise InputError(
-            f"the corpus {corpus.name} has {len(text)} held-out tokens, too few for a context of {context}"
+            f"corpus {corpus.name} has {len(corpus.validation)} validation tokens; a context of {context} "
+            f"needs at least {context + 1}"
         )
-    starts = np.linspace(0, len(text) - context - 1, count).astype(np.int64)
-    windows = np.stack([text[start : start + context + 1] for start in starts]).astype(np.int64)
+    count = min(windows, VALIDATION_SEQUENCES)
+    return _cut(corpus.validation, [i * windows // count * context for i in range(count)], context)
+
+
+def _cut(text: npt.NDArray[np.uint8], starts: list[int], context: int) -> tuple[Tokens, Tokens]:
+    windows = text[np.asarray(starts)[:, None] + np.arange(context + 1)].astype(np.int64)
     return windows[:, :-1], windows[:, 1:]

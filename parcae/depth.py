@@ -1,24 +1,37 @@
-"""The only sampler of recurrence depth: T for every sequence of a step, from (seed, step)."""
+"""The only sampler of recurrence depth T, a pure function of (seed, step). SCIENCE: paper section 4."""
+
+from math import exp, log
 
 import numpy as np
+import numpy.typing as npt
 
 from parcae.config import DepthSampling, TrainConfig
+from parcae.randomness import Stream, generator
+
+LOG_NORMAL_DEVIATION = 0.5  # Geiping et al., arXiv 2502.05171, section 3.3
 
 
-def sample_depths(training: TrainConfig, step: int) -> np.ndarray:
-    """T for each sequence of optimiser step `step`, int64 (sequences,), falling.
+def sample_depths(training: TrainConfig, step: int) -> npt.NDArray[np.int64]:
+    """T of each sequence of the batch at 0-based `step`, (batch_sequences,), each at least 1.
 
-    T ~ Poisson(mu_rec), at least 1, for each sequence or for the whole batch. A mean recurrence of 1 is the
-    fixed-depth baseline: T = 1 always.
+    A mean recurrence of 1 is the fixed-depth baseline: T = 1 always.
     """
-    shape, mean = training.batch_sequences, training.mean_recurrence
-    generator = np.random.default_rng((training.seed, step, 1))
-    if mean == 1 or training.sampling is DepthSampling.FIXED:
-        return np.full(shape, mean, dtype=np.int64)
+    count, mean = training.batch_sequences, training.mean_recurrence
+    if training.sampling is DepthSampling.FIXED or mean == 1:
+        return np.full(count, mean, dtype=np.int64)
+    random = generator(training.seed, Stream.DEPTH, step)
+    if training.sampling is DepthSampling.PER_SEQUENCE:
+        return np.maximum(random.poisson(mean, size=count), 1)
     if training.sampling is DepthSampling.PER_BATCH:
-        return np.full(shape, max(1, generator.poisson(mean)), dtype=np.int64)
-    if training.sampling is DepthSampling.LOG_NORMAL_POISSON:
-        free, sigma = mean - training.backward_depth, 0.5
-        rate = np.exp(generator.normal(np.log(free) - sigma**2 / 2, sigma)) if free else 0.0
-        return np.full(shape, generator.poisson(rate) + training.backward_depth, dtype=np.int64)
-    return np.sort(np.maximum(1, generator.poisson(mean, shape)))[::-1].astype(np.int64)
+        return np.full(count, max(int(random.poisson(mean)), 1), dtype=np.int64)
+    return np.full(count, _log_normal_poisson(random, mean, training.backward_depth), dtype=np.int64)
+
+
+def _log_normal_poisson(random: np.random.Generator, mean: int, backward_depth: int) -> int:
+    """Geiping et al.: n ~ Poisson at a log-normal rate of mean mu_rec - mu_bwd, then k = mu_bwd."""
+    without_gradient = mean - backward_depth
+    if without_gradient == 0:
+        return backward_depth
+    centre = log(without_gradient) - LOG_NORMAL_DEVIATION**2 / 2
+    rate = exp(random.normal(centre, LOG_NORMAL_DEVIATION))
+    return int(random.poisson(rate)) + backward_depth

@@ -1,110 +1,134 @@
-"""Transformer blocks of both recipes.
+"""The transformer layer of both recipes, from the same parts. SCIENCE: paper appendix, "model".
 
-Shapes: B batch, S sequence, D width, H heads, K head dimension, V vocabulary.
+B batch, S sequence, d width, H heads, C head dimension, V vocabulary.
 """
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from parcae.config import ModelConfig, Recipe
 from parcae.flops import GATE_CHANNELS
 
-NORM_EPS = 1e-5
 ROPE_THETA = 50_000.0
+NORM_EPSILON = 1e-5  # of the weighted norms; the parameter-free QK-norm uses the type's own epsilon
 
 
-def rope_table(length: int, head_dimension: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, float32, each (S, K/2), of the angle of each position and pair of channels."""
-    frequencies = ROPE_THETA ** (-torch.arange(0, head_dimension, 2, dtype=torch.float64) / head_dimension)
-    angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)
-    return angles.cos().float(), angles.sin().float()
+class RMSNorm(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), NORM_EPSILON)
 
 
-def apply_rope(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-    """Turns the interleaved pairs (2i, 2i+1) of x, (B, H, S, K), by their angles, in float32 or better."""
-    exact = x if x.dtype == torch.float64 else x.float()
-    even, odd = exact[..., 0::2], exact[..., 1::2]
-    cos, sin = rope
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)
+def rotation_table(context: int, head_dimension: int) -> Tensor:
+    """cos and sin of position times frequency, (S, C / 2, 2) in float32: frequency theta^(-2i / C)."""
+    frequency = ROPE_THETA ** -(torch.arange(0, head_dimension, 2, dtype=torch.float32) / head_dimension)
+    angle = torch.outer(torch.arange(context, dtype=torch.float32), frequency)
+    return torch.stack([angle.cos(), angle.sin()], dim=-1)
 
 
-def rms_norm(x: Tensor) -> Tensor:
-    """Root-mean-square norm over the last axis, without parameters."""
-    return functional.rms_norm(x, (x.shape[-1],))
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """RoPE: turns each interleaved pair (2i, 2i + 1) of x (B, S, ..., C), in float32 or better."""
+    pairs = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(-1, (-1, 2))
+    table = table.to(pairs.dtype)
+    table = table.view(table.shape[0], *[1] * (pairs.dim() - 4), *table.shape[1:])
+    if torch.compiler.is_compiling():  # the compiler fuses real arithmetic and knows no complex numbers
+        (even, odd), (cos, sin) = pairs.unbind(-1), table.unbind(-1)
+        turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
+    else:
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table))
+    return turned.flatten(-2).to(x.dtype)
 
 
 class Attention(nn.Module):
-    """Causal attention with RoPE; the transformer recipe adds QK-norm and gated value embeddings."""
+    """Causal attention with RoPE; in the transformer recipe also QK-norm and gated value embeddings."""
 
-    def __init__(self, config: ModelConfig, *, value_embedding: bool) -> None:
+    def __init__(self, model: ModelConfig, *, value_embedding: bool) -> None:
         super().__init__()
-        d = config.width
-        self.heads = config.heads
-        self.qk_norm = config.recipe is Recipe.TRANSFORMER
-        self.qkv = nn.Linear(d, 3 * d, bias=False)
-        self.out = nn.Linear(d, d, bias=False)
-        self.gate: nn.Linear | None = None
-        self.value_embedding: nn.Embedding | None = None
-        if value_embedding:
-            self.gate = nn.Linear(min(GATE_CHANNELS, d), config.heads, bias=False)
-            self.value_embedding = nn.Embedding(config.vocabulary, d)
+        self.heads, self.qk_norm = model.heads, model.recipe is Recipe.TRANSFORMER
+        # Query, key and value matrices stacked: one product. The optimiser takes them apart again.
+        self.qkv = nn.Linear(model.width, 3 * model.width, bias=False)
+        self.out = nn.Linear(model.width, model.width, bias=False)
+        gate_channels = min(GATE_CHANNELS, model.width)
+        self.gate = nn.Linear(gate_channels, model.heads, bias=False) if value_embedding else None
 
-    def forward(self, x: Tensor, tokens: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-        """(B, S, D) normalised input and (B, S) tokens to (B, S, D)."""
-        batch, length, d = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3 * self.heads, -1).transpose(1, 2).chunk(3, dim=1)
-        if self.gate is not None and self.value_embedding is not None:
-            gate = 2 * torch.sigmoid(self.gate(x[..., : self.gate.in_features]))  # (B, S, H)
-            added = self.value_embedding(tokens).view(batch, length, self.heads, -1)
-            v = v + (gate.unsqueeze(-1) * added).transpose(1, 2)
-        q, k = apply_rope(q, rope), apply_rope(k, rope)
+    def forward(self, x: Tensor, table: Tensor, value: Tensor | None) -> Tensor:
+        """x (B, S, d), normalised; rotation table; value embeddings (B, S, d) of the tokens -> (B, S, d)."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, S, 3, H, C)
+        qk, v = rotate(qkv[:, :, :2], table), qkv[:, :, 2]
         if self.qk_norm:
-            q, k = rms_norm(q), rms_norm(k)
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, d))
+            qk = F.rms_norm(qk, qk.shape[-1:])
+        if self.gate is not None:
+            assert value is not None
+            gate = 2 * torch.sigmoid(self.gate(x[..., : self.gate.in_features]))  # (B, S, H)
+            v = torch.addcmul(v, gate.unsqueeze(-1), value.unflatten(-1, (self.heads, -1)).to(v.dtype))
+        q, k = qk.unbind(2)
+        y = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True
+        )
+        return self.out(y.transpose(1, 2).flatten(2))
 
 
-class SquaredReluMLP(nn.Module):
-    """The transformer recipe's MLP; the official code halves the squared output."""
+class SquaredReLU(nn.Module):
+    """W_out relu(W_in x)^2 / 2. The half, the official code's, is applied to the product: a power of two
+    changes no digit, and the product is four times smaller."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.out = nn.Linear(config.mlp_width, config.width, bias=False)
+        self.inner = nn.Linear(model.width, model.mlp_width, bias=False)
+        self.out = nn.Linear(model.mlp_width, model.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(0.5 * functional.relu(self.up(x)).square())
+        return 0.5 * self.out(F.relu(self.inner(x)).square())
 
 
 class SwiGLU(nn.Module):
-    """The RDM recipe's MLP."""
+    """W_out (silu(W_gate x) * W_in x), gate and inner matrices stacked in that order."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.gate = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.out = nn.Linear(config.mlp_width, config.width, bias=False)
+        self.inner = nn.Linear(model.width, 2 * model.mlp_width, bias=False)
+        self.out = nn.Linear(model.mlp_width, model.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(functional.silu(self.gate(x)) * self.up(x))
+        gate, inner = self.inner(x).chunk(2, dim=-1)
+        return self.out(F.silu(gate) * inner)
 
 
-class Block(nn.Module):
-    """Pre-norm attention and MLP; with `residual_norm` a norm after each residual addition too."""
+class Layer(nn.Module):
+    """Pre-norm attention and MLP; with `residual_norm`, a norm after each residual addition too."""
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, model: ModelConfig, index: int) -> None:
         super().__init__()
-        d = config.width
-        self.norm_1 = nn.RMSNorm(d, eps=NORM_EPS)
-        self.attention = Attention(config, value_embedding=config.has_value_embedding(layer))
-        self.norm_2 = nn.RMSNorm(d, eps=NORM_EPS)
-        self.mlp = SquaredReluMLP(config) if config.recipe is Recipe.TRANSFORMER else SwiGLU(config)
-        self.norm_3 = nn.RMSNorm(d, eps=NORM_EPS) if config.residual_norm else nn.Identity()
-        self.norm_4 = nn.RMSNorm(d, eps=NORM_EPS) if config.residual_norm else nn.Identity()
+        self.attention_norm = RMSNorm(model.width)
+        self.attention = Attention(model, value_embedding=model.has_value_embedding(index))
+        self.mlp_norm = RMSNorm(model.width)
+        self.mlp = SquaredReLU(model) if model.recipe is Recipe.TRANSFORMER else SwiGLU(model)
+        self.after_attention = RMSNorm(model.width) if model.residual_norm else None
+        self.after_mlp = RMSNorm(model.width) if model.residual_norm else None
 
-    def forward(self, x: Tensor, tokens: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-        """(B, S, D) to (B, S, D)."""
-        x = self.norm_3(x + self.attention(self.norm_1(x), tokens, rope))
-        out: Tensor = self.norm_4(x + self.mlp(self.norm_2(x)))
-        return out
+    def forward(self, x: Tensor, table: Tensor, value: Tensor | None) -> Tensor:
+        """x (B, S, d) -> (B, S, d)."""
+        x = x + self.attention(self.attention_norm(x), table, value)
+        if self.after_attention is not None:
+            x = self.after_attention(x)
+        x = x + self.mlp(self.mlp_norm(x))
+        return x if self.after_mlp is None else self.after_mlp(x)
+
+
+def reset_matrices(module: nn.Module, width: int, generator: torch.Generator) -> None:
+    """Norms to 1, output projections to 0, every other matrix and embedding to N(0, 2 / (5 d))."""
+    deviation = math.sqrt(2 / (5 * width))
+    for name, part in module.named_modules():
+        if isinstance(part, RMSNorm):
+            nn.init.ones_(part.weight)
+        elif isinstance(part, nn.Linear | nn.Embedding):
+            if name.rpartition(".")[2] == "out":
+                nn.init.zeros_(part.weight)
+            else:
+                nn.init.normal_(part.weight, std=deviation, generator=generator)

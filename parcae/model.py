@@ -1,142 +1,169 @@
-"""Prelude, recurrent block, coda, head (paper section 3).
+"""The middle-looped transformer: prelude, recurrence, readout, coda. SCIENCE: paper section 3.
 
-Shapes: B batch, S sequence, D width, V vocabulary; T recurrences. Sequences of one batch may loop a
-different number of times. Sorted by depth, deepest first, those active at a recurrence are a leading slice:
-sequences start late rather than stop early, and only that slice is computed.
+    e     = LN(P(tokens))                   prelude, then prelude norm
+    h_0   ~ N(0, 2 / (5 d)), cut at three deviations
+    h_t+1 = block(Abar h_t + Bbar e)        t = 0..T-1
+    y     = LN(C(C_out h_T))                readout, coda, final norm; logits by the tied unembedding
+
+B batch, S sequence, d width, V vocabulary, T recurrences. Sequences of one batch may have depths of their
+own. They are aligned at the end: those with a smaller T start later, so that all end together.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from parcae.config import ModelConfig
-from parcae.injection import make_injection
-from parcae.layers import NORM_EPS, Block, rope_table
+from parcae.injection import build_injection
+from parcae.layers import Layer, RMSNorm, reset_matrices, rotation_table
 
-STATE_CUT = 3.0  # h_0 is a normal cut at three deviations; official code
+STATE_CUT = 3.0  # deviations at which the normal of the initial state is cut
 
 
 @dataclass(frozen=True)
-class Output:
-    """What a training pass computes."""
+class Encoded:
+    """What the loop and the coda need of the tokens, computed once a forward pass."""
 
-    loss: Tensor
-    """Mean cross-entropy, nats a token."""
-    state_norm: Tensor
-    """Mean over positions of ||h_T||."""
-    recurrent_residual: Tensor
-    """Mean over positions of ||h_T - h_T-1||."""
+    injected: Tensor
+    """Bbar e, (B, S, d); for the fixed-depth transformer the prelude's output."""
+    transition: Tensor
+    """Abar as the injection applies it; unused without a loop."""
+    values: dict[int, Tensor]
+    """Value embeddings (B, S, d) of the tokens, by layer."""
+
+    def leading(self, count: int) -> "Encoded":
+        """The first `count` sequences."""
+        if count == len(self.injected):
+            return self
+        values = {layer: value[:count] for layer, value in self.values.items()}
+        return Encoded(self.injected[:count], self.transition, values)
 
 
 class LoopedTransformer(nn.Module):
-    """A middle-looped transformer, or the fixed-depth one where the configuration has no loop."""
+    """Weights are undefined until `reset` or a checkpoint sets them."""
 
-    cos: Tensor
-    sin: Tensor
+    rotation: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        d = config.width
-        first, after = config.prelude_layers, config.prelude_layers + config.recurrent_layers
-        self.embedding = nn.Embedding(config.vocabulary, d)
-        self.prelude = nn.ModuleList(Block(config, layer) for layer in range(first))
-        self.recurrent = nn.ModuleList(Block(config, layer) for layer in range(first, after))
-        self.coda = nn.ModuleList(Block(config, layer) for layer in range(after, config.layers))
-        if config.has_loop:
-            self.injection = make_injection(config.injection, d)
-        self.prelude_norm = nn.RMSNorm(d, eps=NORM_EPS) if config.has_prelude_norm else nn.Identity()
-        self.readout = nn.Linear(d, d, bias=False) if config.has_readout else nn.Identity()
-        self.final_norm = nn.RMSNorm(d, eps=NORM_EPS)
-        cos, sin = rope_table(config.context, config.head_dimension)
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.value_embeddings = nn.ModuleDict(
+            {
+                str(layer): nn.Embedding(config.vocabulary, config.width)
+                for layer in range(config.layers)
+                if config.has_value_embedding(layer)
+            }
+        )
+        first_coda = config.prelude_layers + config.recurrent_layers
+        self.prelude = _layers(config, 0, config.prelude_layers)
+        self.recurrent = _layers(config, config.prelude_layers, first_coda)
+        self.coda = _layers(config, first_coda, config.layers)
+        self.prelude_norm = RMSNorm(config.width) if config.has_prelude_norm else None
+        self.injection = build_injection(config)
+        self.readout = nn.Linear(config.width, config.width, bias=False) if config.has_readout else None
+        self.final_norm = RMSNorm(config.width)
+        table = rotation_table(config.context, config.head_dimension)
+        self.register_buffer("rotation", table, persistent=False)
 
-    @property
-    def deviation(self) -> float:
-        """Standard deviation of initial weights and states, sqrt(2 / (5 d))."""
-        return math.sqrt(2 / (5 * self.config.width))
+    def reset(self, generator: torch.Generator) -> None:
+        """Draws the initial weights (paper appendix): see `reset_matrices`, `injection`; C_out = identity."""
+        reset_matrices(self, self.config.width, generator)
+        if self.readout is not None:
+            nn.init.eye_(self.readout.weight)
+        if self.injection is not None:
+            self.injection.reset(generator)
 
-    @torch.no_grad()
-    def initialise(self, seed: int) -> None:
-        """Draws every weight from `seed`: N(0, 2/(5d)), output projections zero, C_out the identity."""
-        generator = torch.Generator().manual_seed(seed)
-        for name, parameter in self.named_parameters():
-            if "norm" in name:
-                parameter.fill_(1.0)
-            elif name.endswith(("attention.out.weight", "mlp.out.weight")):
-                parameter.zero_()
-            elif name == "readout.weight":
-                nn.init.eye_(parameter)
-            elif name.startswith("injection.") and not name.endswith(".W"):
-                continue
-            else:
-                drawn = torch.randn(parameter.shape, generator=generator) * self.deviation
-                parameter.copy_(drawn)
+    def encode(self, tokens: Tensor) -> Encoded:
+        """The prelude and whatever else does not change within the loop; tokens (B, S)."""
+        values = {int(layer): table(tokens) for layer, table in self.value_embeddings.items()}
+        x = self.embedding(tokens)
+        for layer, block in enumerate(self.prelude):
+            x = block(x, self.rotation[: tokens.shape[1]], values.get(layer))
+        if self.prelude_norm is not None:
+            x = self.prelude_norm(x)
+        if self.injection is None:
+            return Encoded(x, x.new_zeros(()), values)
+        transition, injected = self.injection.discretise(x)
+        return Encoded(injected, transition, values)
 
-    def initial_state(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
-        """h_0, (B, S, D) for tokens of `shape` (B, S): a normal of the weights' deviation, cut at three."""
-        state = torch.empty(*shape, self.config.width)
-        nn.init.trunc_normal_(state, 0.0, 1.0, -STATE_CUT, STATE_CUT, generator=generator)
-        return (state * self.deviation).to(self.embedding.weight)
-
-    def _blocks(self, blocks: nn.ModuleList, x: Tensor, tokens: Tensor) -> Tensor:
-        length = tokens.shape[1]
-        rope = (self.cos[:length], self.sin[:length])
-        for block in blocks:
-            x = block(x, tokens, rope)
+    def recur(self, h: Tensor, encoded: Encoded) -> Tensor:
+        """One recurrence, h_t -> h_t+1, each (B, S, d)."""
+        if self.injection is None:
+            x = encoded.injected
+        else:
+            x = self.injection.update(encoded.transition, h, encoded.injected)
+        table = self.rotation[: x.shape[1]]
+        for layer, block in enumerate(self.recurrent, start=self.config.prelude_layers):
+            x = block(x, table, encoded.values.get(layer))
         return x
 
-    def prelude_output(self, tokens: Tensor) -> Tensor:
-        """e, (B, S, D), for tokens (B, S)."""
-        out: Tensor = self.prelude_norm(self._blocks(self.prelude, self.embedding(tokens), tokens))
-        return out
+    def finish(self, h: Tensor, encoded: Encoded) -> Tensor:
+        """Readout, coda and final norm: h_T -> the unembedding's input, each (B, S, d)."""
+        x = h if self.readout is None else self.readout(h)
+        first = self.config.prelude_layers + self.config.recurrent_layers
+        for layer, block in enumerate(self.coda, start=first):
+            x = block(x, self.rotation[: x.shape[1]], encoded.values.get(layer))
+        return self.final_norm(x)
 
-    def recur(self, h: Tensor, injected: Tensor, tokens: Tensor) -> Tensor:
-        """One recurrence: h_t, Bbar e and tokens to h_t+1."""
-        return self._blocks(self.recurrent, self.injection.state(h) + injected, tokens)
+    def logits(self, y: Tensor) -> Tensor:
+        """(B, S, d) -> (B, S, V), by the tied unembedding."""
+        return F.linear(y, self.embedding.weight)
 
-    def logits(self, h: Tensor, tokens: Tensor) -> Tensor:
-        """(B, S, V) from the last state."""
-        x = self._blocks(self.coda, self.readout(h), tokens)
-        return functional.linear(self.final_norm(x), self.embedding.weight)
+    def loop(
+        self, state: Tensor, encoded: Encoded, depths: Sequence[int], backward_depth: int
+    ) -> tuple[Tensor, Tensor]:
+        """(h_T, h_T-1), each (B, S, d), from h_0 and each sequence's T, deepest first.
 
-    def states(self, tokens: Tensor, h: Tensor) -> Iterator[Tensor]:
-        """h_1, h_2, ... without end, all sequences at once; h is h_0."""
-        injected = self.injection.input(self.prelude_output(tokens))
-        while True:
-            h = self.recur(h, injected, tokens)
-            yield h
-
-    def training_loss(
-        self, tokens: Tensor, targets: Tensor, depths: Tensor, h: Tensor, backward_depth: int
-    ) -> Output:
-        """Loss over (B, S) tokens and targets, sequence b looped depths[b] times from h[b].
-
-        `depths` must fall; only each sequence's last `backward_depth` recurrences carry gradient.
+        Only sequences that have started are computed: a leading slice, which grows. Only the last
+        `backward_depth` recurrences carry gradient.
         """
-        e = self.prelude_output(tokens)
-        if not self.config.has_loop:
-            h = before = self._blocks(self.recurrent, e, tokens)
-        else:
-            injected = self.injection.input(e)
-            counts = [int((depths >= left).sum()) for left in range(int(depths[0]), 0, -1)]
-            free = max(0, len(counts) - backward_depth)
-            with torch.no_grad():
-                for active in counts[:free]:
-                    h = torch.cat((self.recur(h[:active], injected[:active], tokens[:active]), h[active:]))
-            before = h
-            for active in counts[free:]:
-                before = h
-                h = torch.cat((self.recur(h[:active], injected[:active], tokens[:active]), h[active:]))
-        loss = functional.cross_entropy(self.logits(h, tokens).flatten(0, 1).float(), targets.flatten())
-        with torch.no_grad():
-            return Output(
-                loss=loss,
-                state_norm=h.norm(dim=-1).mean(),
-                recurrent_residual=(h - before).norm(dim=-1).mean(),
-            )
+        assert list(depths) == sorted(depths, reverse=True)
+        h = previous = state[:0]
+        for remaining, active in active_counts(depths):
+            h = torch.cat([h, state[len(h) : active]]) if len(h) < active else h
+            previous = h
+            with torch.set_grad_enabled(torch.is_grad_enabled() and remaining <= backward_depth):
+                h = self.recur(h, encoded.leading(active))
+        return h, previous
+
+    def forward(
+        self, tokens: Tensor, state: Tensor, depths: Sequence[int], backward_depth: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(y, h_T, h_T-1), each (B, S, d): y is what `logits` takes. Tokens (B, S), h_0 (B, S, d)."""
+        encoded = self.encode(tokens)
+        h, previous = self.loop(state, encoded, depths, backward_depth)
+        return self.finish(h, encoded), h, previous
+
+
+def active_counts(depths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(recurrences remaining, sequences active) from the first recurrence to the last; depths descending."""
+    active = 0
+    for remaining in range(depths[0], 0, -1):
+        while active < len(depths) and depths[active] >= remaining:
+            active += 1
+        yield remaining, active
+
+
+def initial_state(config: ModelConfig, seeds: Sequence[int], like: Tensor) -> Tensor:
+    """h_0 of one sequence a seed, (B, S, d): truncated normal of deviation sqrt(2 / (5 d)), by inversion.
+
+    Each sequence has a seed of its own, so that a batch split in any way draws the same states.
+    `like` gives device and type.
+    """
+    state = torch.empty(len(seeds), config.context, config.width, device=like.device, dtype=like.dtype)
+    generator = torch.Generator(device=like.device)
+    bound = math.erf(STATE_CUT / math.sqrt(2))
+    for row, seed in zip(state, seeds, strict=True):
+        row.uniform_(-bound, bound, generator=generator.manual_seed(seed))
+    deviation = math.sqrt(2 / (5 * config.width))
+    limit = STATE_CUT * deviation
+    return state.erfinv_().mul_(math.sqrt(2) * deviation).clamp_(-limit, limit)
+
+
+def _layers(config: ModelConfig, first: int, end: int) -> nn.ModuleList:
+    return nn.ModuleList(Layer(config, index) for index in range(first, end))

@@ -1,28 +1,51 @@
-"""The optimiser of a run (paper appendix B)."""
+"""The optimiser of a run: which parameters it moves, how, and at what rate."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from parcae.config import Optimiser, TrainConfig
-from parcae.errors import InputError
+from parcae.config import TrainConfig
+from parcae.model import LoopedTransformer
+from parcae.schedule import decay_scale, rate_scale
 
-BETAS = (0.8, 0.95)
-EPS = 1e-10
+ADAMW_BETAS = (0.8, 0.95)  # paper appendix, with the epsilon
+ADAMW_EPSILON = 1e-10
 
 
-def make_optimiser(model: nn.Module, training: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW over every parameter; weight decay on none but attention and MLP matrices."""
-    if training.optimiser is not Optimiser.ADAMW:
-        raise InputError(f"the optimiser {training.optimiser} cannot be trained with; use adamw")
-    matrices: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        in_block = name.startswith(("prelude.", "recurrent.", "coda.")) and parameter.ndim == 2
-        is_matrix = in_block and "gate" not in name.split(".")[-2] and "value_embedding" not in name
-        (matrices if is_matrix else rest).append(parameter)
-    groups = [
-        {"params": matrices, "weight_decay": training.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+def matrix_parameters(model: LoopedTransformer) -> list[nn.Parameter]:
+    """The attention and MLP matrices: the only parameters that decay, and those that Muon moves.
+
+    Embeddings, norms, gates, injection and readout are not among them.
+    """
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if ".mlp." in name or (".attention." in name and ".gate." not in name)
     ]
-    fused = all(parameter.dtype in (torch.float32, torch.float64) for parameter in matrices + rest)
-    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=BETAS, eps=EPS, fused=fused)
+
+
+def build_optimiser(model: LoopedTransformer, training: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW over two groups: matrices, which decay, and the rest."""
+    matrices = matrix_parameters(model)
+    taken = {id(parameter) for parameter in matrices}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
+    groups = [
+        {"params": matrices, "peak": training.learning_rate, "decay": training.weight_decay},
+        {"params": rest, "peak": training.learning_rate, "decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups, lr=training.learning_rate, betas=ADAMW_BETAS, eps=ADAMW_EPSILON, weight_decay=0.0, fused=True
+    )
+
+
+def set_rates(optimiser: torch.optim.Optimizer, training: TrainConfig, step: int) -> float:
+    """Sets rate and decay of 0-based `step`; returns the rate of the first group."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak"] * rate_scale(step, training.steps, training.cooldown)
+        group["weight_decay"] = group["decay"] * decay_scale(step, training.steps)
+    rate: float = optimiser.param_groups[0]["lr"]
+    return rate
+
+
+def clip_gradients(model: nn.Module, limit: float) -> Tensor:
+    """Scales the gradients to a norm of at most `limit`; returns the norm before, a scalar."""
+    return nn.utils.clip_grad_norm_(model.parameters(), limit)

@@ -6,7 +6,7 @@ that a study trains on two CPU cores, its rate and batch chosen by `bench/nano_r
 
 from dataclasses import dataclass
 
-from parcae.config import ModelConfig, Optimiser
+from parcae.config import ModelConfig, Optimiser, Recipe
 from parcae.errors import InputError
 
 
@@ -42,6 +42,29 @@ def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: fl
     )
 
 
+def _rdm(recurrent_layers: int, width: int, heads: int) -> Preset:
+    """One row of the paper's table of the RDM setup: SwiGLU, a prelude and a coda of one layer."""
+    model = ModelConfig(
+        recipe=Recipe.RDM,
+        prelude_layers=1,
+        recurrent_layers=recurrent_layers,
+        coda_layers=1,
+        width=width,
+        heads=heads,
+        mlp_width=width * 55 // 16,  # 3,520 and 7,040
+        vocabulary=65_536,
+        context=2_048,
+    )
+    return Preset(
+        model=model,
+        batch_sequences=256,  # assumption, as the rates: those of the transformer setup's smaller sizes
+        optimiser=Optimiser.MUON,
+        learning_rate=8e-3,
+        adamw_learning_rate=8e-3,
+        weight_decay=0.2,
+    )
+
+
 def _nano(width: int, heads: int) -> Preset:
     """Bytes, one layer a stage: a miniature of the transformer setup."""
     model = ModelConfig(
@@ -72,6 +95,8 @@ PRESETS: dict[str, Preset] = {
     "medium-370m": _transformer(4, 1_024, 8, adamw_learning_rate=8e-3),
     "large-770m": _transformer(6, 1_280, 10, adamw_learning_rate=6e-3),
     "xlarge-1.3b": _transformer(8, 1_536, 12, adamw_learning_rate=6e-3),
+    "rdm-100m": _rdm(1, 1_024, 8),
+    "rdm-350m": _rdm(2, 2_048, 16),
 }
 
 

@@ -1,60 +1,36 @@
-"""One run: train(model, training, corpus, folder) leaves metrics.jsonl, checkpoint/ and result.json.
+"""Trains one run in its folder, from wherever it stands, to its result.
 
-Everything random comes from (seed, step), and a checkpoint holds all else, so that a run that was killed and
-resumed ends with the same numbers, to the bit, as one that was not.
+metrics.jsonl      one line a logged step
+checkpoint/        the last two
+result.json        written last: the run has ended
 """
 
+import hashlib
 import json
-import math
-import os
 import platform
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from parcae import checkpoint
-from parcae.config import ModelConfig, TrainConfig
+from parcae.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from parcae.config import ExecutionConfig, ModelConfig, TrainConfig
 from parcae.corpus import Corpus
-from parcae.data import Batches, validation_windows
+from parcae.data import Batches, validation_set
 from parcae.depth import sample_depths
-from parcae.evaluate import losses_at_depths
-from parcae.files import write_atomically
+from parcae.errors import InputError
+from parcae.evaluate import evaluate
 from parcae.flops import parameter_count
-from parcae.model import LoopedTransformer, Output
-from parcae.optim import make_optimiser
-from parcae.schedule import rate_factor
-from parcae.stability import has_diverged
-
-LOGGED_STEPS = 200
-"""Metrics are logged about this often in a run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """How a run ended, as it stands in result.json."""
-
-    status: str
-    """`done` or `diverged`."""
-    steps: int
-    tokens: int
-    val_loss: float | None
-    """Held-out loss at T = mean recurrence, nats a token; None if the run diverged."""
-    losses: dict[str, float] | None
-    """Held-out loss at each T in test_recurrences."""
-    validation_sequences: int
-    parameters: int
-    diverged_at: dict[str, Any] | None
-    """Step, loss, state norm and rho(Abar) where the run diverged; a number that was not finite is null."""
-    injection_norm: float
-    """rho(Abar) at the end."""
-    seconds: float
-    tokens_per_second: float
-    environment: dict[str, Any]
+from parcae.metrics import MetricsLog, log_interval
+from parcae.model import LoopedTransformer, initial_state
+from parcae.optim import build_optimiser, clip_gradients, set_rates
+from parcae.randomness import Stream, torch_seeds
+from parcae.result import Divergence, Result, read_result
+from parcae.stability import finite, has_diverged, injection_norm, root_mean_square_norm
 
 
 def train(
@@ -64,173 +40,199 @@ def train(
     folder: Path,
     *,
     stop: Callable[[], bool] = lambda: False,
-    checkpoint_seconds: float = 10.0,
-    device: str | None = None,
-    threads: int = 1,
+    execution: ExecutionConfig = ExecutionConfig(),  # noqa: B008 (frozen)
 ) -> Result | None:
-    """Trains to the end, from the folder's checkpoint where there is one.
+    """Trains `model` on `corpus`, resuming from the folder's checkpoint if there is one.
 
-    None when `stop()` became true first: a checkpoint then holds all that was done. A folder with a result
-    is not trained again.
+    Returns the result when the run is done or has diverged, at once if it had ended before; None when
+    `stop`, asked after every step, became true: a checkpoint has then been written. On a CPU a run that
+    was interrupted, however often and however abruptly, ends with the numbers of one that was not.
     """
-    finished = folder / "result.json"
-    if finished.exists():
-        return Result(**json.loads(finished.read_text()))
-    run = _Run(model, training, corpus, folder, device, threads)
-    if not run.train(stop, checkpoint_seconds):
-        return None
-    result = run.result()
-    write_atomically(finished, (json.dumps(asdict(result), allow_nan=False) + "\n").encode())
-    return result
+    ended = read_result(folder)
+    if ended is not None:
+        return ended
+    folder.mkdir(parents=True, exist_ok=True)
+    threads_before = torch.get_num_threads()
+    try:
+        return _Run(model, training, corpus, folder, execution).go(stop)
+    finally:
+        torch.set_num_threads(threads_before)
+
+
+def new_model(model: ModelConfig, seed: int, device: torch.device) -> LoopedTransformer:
+    """The model with the initial weights of `seed`, drawn on the CPU so that every device has the same."""
+    built = LoopedTransformer(model)
+    generator = torch.Generator().manual_seed(torch_seeds(seed, Stream.WEIGHTS, 0, 1)[0])
+    built.reset(generator)
+    return built.to(device)
 
 
 class _Run:
+    """The state of one run between its steps."""
+
     def __init__(
         self,
         model: ModelConfig,
         training: TrainConfig,
         corpus: Corpus,
         folder: Path,
-        device: str | None,
-        threads: int,
+        execution: ExecutionConfig,
     ) -> None:
-        self.training, self.corpus, self.folder = training, corpus, folder
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.batches = Batches(corpus, model.context, training.batch_sequences, training.seed)
-        self.model = LoopedTransformer(model)
-        self.model.initialise(training.seed)
-        self.model.to(self.device)
-        self.optimiser = make_optimiser(self.model, training)
-        self.step, self.seconds, self.threads = 0, 0.0, threads
-        self.diverged_at: dict[str, Any] | None = None
-        self.metrics_path = folder / "metrics.jsonl"
-        self._resume()
-        torch.set_num_threads(self.threads)  # sums depend on how they are split
+        if model.vocabulary < 256:
+            raise InputError(f"vocabulary is {model.vocabulary}; bytes need at least 256")
+        self.training, self.corpus, self.folder, self.execution = training, corpus, folder, execution
+        self.device = torch.device(execution.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.identity = _identity(model, training, corpus)
+        checkpoint = load_checkpoint(folder, self.identity)
+        self.threads = checkpoint.threads if checkpoint else execution.threads
+        torch.set_num_threads(self.threads)
+        self.batches = Batches(
+            corpus, context=model.context, batch_sequences=training.batch_sequences, seed=training.seed
+        )
+        self.model = new_model(model, training.seed, self.device)
+        self.optimiser = build_optimiser(self.model, training)
+        self.step, self.seconds_before = 0, 0.0
+        if checkpoint:
+            self.model.load_state_dict(checkpoint.model)
+            self.optimiser.load_state_dict(checkpoint.optimiser)
+            self.step, self.seconds_before = checkpoint.step, checkpoint.seconds
+        self.metrics = MetricsLog(folder, keep_bytes=checkpoint.metrics_bytes if checkpoint else 0)
+        self.started = self.saved = time.monotonic()
 
-    def _resume(self) -> None:
-        saved = checkpoint.load_latest(self.folder / "checkpoint")
-        if saved is not None:
-            self.model.load_state_dict(saved["model"])
-            self.optimiser.load_state_dict(saved["optimiser"])
-            self.step, self.seconds, self.threads = saved["step"], saved["seconds"], saved["threads"]
-        with self.metrics_path.open("ab") as file:
-            file.truncate(saved["metrics_bytes"] if saved else 0)
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    @property
+    def tokens(self) -> int:
+        return self.step * self.training.batch_sequences * self.model.config.context
+
+    def go(self, stop: Callable[[], bool]) -> Result | None:
+        try:
+            while self.step < self.training.steps:
+                divergence = self._advance()
+                if divergence is not None:
+                    return self._end(divergence)
+                stopping = stop()
+                if (
+                    stopping
+                    or self.step == self.training.steps
+                    or time.monotonic() - self.saved >= self.execution.checkpoint_seconds
+                ):
+                    self._save()
+                if stopping:
+                    return None
+            return self._end(None)
+        finally:
+            self.metrics.close()
+
+    def _advance(self) -> Divergence | None:
+        """One optimiser step."""
+        rate = set_rates(self.optimiser, self.training, self.step)
+        loss, h, previous = self._forward_backward()
+        gradient_norm = float(clip_gradients(self.model, self.training.gradient_clip))
+        state_norm = float(root_mean_square_norm(h))
+        diverged = has_diverged(loss, state_norm, gradient_norm, self.model.config.width)
+        if not diverged:
+            self.optimiser.step()
+        self.step += 1
+        if diverged or self.step == self.training.steps or self.step % log_interval(self.training.steps) == 0:
+            residual = float(root_mean_square_norm(h - previous))
+            norm = injection_norm(self.model)
+            self.metrics.append(
+                {
+                    "step": self.step,
+                    "tokens": self.tokens,
+                    "loss": finite(loss),
+                    "learning_rate": rate,
+                    "gradient_norm": finite(gradient_norm),
+                    "state_norm": finite(state_norm),
+                    "recurrent_residual": finite(residual),
+                    "injection_norm": norm,
+                    "seconds": round(self.seconds, 3),
+                }
+            )
+            if diverged:
+                return Divergence(
+                    step=self.step, loss=finite(loss), state_norm=finite(state_norm), injection_norm=norm
+                )
+        return None
+
+    def _forward_backward(self) -> tuple[float, Tensor, Tensor]:
+        """(loss, h_T, h_T-1) of this step's batch; leaves the gradients in the parameters."""
+        tokens, targets = self.batches.batch(self.step)
+        depths = sample_depths(self.training, self.step)
+        order = (-depths).argsort(kind="stable")  # deepest first, as the loop wants them
+        seeds = torch_seeds(self.training.seed, Stream.STATE, self.step, len(depths))
+        state = initial_state(self.model.config, [seeds[i] for i in order], self.model.embedding.weight)
+        y, h, previous = self.model(
+            torch.from_numpy(tokens[order]).to(self.device),
+            state,
+            depths[order].tolist(),
+            self.training.backward_depth,
+        )
+        expected = torch.from_numpy(targets[order]).to(self.device)
+        loss = F.cross_entropy(self.model.logits(y).flatten(0, 1), expected.flatten())
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        return float(loss.detach()), h.detach(), previous.detach()
 
     def _save(self) -> None:
-        checkpoint.save(
-            self.folder / "checkpoint",
-            self.step,
-            {
-                "model": self.model.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "seconds": self.seconds,
-                "threads": self.threads,
-                "metrics_bytes": self.metrics_path.stat().st_size,
-            },
+        save_checkpoint(
+            self.folder,
+            Checkpoint(
+                identity=self.identity,
+                step=self.step,
+                model=self.model.state_dict(),
+                optimiser=self.optimiser.state_dict(),
+                metrics_bytes=self.metrics.sync(),
+                threads=self.threads,
+                seconds=self.seconds,
+            ),
         )
+        self.saved = time.monotonic()
 
-    def train(self, stop: Callable[[], bool], checkpoint_seconds: float) -> bool:
-        """True at the end, False when told to stop."""
-        every = max(1, self.training.steps // LOGGED_STEPS)
-        saved_at, last = time.monotonic(), time.monotonic()
-        with self.metrics_path.open("a") as metrics:
-            while self.step < self.training.steps and self.diverged_at is None:
-                if stop():
-                    metrics.flush()
-                    os.fsync(metrics.fileno())
-                    self._save()
-                    return False
-                logging = (self.step + 1) % every == 0 or self.step + 1 == self.training.steps
-                line = self._one_step(logging)
-                now = time.monotonic()
-                self.seconds, last = self.seconds + now - last, now
-                if line is not None:
-                    metrics.write(json.dumps(line | {"seconds": round(self.seconds, 3)}) + "\n")
-                    metrics.flush()
-                if now - saved_at > checkpoint_seconds:
-                    os.fsync(metrics.fileno())
-                    self._save()
-                    saved_at = time.monotonic()
-        return True
-
-    def _one_step(self, logging: bool) -> dict[str, Any] | None:
-        """One optimiser step; its metrics when they are to be logged."""
-        training = self.training
-        tokens, targets = (torch.from_numpy(part).to(self.device) for part in self.batches.at(self.step))
-        generator = torch.Generator().manual_seed(hash_seed(training.seed, self.step))
-        state = self.model.initial_state(tokens.shape, generator).to(self.device)
-        depths = torch.from_numpy(sample_depths(training, self.step).copy())
-        output = self.model.training_loss(tokens, targets, depths, state, training.backward_depth)
-        self.optimiser.zero_grad()
-        output.loss.backward()
-        gradient_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
-        loss, state_norm = float(output.loss.detach()), float(output.state_norm)
-        if has_diverged(loss, state_norm):
-            self.diverged_at = {
-                "step": self.step + 1,
-                "loss": _finite(loss),
-                "state_norm": _finite(state_norm),
-                "injection_norm": self._injection_norm(),
-            }
-            return None
-        factor = rate_factor(self.step, training.steps, training.cooldown)
-        for group in self.optimiser.param_groups:
-            group["lr"] = training.learning_rate * factor
-        self.optimiser.step()
-        self.step += 1
-        return self._metrics(output, float(gradient_norm)) if logging else None
-
-    def _metrics(self, output: Output, gradient_norm: float) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "tokens": self.step * self.training.batch_sequences * self.model.config.context,
-            "loss": float(output.loss.detach()),
-            "learning_rate": self.optimiser.param_groups[0]["lr"],
-            "gradient_norm": _finite(gradient_norm),
-            "state_norm": float(output.state_norm),
-            "recurrent_residual": float(output.recurrent_residual),
-            "injection_norm": self._injection_norm(),
-        }
-
-    def _injection_norm(self) -> float:
-        return self.model.injection.spectral_norm() if self.model.config.has_loop else 0.0
-
-    def result(self) -> Result:
-        """Scores the final model."""
-        tokens, targets = validation_windows(self.corpus, self.model.config.context)
-        losses = None
-        if self.diverged_at is None:
-            scored = losses_at_depths(self.model, tokens, targets, self.training.test_recurrences)
-            losses = {str(depth): loss for depth, loss in scored.items()}
-        seen = self.step * self.training.batch_sequences * self.model.config.context
-        return Result(
-            status="done" if losses else "diverged",
+    def _end(self, divergence: Divergence | None) -> Result:
+        """Evaluates what has not diverged and writes the result."""
+        seconds = self.seconds
+        tokens, targets = validation_set(self.corpus, self.model.config.context)
+        losses = {}
+        if divergence is None:
+            losses = evaluate(self.model, tokens, targets, self.training.test_recurrences)
+            if not all(torch.isfinite(torch.tensor(list(losses.values())))):
+                divergence = Divergence(
+                    step=self.step, loss=None, state_norm=None, injection_norm=injection_norm(self.model)
+                )
+        self.metrics.sync()
+        result = Result(
+            status="done" if divergence is None else "diverged",
             steps=self.step,
-            tokens=seen,
-            val_loss=losses[str(self.training.mean_recurrence)] if losses else None,
-            losses=losses,
+            tokens=self.tokens,
+            val_loss=losses[self.training.mean_recurrence] if divergence is None else None,
+            losses={str(t): loss for t, loss in losses.items()} if divergence is None else {},
             validation_sequences=len(tokens),
             parameters=parameter_count(self.model.config),
-            diverged_at=self.diverged_at,
-            injection_norm=self._injection_norm(),
-            seconds=self.seconds,
-            tokens_per_second=seen / self.seconds if self.seconds else 0.0,
+            diverged_at=divergence,
+            injection_norm=injection_norm(self.model),
+            seconds=seconds,
+            tokens_per_second=self.tokens / seconds,
             environment={
                 "python": platform.python_version(),
                 "torch": torch.__version__,
-                "device": str(self.device),
+                "device": _device_name(self.device),
                 "threads": self.threads,
                 "host": socket.gethostname(),
             },
         )
+        result.write(self.folder)
+        return result
 
 
-def hash_seed(seed: int, step: int) -> int:
-    """A seed for torch from (seed, step); neighbours give unrelated streams."""
-    import numpy as np
+def _identity(model: ModelConfig, training: TrainConfig, corpus: Corpus) -> str:
+    """Names what decides a run's numbers."""
+    parts = [model.to_dict(), training.to_dict(), corpus.hash]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    return int(np.random.SeedSequence((seed, step, 2)).generate_state(1, "uint64")[0] >> 1)
 
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -46,8 +46,7 @@ def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> StudyTabl
             keep_alive()
             now = _unfinished(study, tables)
             if now != before:  # files are cheap to look at, the database is not
-                tables = collect_sweep(study.db, sweep)
-                before = _unfinished(study, tables)
+                tables, before = collect_sweep(study.db, sweep), now
             show.update(tables)
             if not any(State(state) in ACTIVE for state in tables.runs["state"]):
                 return tables

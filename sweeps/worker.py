@@ -44,6 +44,7 @@ def run(folder: RunFolder, *, stop: Callable[[], bool], threads: int = 1) -> boo
 
 
 def _train(folder: RunFolder, *, stop: Callable[[], bool], threads: int) -> bool:
+    from parcae.config import ExecutionConfig
     from parcae.corpus import load_corpus
     from parcae.tokenizer import tokenizer_hash
     from parcae.train import train
@@ -64,7 +65,8 @@ def _train(folder: RunFolder, *, stop: Callable[[], bool], threads: int) -> bool
                 f"the {what} {getattr(spec, what)} has the hash {here} here and {planned} in the plan; "
                 "run it where it was planned, or plan it anew (another Python brings another text)"
             )
-    return train(spec.model, spec.training, corpus, folder.path, stop=stop, threads=threads) is not None
+    execution = ExecutionConfig(threads=threads)
+    return train(spec.model, spec.training, corpus, folder.path, stop=stop, execution=execution) is not None
 
 
 def record_failure(folder: RunFolder, error: Exception) -> None:

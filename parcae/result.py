@@ -1,0 +1,62 @@
+"""result.json: what one run found. Readable without torch."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from parcae.files import replacing
+
+FILE_NAME = "result.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """Where a run diverged: numbers that are not finite are None."""
+
+    step: int
+    loss: float | None
+    state_norm: float | None
+    injection_norm: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The outcome of one run. A diverged run is a result too."""
+
+    status: Literal["done", "diverged"]
+    steps: int
+    """Steps completed."""
+    tokens: int
+    """Training tokens seen."""
+    val_loss: float | None
+    """Nats a token at T = mean_recurrence; None if diverged."""
+    losses: dict[str, float]
+    """Validation loss in nats a token, by T; empty if diverged."""
+    validation_sequences: int
+    parameters: int
+    diverged_at: Divergence | None
+    injection_norm: float | None
+    """rho(Abar) at the end; None without a loop, or where it is not finite."""
+    seconds: float
+    """Training wall time."""
+    tokens_per_second: float
+    environment: dict[str, str | int]
+
+    def write(self, folder: Path) -> None:
+        with replacing(folder / FILE_NAME) as file:
+            file.write(json.dumps(asdict(self), indent=2, allow_nan=False).encode() + b"\n")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The result whose `asdict` is `values`; ``ValueError`` for anything else."""
+        if values.keys() != {field.name for field in fields(cls)}:
+            raise ValueError("these are not the keys of a result")
+        at = values["diverged_at"]
+        return cls(**{**values, "diverged_at": None if at is None else Divergence(**at)})
+
+
+def read_result(folder: Path) -> Result | None:
+    """The result in `folder`, or None where the run has not ended."""
+    path = folder / FILE_NAME
+    return Result.from_dict(json.loads(path.read_text())) if path.exists() else None

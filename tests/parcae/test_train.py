@@ -1,0 +1,146 @@
+"""A run ends with the same numbers however it was interrupted; divergence is a result."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from parcae.config import ExecutionConfig, Injection
+from parcae.corpus import EMBEDDED, load_corpus
+from parcae.presets import preset
+from parcae.result import Result, read_result
+from parcae.train import train
+from tests.parcae.models import TINY, shape, training
+
+CORPUS = load_corpus(EMBEDDED)
+HIGH_RATE = 5e-2  # five times what the nano sizes train best at
+TIMES = {"seconds", "tokens_per_second", "environment"}
+
+
+def numbers(folder: Path) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """result.json and metrics.jsonl without what time it took."""
+    result = json.loads((folder / "result.json").read_text())
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return (
+        {key: value for key, value in result.items() if key not in TIMES},
+        [{key: value for key, value in line.items() if key not in TIMES} for line in lines],
+    )
+
+
+def test_the_result_is_what_the_folder_says(tmp_path: Path) -> None:
+    config = training()
+    result = train(TINY, config, CORPUS, tmp_path)
+    assert isinstance(result, Result)
+    assert result == read_result(tmp_path) == train(TINY, config, CORPUS, tmp_path)
+    assert result.status == "done"
+    assert result.tokens == config.tokens(TINY.context)
+    assert result.val_loss == result.losses["4"]
+    assert result.losses.keys() == {"1", "4"}
+    assert 0 < result.injection_norm < 1
+    lines = numbers(tmp_path)[1]
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    assert lines[0]["loss"] == pytest.approx(5.5, abs=0.3)  # ln 256
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    result = train(TINY, training(steps=60, batch_sequences=16), CORPUS, tmp_path)
+    assert result is not None
+    assert result.val_loss is not None
+    assert result.val_loss < 4.2
+
+
+def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
+    train(TINY, training(), CORPUS, tmp_path / "whole")
+    for _ in range(20):
+        asked = iter([False, False, False, True])
+        if train(TINY, training(), CORPUS, tmp_path / "parts", stop=lambda: next(asked)):  # noqa: B023
+            break
+    assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from parcae.config import ExecutionConfig
+from parcae.train import train
+from tests.parcae.models import TINY, training
+from tests.parcae.test_train import CORPUS
+print("started", flush=True)
+execution = ExecutionConfig(checkpoint_seconds=0.05)
+train(TINY, training(steps=400), CORPUS, Path(sys.argv[1]), execution=execution)
+"""
+
+
+def test_killed_and_resumed_equals_never_killed(tmp_path: Path) -> None:
+    train(TINY, training(steps=400), CORPUS, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    kills = 0
+    for delay in (0.3, 0.1, 0.5, 0.2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        process.stdout.close()
+    assert kills >= 2
+    train(TINY, training(steps=400), CORPUS, folder)
+    assert numbers(folder) == numbers(tmp_path / "whole")
+
+
+def test_a_resumed_run_keeps_its_threads(tmp_path: Path) -> None:
+    train(TINY, training(), CORPUS, tmp_path, stop=lambda: True)
+    result = train(TINY, training(), CORPUS, tmp_path, execution=ExecutionConfig(threads=2))
+    assert result is not None
+    assert result.environment["threads"] == 1
+
+
+def test_a_checkpoint_of_another_run_is_not_taken_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(TINY, training(), CORPUS, tmp_path / "a", stop=lambda: True)
+    (tmp_path / "a").rename(tmp_path / "b")
+    train(TINY, training(seed=1), CORPUS, tmp_path / "b")
+    assert "another model, training or corpus" in capsys.readouterr().err
+    train(TINY, training(seed=1), CORPUS, tmp_path / "c")
+    assert numbers(tmp_path / "b") == numbers(tmp_path / "c")
+
+
+def test_unconstrained_injection_diverges_where_the_diagonal_one_converges(tmp_path: Path) -> None:
+    """The paper's table 2 in miniature."""
+    nano = preset("nano").model
+    config = training(
+        mean_recurrence=8, backward_depth=4, steps=60, batch_sequences=8, learning_rate=HIGH_RATE
+    )
+    unstable = type(nano).from_dict({**nano.to_dict(), "injection": Injection.CONCAT})
+    diverged = train(unstable, config, CORPUS, tmp_path / "concat")
+    assert diverged is not None
+    assert diverged.status == "diverged"
+    assert diverged.val_loss is None
+    assert diverged.diverged_at is not None
+    assert diverged.diverged_at.step == diverged.steps < 60
+    assert diverged.diverged_at.injection_norm is not None
+    assert diverged.diverged_at.injection_norm > 1
+    assert numbers(tmp_path / "concat")[1][-1]["step"] == diverged.steps
+    assert train(unstable, config, CORPUS, tmp_path / "concat") == diverged
+    stable = train(nano, config, CORPUS, tmp_path / "diagonal")
+    assert stable is not None
+    assert stable.status == "done"
+    assert stable.val_loss is not None
+    assert stable.val_loss < 3.3
+    assert stable.injection_norm is not None
+    assert stable.injection_norm < 1
+
+
+def test_the_fixed_depth_transformer_trains(tmp_path: Path) -> None:
+    config = training(mean_recurrence=1, backward_depth=1, test_recurrences=(1,))
+    result = train(shape(injection=Injection.NONE), config, CORPUS, tmp_path)
+    assert result is not None
+    assert result.injection_norm is None
+    assert result.val_loss == result.losses["1"]
