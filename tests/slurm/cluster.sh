@@ -39,14 +39,15 @@ StoragePass=slurm
 StorageLoc=slurm_acct
 EOF
     chmod 600 "$conf/slurmdbd.conf"
-    # cred_expire bounds how long a requeued job waits before it may start again: 120 s unless set.
+    # cred_expire bounds how long a requeued job waits before it may start again: 120 s unless set. A job that
+    # takes more memory than it asked for is killed, which cgroups would do on a real cluster.
     cat >"$conf/slurm.conf" <<EOF
 ClusterName=parcae
 SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmctldPort=17817
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=cred_expire=8
+AuthInfo=cred_expire=5
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation=$home/state
@@ -58,18 +59,21 @@ SlurmdLogFile=$home/log/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=3000
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 ReturnToService=2
-SlurmdTimeout=10
-KillWait=5
+SlurmdTimeout=6
+KillWait=3
 MinJobAge=300
-MaxArraySize=1001
+MaxArraySize=${MAX_ARRAY_SIZE:-17}
 MaxJobCount=50000
 MpiDefault=none
 JobRequeue=1
 JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort=17819
