@@ -1,6 +1,7 @@
 """What the workers of a run printed: in its folder on this machine, beside submitit's files on SLURM."""
 
 import re
+from itertools import count, takewhile
 from pathlib import Path
 
 _TAIL_BYTES = 65_536
@@ -10,12 +11,8 @@ _OUT_OF_MEMORY = re.compile(r"exceeded .*memory limit|oom[-_ ]kill|out of memory
 
 def job_logs(slurm: Path, job: str) -> list[Path]:
     """The logs of a job's tasks in submitit's folder, by rank."""
-    return sorted(path for path in slurm.glob(f"{job}_*_log.out") if _is_of(job, path))
-
-
-def _is_of(job: str, path: Path) -> bool:
-    rank = path.name[len(job) + 1 :].removesuffix("_log.out")  # job 12 is not job 12_3
-    return rank.isdecimal()
+    ranks = (slurm / f"{job}_{rank}_log.out" for rank in count())  # a folder too large to list
+    return list(takewhile(Path.exists, ranks))
 
 
 def tail(path: Path, lines: int) -> list[str]:
