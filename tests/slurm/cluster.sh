@@ -150,7 +150,7 @@ stop_one() {
     if running "$file"; then
         pid=$(cat "$file")
         kill "$pid"
-        await 20 eval "! kill -0 $pid" || kill -9 "$pid"
+        await 5 eval "! kill -0 $pid" 2>/dev/null || kill -9 "$pid"
     fi
     rm -f "$file"
 }
@@ -164,6 +164,6 @@ start)
     for daemon in ${2:-munge mariadb slurmdbd slurmctld slurmd-n1 slurmd-n2}; do start_one "$daemon"; done
     [ $# -gt 1 ] || await 60 both_idle
     ;;
-stop) for daemon in ${2:-slurmd-n1 slurmd-n2 slurmctld slurmdbd mariadb}; do stop_one "$daemon"; done ;;
+stop) for daemon in ${2:-slurmctld slurmd-n1 slurmd-n2 slurmdbd mariadb}; do stop_one "$daemon"; done ;;
 *) sed -n '2,11s/^# \?//p' "$0"; exit 2 ;;
 esac

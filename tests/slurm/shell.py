@@ -1,4 +1,4 @@
-"""A shell in a folder of its own, where SLURM answers: our commands, SLURM's, and waiting for what they show."""
+"""A shell in a folder of its own, where SLURM answers: our commands, SLURM's, and waiting for them."""
 
 import json
 import os
