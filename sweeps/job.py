@@ -54,7 +54,8 @@ class RunJob:
             attend(folder, stop=lambda: bool(received), threads=self.cpus)
             return folder.run_id
         job = own_job_id()
-        if run(folder, stop=lambda: bool(received), threads=self.cpus, job=job):
+        threads, processes = self.cpus, self.processes
+        if run(folder, stop=lambda: bool(received), threads=threads, processes=processes, job=job):
             return folder.run_id
         _leave(folder, job, received)
         raise SystemExit(STOPPED)

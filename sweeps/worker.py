@@ -26,17 +26,25 @@ STOPPED = 75  # exit code: checkpointed and willing to go on (EX_TEMPFAIL)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def run(folder: RunFolder, *, stop: Callable[[], bool], threads: int = 1, job: str | None = None) -> bool:
+def run(
+    folder: RunFolder,
+    *,
+    stop: Callable[[], bool],
+    threads: int = 1,
+    processes: int = 1,
+    job: str | None = None,
+) -> bool:
     """Trains the run in `folder` to its end. True when it ended, False when `stop` cut it short.
 
     Whatever goes wrong is written to failure.json and raised again. A run that has its result or was called
-    off is left alone; one that another process still has is waited for.
+    off is left alone; one that another process still has is waited for. With several `processes`, the others
+    `attend`.
     """
     with _locked(folder, stop) as mine:
         if not mine:
             return False
-        if folder.result.exists() or folder.cancelled.exists():
-            return True
+        if folder.cancelled.exists() or (folder.result.exists() and processes == 1):
+            return True  # several processes must first agree that there is a result
         folder.failure.unlink(missing_ok=True)
         try:
             log_attempt(folder, "started", job=job)

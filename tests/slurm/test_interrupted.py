@@ -71,12 +71,12 @@ def test_interrupted_runs_end_to_the_last_digit_as_one_that_was_not(
 
     until(lambda: shells["node died"].job_state(jobs["node died"]) == "PENDING")
     assert shells["node died"].states() == ["running"]  # as its lock says
-    daemon.start(f"slurmd-{doomed}")
     hand_over("requeued")
     until(lambda: is_under_way(runs["requeued"]))
     shells["requeued"].slurm("scontrol", "requeue", jobs["requeued"])
     until(lambda: shells["node died"].job_state(jobs["node died"]) == "RUNNING")
     os.kill(orphan, signal.SIGKILL)
+    daemon.start(f"slurmd-{doomed}")
     until(lambda: len(events(runs["node died"], "started")) == 2)
     until(lambda: events(runs["timed out"], "requeued"))
     for way in WAYS:
