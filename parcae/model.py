@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from parcae.config import ModelConfig
 from parcae.injection import build_injection
@@ -115,28 +116,49 @@ class LoopedTransformer(nn.Module):
         return F.linear(y, self.embedding.weight)
 
     def loop(
-        self, state: Tensor, encoded: Encoded, depths: Sequence[int], backward_depth: int
+        self,
+        state: Tensor,
+        encoded: Encoded,
+        depths: Sequence[int],
+        backward_depth: int,
+        *,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """(h_T, h_T-1), each (B, S, d), from h_0 and each sequence's T, deepest first.
 
         Only sequences that have started are computed: a leading slice, which grows. Only the last
-        `backward_depth` recurrences carry gradient.
+        `backward_depth` recurrences carry gradient; with `recompute`, the backward pass computes them anew
+        instead of keeping their activations.
         """
         assert list(depths) == sorted(depths, reverse=True)
         h = previous = state[:0]
         for remaining, active in active_counts(depths):
             h = torch.cat([h, state[len(h) : active]]) if len(h) < active else h
             previous = h
-            with torch.set_grad_enabled(torch.is_grad_enabled() and remaining <= backward_depth):
-                h = self.recur(h, encoded.leading(active))
+            with_gradient = torch.is_grad_enabled() and remaining <= backward_depth
+            if remaining == backward_depth:
+                torch.clear_autocast_cache()  # it would reuse half-precision weights that carry no gradient
+            with torch.set_grad_enabled(with_gradient):
+                if recompute and with_gradient:
+                    h = checkpoint(
+                        self.recur, h, encoded.leading(active), use_reentrant=False, preserve_rng_state=False
+                    )
+                else:
+                    h = self.recur(h, encoded.leading(active))
         return h, previous
 
     def forward(
-        self, tokens: Tensor, state: Tensor, depths: Sequence[int], backward_depth: int
+        self,
+        tokens: Tensor,
+        state: Tensor,
+        depths: Sequence[int],
+        backward_depth: int,
+        *,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(y, h_T, h_T-1), each (B, S, d): y is what `logits` takes. Tokens (B, S), h_0 (B, S, d)."""
         encoded = self.encode(tokens)
-        h, previous = self.loop(state, encoded, depths, backward_depth)
+        h, previous = self.loop(state, encoded, depths, backward_depth, recompute=recompute)
         return self.finish(h, encoded), h, previous
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from parcae.config import Optimiser, TrainConfig
+from parcae.config import Optimiser, Precision, TrainConfig
 from parcae.layers import Attention, SquaredReLU, SwiGLU
 from parcae.model import LoopedTransformer
 from parcae.muon import Muon
@@ -45,7 +45,9 @@ def build_optimisers(model: LoopedTransformer, training: TrainConfig) -> list[to
         matrices | {"params": [p for p, count in parts.items() if count == number], "parts": number}
         for number in sorted(set(parts.values()))
     ]
-    return [Muon(stacked), _adamw([rest])]
+    # As in the released code, half precision is half precision here too.
+    dtype = torch.bfloat16 if training.precision is Precision.BFLOAT16 else None
+    return [Muon(stacked, dtype), _adamw([rest])]
 
 
 def _adamw(groups: list[dict[str, object]]) -> torch.optim.AdamW:

@@ -6,7 +6,7 @@ that a study trains on two CPU cores, its rate and batch chosen by `bench/nano_r
 
 from dataclasses import dataclass
 
-from parcae.config import ModelConfig, Optimiser, Recipe
+from parcae.config import ModelConfig, Optimiser, Precision, Recipe
 from parcae.errors import InputError
 
 
@@ -18,6 +18,7 @@ class Preset:
     learning_rate: float
     adamw_learning_rate: float
     weight_decay: float
+    precision: Precision
 
 
 def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: float) -> Preset:
@@ -39,6 +40,7 @@ def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: fl
         learning_rate=8e-3,
         adamw_learning_rate=adamw_learning_rate,
         weight_decay=0.2,
+        precision=Precision.BFLOAT16,
     )
 
 
@@ -62,6 +64,7 @@ def _rdm(recurrent_layers: int, width: int, heads: int) -> Preset:
         learning_rate=8e-3,
         adamw_learning_rate=8e-3,
         weight_decay=0.2,
+        precision=Precision.BFLOAT16,
     )
 
 
@@ -84,6 +87,7 @@ def _nano(width: int, heads: int) -> Preset:
         learning_rate=1e-2,
         adamw_learning_rate=1e-2,
         weight_decay=0.0,
+        precision=Precision.FLOAT32,
     )
 
 

@@ -114,7 +114,7 @@ class _Run:
                 optimiser.load_state_dict(state)
             self.step, self.seconds_before = checkpoint.step, checkpoint.seconds
         processes.give(self.model.state_dict().values())
-        self.gradients = Gradients(self.model, training, batches, processes)
+        self.gradients = Gradients(self.model, training, execution, batches, processes)
         self.metrics = (
             MetricsLog(folder, keep_bytes=checkpoint.metrics_bytes if checkpoint else 0)
             if processes.is_first

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parcae.config import ExecutionConfig, Injection, Optimiser
+from parcae.config import ExecutionConfig, Injection, Optimiser, Precision
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.presets import preset
 from parcae.result import Result, read_result
@@ -53,7 +53,14 @@ def test_training_learns(tmp_path: Path) -> None:
     assert result.val_loss < 4.2
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimiser": Optimiser.MUON, "weight_decay": 0.2}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimiser": Optimiser.MUON, "weight_decay": 0.2},
+        {"optimiser": Optimiser.MUON, "precision": Precision.BFLOAT16},
+    ],
+)
 def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, changes: dict[str, object]) -> None:
     config = training(**changes)
     train(TINY, config, CORPUS, tmp_path / "whole")
