@@ -189,7 +189,7 @@ class ModelConfig(_Plain):
             wanted = self.block(layer).key_value_heads * self.head_dimension
             if self.has_value_embedding(layer) and wanted != tables_width:
                 raise InputError(
-                    f"layer {layer} takes value embeddings of {wanted} channels, not the tables' {tables_width}"
+                    f"layer {layer} takes value embeddings of {wanted} channels, not {tables_width}"
                 )
 
     @property

@@ -18,14 +18,13 @@ from parcae.config import ModelConfig, TrainConfig
 from parcae.errors import InputError
 from parcae.files import replacing
 from parcae.model import LoopedTransformer
-from parcae.official import OfficialModel, official_layout, read_official
+from parcae.official import WEIGHTS, OfficialModel, official_layout, read_official
 from parcae.tokenizer import BYTES
 from parcae.weights import build_model, read_state
 
 FORMAT = "parcae-lab 1"
 CONFIG, OWN_WEIGHTS, RUN_SPEC = "config.json", "model.safetensors", "spec.json"
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_HUB_FILES = [CONFIG, OWN_WEIGHTS, "pytorch_model.bin", "model.pt"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +180,7 @@ def _downloaded(repository: str) -> Path:
             "pip install 'parcae-lab[hub]'"
         ) from None
     try:
-        return Path(snapshot_download(repository, allow_patterns=_HUB_FILES))
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG, *WEIGHTS]))
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"cannot download {repository!r} from Hugging Face: {reason}") from error
