@@ -17,6 +17,7 @@ SWEEP, FIT = "parcae-sweep", "parcae-fit"
         ((SWEEP, "plan", "--flops", "nan"), "nan"),
         ((SWEEP, "plan", "--flops", "plenty"), "'plenty'"),
         ((SWEEP, "plan", "--flops", "1e6"), "one step costs"),
+        ((SWEEP, "plan", "--flops", "1e300"), "smaller budget"),
         ((SWEEP, "plan"), "--flops"),
         ((SWEEP, "plan", "--flops", "1e19", "--model", "huge"), "'huge'"),
         ((SWEEP, "plan", "--flops", "1e19", "--recurrences", "1,two"), "'1,two'"),
