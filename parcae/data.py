@@ -12,8 +12,9 @@ from parcae.corpus import Corpus
 from parcae.errors import InputError
 from parcae.randomness import Stream, generator
 
-VALIDATION_SEQUENCES = 64
-"""Windows of the validation set: evaluation at 24 test depths then costs a few percent of a nano run."""
+VALIDATION_SEQUENCES, VALIDATION_TOKENS = 64, 16_384
+"""The validation set has at least as many windows and tokens: evaluation at 24 test depths then costs a few
+percent of a nano run, and losses of runs that differ by a hundredth of a nat can be told apart."""
 
 Tokens = npt.NDArray[np.int64]
 
@@ -57,7 +58,7 @@ def validation_set(corpus: Corpus, context: int) -> tuple[Tokens, Tokens]:
             f"corpus {corpus.name} has {len(corpus.validation)} validation tokens; a context of {context} "
             f"needs at least {context + 1}"
         )
-    count = min(windows, VALIDATION_SEQUENCES)
+    count = min(windows, max(VALIDATION_SEQUENCES, VALIDATION_TOKENS // context))
     return _cut(corpus.validation, [i * windows // count * context for i in range(count)], context)
 
 

@@ -285,9 +285,10 @@ def export(
 ) -> None:
     """Write a sweep's losses as CSV: a line a run and test recurrence, in the columns `import` takes."""
     from analysis.dataset import read_sweep
+    from parcae.files import check_output
     from sweeps.exported import write_csv
 
-    lines = write_csv(read_sweep(db, sweep), output)
+    lines = write_csv(read_sweep(db, sweep), check_output(output))
     console.note(f"{output}: {lines} losses")
 
 
