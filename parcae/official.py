@@ -103,6 +103,8 @@ def official_layout(model: OfficialModel) -> tuple[dict[str, Any], dict[str, Ten
     config, weights = model.config, model.weights
     if config.residual_norm:
         raise InputError("the official layout has no residual norms; this model has them")
+    if min(config.width, config.loop_width) < GATE_CHANNELS:
+        raise InputError(f"the official gates take {GATE_CHANNELS} channels; this model has {config.width}")
     values = _official_values(model)
     state: dict[str, Tensor] = {}
     for ours, theirs in _parameter_names(config):
