@@ -60,6 +60,13 @@ class Optimiser(StrEnum):
     MUON = "muon"  # Muon for attention and MLP matrices, AdamW for the rest
 
 
+class Precision(StrEnum):
+    """Of weights and arithmetic."""
+
+    FLOAT64 = "float64"  # to compare two ways of computing the same
+    FLOAT32 = "float32"
+
+
 class _Plain:
     """Conversion to and from JSON-ready dictionaries; an unknown or missing key is an error.
 
@@ -295,6 +302,7 @@ class TrainConfig(_Plain):
     cooldown: float = 0.5
     """Fraction of the run at its end over which the rate falls linearly to 0."""
     gradient_clip: float = 1.0
+    precision: Precision = Precision.FLOAT32
     seed: int = 0
     test_recurrences: tuple[int, ...] = tuple(range(1, 25))
     """The T at which the final model is evaluated; mean_recurrence is always among them."""
