@@ -229,12 +229,14 @@ def report(
     from analysis.plain import plain_study
     from analysis.report import write_report
     from analysis.text import headlines, warnings
+    from parcae.files import check_output
 
     study = _study(db, sweep)
     if not study.curves:
         study.require_points()
+    path = check_output(output or Path(f"{study.name}.pdf"))
     findings = find(study)
-    path = write_report(findings, output or Path(f"{study.name}.pdf"))
+    path = write_report(findings, path)
     if json:
         print_json(
             {

@@ -46,7 +46,6 @@ def pages(findings: Findings) -> Iterator[Figure]:
 def write_report(findings: Findings, output: Path) -> Path:
     """Writes the PDF beside its place and renames it into it."""
     output = output.resolve()
-    output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
     title = {"Title": f"Scaling laws of sweep {findings.study.name}"}
     with matplotlib.rc_context(STYLE), PdfPages(partial, metadata=title) as pdf:

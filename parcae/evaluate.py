@@ -34,7 +34,7 @@ def evaluate(
         part = slice(first, first + rows)
         encoded = model.encode(torch.from_numpy(tokens[part]).to(weight.device))
         expected = torch.from_numpy(targets[part]).to(weight.device)
-        h = initial_state(model.config, seeds[part], weight)
+        h = initial_state(model.config, seeds[part], weight)[:, : tokens.shape[1]]
         for t in range(1, max(recurrences) + 1):
             h = model.recur(h, encoded)
             if t in sums:

@@ -11,6 +11,7 @@ from parcae.presets import preset
 from sweeps.spec import RunSpec
 
 RECURRENCES = (1, 2, 4, 6, 8, 10, 12)  # the paper's grid, and its baseline without a loop
+MOST_TOKENS = 2**53  # counts above this are not exact as float64, and no text is that long
 
 
 def isoflop_grid(
@@ -59,6 +60,12 @@ def isoflop_grid(
                 * chosen.batch_sequences
                 * chosen.model.context
             )
+            tokens = flops / flops_per_step * chosen.batch_sequences * chosen.model.context
+            if tokens > MOST_TOKENS:
+                raise InputError(
+                    f"cannot plan {flops:g} FLOPs for {model_name} at recurrence {recurrence}: that is "
+                    f"{tokens:.3g} tokens, and a run has at most {MOST_TOKENS:.3g}; give a smaller budget"
+                )
             steps = round(flops / flops_per_step)
             if steps < 1:
                 raise InputError(

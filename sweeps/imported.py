@@ -33,7 +33,8 @@ _SHAPES = (
 )
 _OPTIONAL = ("model", "flops", "tokens", "test_recurrence", "seed")
 _AT_LEAST = {"mean_recurrence": 1.0, "test_recurrence": 1.0, "seed": 0.0, "recurrent_parameters": 0.0}
-_WHOLE = ("test_recurrence", "seed")
+_WHOLE = {"test_recurrence": 2**31 - 1, "seed": 2**53}
+"""Whole numbers, and the largest of each that the database and a float64 hold exactly."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,10 @@ def _number(path: Path, line: int, column: str, cell: str) -> float:
     if not math.isfinite(value) or (value <= 0 if lowest is None else value < lowest):
         needed = "a finite number above 0" if lowest is None else f"a finite number of at least {lowest:g}"
         raise InputError(f"{path}: line {line} has {cell} for {column}; {needed} is needed")
-    if column in _WHOLE and value != int(value):
-        raise InputError(f"{path}: line {line} has {cell} for {column}; a whole number is needed")
+    if column in _WHOLE and (value != int(value) or value > _WHOLE[column]):
+        raise InputError(
+            f"{path}: line {line} has {cell} for {column}; a whole number up to {_WHOLE[column]} is needed"
+        )
     return value
 
 

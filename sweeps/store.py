@@ -198,6 +198,8 @@ def _connect(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
 @contextmanager
 def open_store(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
     """A connection to an existing database, its schema checked. ``InputError`` if it is not one."""
+    if db.is_dir():
+        raise InputError(f"cannot open the database {db}: it is a folder; name a file with --db")
     if not db.is_file():
         raise InputError(
             f"there is no database {db}; plan a sweep first, import one, or use --sweep published"

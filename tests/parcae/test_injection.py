@@ -15,7 +15,7 @@ from tests.parcae.models import TINY, shape
 @settings(max_examples=200, deadline=None)
 @given(st.floats(-1e38, 1e38), st.floats(-1e38, 1e38))
 def test_diagonal_is_stable_whatever_its_parameters(log_A: float, delta_bias: float) -> None:
-    update = Diagonal(1)
+    update = Diagonal(1, 1)
     with torch.no_grad():
         update.log_A.fill_(log_A)
         update.delta_bias.fill_(delta_bias)
@@ -23,7 +23,7 @@ def test_diagonal_is_stable_whatever_its_parameters(log_A: float, delta_bias: fl
 
 
 def test_diagonal_starts_at_the_papers_decay() -> None:
-    update = Diagonal(8)
+    update = Diagonal(8, 8)
     update.reset(torch.Generator())
     assert update.spectral_norm() == pytest.approx(math.sqrt(1 / 5), rel=1e-6)
     assert math.sqrt(1 / 5) == INITIAL_DECAY
@@ -35,7 +35,7 @@ def test_diagonal_starts_at_the_papers_decay() -> None:
 
 def test_diagonal_norms_are_those_of_its_matrices() -> None:
     torch.manual_seed(0)
-    update = Diagonal(6)
+    update = Diagonal(5, 6)
     for parameter in update.parameters():
         torch.nn.init.normal_(parameter)
     step = torch.log1p(update.delta_bias.exp()).detach()
@@ -54,9 +54,9 @@ def test_add_is_marginal() -> None:
 
 def test_concat_is_the_product_with_the_concatenation() -> None:
     torch.manual_seed(0)
-    update = Concat(6)
+    update = Concat(5, 6)
     update.reset(torch.Generator().manual_seed(0))
-    e, h = torch.randn(2, 3, 6), torch.randn(2, 3, 6)
+    e, h = torch.randn(2, 3, 5), torch.randn(2, 3, 6)
     transition, injected = update.discretise(e)
     torch.testing.assert_close(update.update(transition, h, injected), torch.cat([h, e], -1) @ update.W.T)
     assert update.spectral_norm() == pytest.approx(

@@ -75,6 +75,8 @@ def test_columns_that_mean_nothing_are_told(tmp_path: Path) -> None:
         ("model,flops,mean_recurrence,val_loss\n,1e18,2,3.1\n", "names no model"),
         ("model,flops,mean_recurrence,val_loss,val_loss\na,1e18,2,3.1,3.1\n", "twice"),
         ("model,flops,mean_recurrence,val_loss,seed\na,1e18,2,3.1,0.5\n", "whole number"),
+        ("model,flops,mean_recurrence,val_loss,seed\na,1e18,2,3.1,1e30\n", "whole number up to"),
+        ("model,flops,mean_recurrence,val_loss,test_recurrence\na,1e18,2,3.1,1e10\n", "whole number up to"),
         (
             "model,flops,mean_recurrence,test_recurrence,val_loss\na,1e18,2,2,3.1\na,1e18,2,2,3.1\n",
             "line 3 gives the run of line 2 again",
