@@ -122,7 +122,12 @@ class LoopedTransformer(nn.Module):
 
     def logits(self, y: Tensor) -> Tensor:
         """(B, S, d) -> (B, S, V), by the unembedding: tied, unless the configuration unties it."""
-        return F.linear(y, (self.embedding if self.unembedding is None else self.unembedding).weight)
+        return F.linear(y, self.unembedding_weight)
+
+    @property
+    def unembedding_weight(self) -> Tensor:
+        """(V, d)."""
+        return (self.embedding if self.unembedding is None else self.unembedding).weight
 
     def logits_at(self, tokens: Tensor, recurrences: int, state: Tensor | None = None) -> Tensor:
         """Logits (B, S, V) after T = `recurrences` of tokens (B, S), from h_0 = `state` (B, S, d_h).

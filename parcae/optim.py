@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from parcae.config import Optimiser, Precision, TrainConfig
-from parcae.layers import Attention, SquaredReLU, SwiGLU
+from parcae.layers import MLP, Attention
 from parcae.model import LoopedTransformer
 from parcae.muon import Muon
 from parcae.schedule import decay_scale, rate_scale
@@ -13,41 +13,43 @@ ADAMW_BETAS = (0.8, 0.95)  # paper appendix, with the epsilon
 ADAMW_EPSILON = 1e-10
 
 
-def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, int]:
-    """The attention and MLP matrices, each with the number of matrices that are stacked in it.
+def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]:
+    """The attention and MLP matrices, each with the rows of the matrices that are stacked in it.
 
     They alone decay, and Muon moves them; embeddings, norms, gates, injection and readout are not among them.
     """
-    parts: dict[Tensor, int] = {}
+    stacked: dict[Tensor, tuple[int, ...]] = {}
     for module in model.modules():
-        match module:
-            case Attention():
-                parts |= {module.qkv.weight: 3, module.out.weight: 1}
-            case SquaredReLU():
-                parts |= {module.inner.weight: 1, module.out.weight: 1}
-            case SwiGLU():
-                parts |= {module.inner.weight: 2, module.out.weight: 1}
-    return parts
+        if isinstance(module, Attention):
+            heads = (module.heads, module.key_value_heads, module.key_value_heads)
+            rows = tuple(count * model.config.head_dimension for count in heads)
+        elif isinstance(module, MLP):
+            rows = (module.out.in_features,) * (2 if module.gated else 1)
+        else:
+            continue
+        weight = module.qkv.weight if isinstance(module, Attention) else module.inner.weight
+        stacked |= {weight: rows, module.out.weight: (module.out.out_features,)}
+    return stacked
 
 
 def build_optimisers(model: LoopedTransformer, training: TrainConfig) -> list[torch.optim.Optimizer]:
     """AdamW for all, the matrices in its first group; or Muon for the matrices, and AdamW for the rest."""
-    parts = matrix_parameters(model)
-    matrices = {"params": list(parts), "peak": training.learning_rate, "decay": training.weight_decay}
+    stacked = matrix_parameters(model)
+    matrices = {"params": list(stacked), "peak": training.learning_rate, "decay": training.weight_decay}
     rest = {
-        "params": [parameter for parameter in model.parameters() if parameter not in parts],
+        "params": [parameter for parameter in model.parameters() if parameter not in stacked],
         "peak": training.adamw_learning_rate,
         "decay": 0.0,
     }
     if training.optimiser is Optimiser.ADAMW:
         return [_adamw([matrices, rest | {"peak": training.learning_rate}])]
-    stacked = [
-        matrices | {"params": [p for p, count in parts.items() if count == number], "parts": number}
-        for number in sorted(set(parts.values()))
+    alike = [
+        matrices | {"params": [p for p in stacked if stacked[p] == rows], "rows": rows}
+        for rows in dict.fromkeys(stacked.values())
     ]
     # As in the released code, half precision is half precision here too.
     dtype = torch.bfloat16 if training.precision is Precision.BFLOAT16 else None
-    return [Muon(stacked, dtype), _adamw([rest])]
+    return [Muon(alike, dtype), _adamw([rest])]
 
 
 def _adamw(groups: list[dict[str, object]]) -> torch.optim.AdamW:

@@ -112,7 +112,7 @@ class Gradients:
                 recompute=self.recompute,
             )
             targets = torch.from_numpy(share.targets[rows]).to(self.device)
-            loss = cross_entropy(y.flatten(0, 1), embedding, targets.flatten())
+            loss = cross_entropy(y.flatten(0, 1), self.model.unembedding_weight, targets.flatten())
         (weight * loss).backward()
         h, previous = h.detach(), previous.detach()
         norms = [root_mean_square_norm(x).double().square() for x in (h, h - previous)]
