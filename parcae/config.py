@@ -68,6 +68,13 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"  # matrix products and Muon; weights, residual stream and loss stay in float32
 
 
+class Telemetry(StrEnum):
+    """How much a run tells of itself."""
+
+    NORMAL = "normal"  # metrics.jsonl: under 2 % of a step
+    EXTREME = "extreme"  # also layers.jsonl: norms through every layer of every recurrence
+
+
 class _Plain:
     """Conversion to and from JSON-ready dictionaries; an unknown or missing key is an error.
 
@@ -348,6 +355,7 @@ class ExecutionConfig:
     """Keep one state a recurrence for the backward pass and compute the rest anew: less memory, more time."""
     compile: bool | None = None
     """Compile the transformer layers; None does so on a GPU."""
+    telemetry: Telemetry = Telemetry.NORMAL
 
     def __post_init__(self) -> None:
         if self.threads < 1:

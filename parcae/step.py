@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from parcae.config import ExecutionConfig, Precision, TrainConfig
 from parcae.data import Batches, Tokens
@@ -16,7 +17,9 @@ from parcae.loss import cross_entropy
 from parcae.model import LoopedTransformer, initial_state
 from parcae.randomness import Stream, torch_seeds
 from parcae.stability import root_mean_square_norm
+from parcae.telemetry import layer_norms
 
+WALKED_SEQUENCES = 4  # whose norms are walked, at the level `extreme`
 COMPILED_FORMS = 32
 """Forms of a layer that torch may compile: with and without value embeddings, gradient and autocast, for one
 sequence and for any number of them. Its own limit is 8."""
@@ -82,6 +85,11 @@ class Gradients:
         loss, state, residual = self.processes.mean(sums)
         return Measured(loss=loss, state_norm=math.sqrt(state), recurrent_residual=math.sqrt(residual))
 
+    def layer_norms(self, step: int) -> dict[str, list[float | None]]:
+        """See `telemetry.layer_norms`: of the deepest sequences of this process's share at 0-based `step`."""
+        share, rows = self._share(step), slice(0, WALKED_SEQUENCES)
+        return layer_norms(self.model, lambda: self._forward(share, rows))
+
     def _share(self, step: int) -> _Share:
         tokens, targets = self.batches.batch(step)
         depths = sample_depths(self.training, step)
@@ -98,25 +106,29 @@ class Gradients:
             totals += weight * self._backward(share, rows, weight / self.processes.count)
         return list(totals.tolist())
 
-    def _backward(self, share: _Share, rows: slice, weight: float) -> torch.Tensor:
+    def _backward(self, share: _Share, rows: slice, weight: float) -> Tensor:
         """(loss, ||h_T||^2, ||h_T - h_T-1||^2) of one micro-batch, (3,) in float64; adds `weight` times the
         gradients of its loss."""
-        embedding = self.model.embedding.weight
+        loss, h, previous = self._forward(share, rows)
+        (weight * loss).backward()
+        h, previous = h.detach(), previous.detach()
+        norms = [root_mean_square_norm(x).double().square() for x in (h, h - previous)]
+        return torch.stack([loss.detach().double(), *norms])
+
+    def _forward(self, share: _Share, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """(loss, h_T, h_T-1) of some sequences of the share."""
         mixed = self.training.precision is Precision.BFLOAT16
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             y, h, previous = self.model(
                 torch.from_numpy(share.tokens[rows]).to(self.device),
-                initial_state(self.model.config, share.seeds[rows], embedding),
+                initial_state(self.model.config, share.seeds[rows], self.model.embedding.weight),
                 share.depths[rows],
                 self.training.backward_depth,
                 recompute=self.recompute,
             )
             targets = torch.from_numpy(share.targets[rows]).to(self.device)
             loss = cross_entropy(y.flatten(0, 1), self.model.unembedding_weight, targets.flatten())
-        (weight * loss).backward()
-        h, previous = h.detach(), previous.detach()
-        norms = [root_mean_square_norm(x).double().square() for x in (h, h - previous)]
-        return torch.stack([loss.detach().double(), *norms])
+        return loss, h, previous
 
 
 def compile_layers(model: LoopedTransformer, backend: str = "inductor") -> None:
