@@ -14,7 +14,7 @@ import torch
 from parcae.files import replacing
 from parcae.metrics import FILE_NAME
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 
 
@@ -28,7 +28,7 @@ class Checkpoint:
     step: int
     """Steps completed."""
     model: dict[str, Any]
-    optimiser: dict[str, Any]
+    optimisers: list[dict[str, Any]]
     metrics_bytes: int
     """Length of metrics.jsonl when this was written."""
     threads: int

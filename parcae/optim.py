@@ -1,48 +1,65 @@
-"""The optimiser of a run: which parameters it moves, how, and at what rate."""
+"""The optimisers of a run: which parameters each moves, how, and at what rate."""
 
 import torch
 from torch import Tensor, nn
 
-from parcae.config import TrainConfig
+from parcae.config import Optimiser, TrainConfig
+from parcae.layers import Attention, SquaredReLU, SwiGLU
 from parcae.model import LoopedTransformer
+from parcae.muon import Muon
 from parcae.schedule import decay_scale, rate_scale
 
 ADAMW_BETAS = (0.8, 0.95)  # paper appendix, with the epsilon
 ADAMW_EPSILON = 1e-10
 
 
-def matrix_parameters(model: LoopedTransformer) -> list[nn.Parameter]:
-    """The attention and MLP matrices: the only parameters that decay, and those that Muon moves.
+def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, int]:
+    """The attention and MLP matrices, each with the number of matrices that are stacked in it.
 
-    Embeddings, norms, gates, injection and readout are not among them.
+    They alone decay, and Muon moves them; embeddings, norms, gates, injection and readout are not among them.
     """
-    return [
-        parameter
-        for name, parameter in model.named_parameters()
-        if ".mlp." in name or (".attention." in name and ".gate." not in name)
-    ]
+    parts: dict[Tensor, int] = {}
+    for module in model.modules():
+        match module:
+            case Attention():
+                parts |= {module.qkv.weight: 3, module.out.weight: 1}
+            case SquaredReLU():
+                parts |= {module.inner.weight: 1, module.out.weight: 1}
+            case SwiGLU():
+                parts |= {module.inner.weight: 2, module.out.weight: 1}
+    return parts
 
 
-def build_optimiser(model: LoopedTransformer, training: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW over two groups: matrices, which decay, and the rest."""
-    matrices = matrix_parameters(model)
-    taken = {id(parameter) for parameter in matrices}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
-    groups = [
-        {"params": matrices, "peak": training.learning_rate, "decay": training.weight_decay},
-        {"params": rest, "peak": training.learning_rate, "decay": 0.0},
+def build_optimisers(model: LoopedTransformer, training: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for all, the matrices in its first group; or Muon for the matrices, and AdamW for the rest."""
+    parts = matrix_parameters(model)
+    matrices = {"params": list(parts), "peak": training.learning_rate, "decay": training.weight_decay}
+    rest = {
+        "params": [parameter for parameter in model.parameters() if parameter not in parts],
+        "peak": training.adamw_learning_rate,
+        "decay": 0.0,
+    }
+    if training.optimiser is Optimiser.ADAMW:
+        return [_adamw([matrices, rest | {"peak": training.learning_rate}])]
+    stacked = [
+        matrices | {"params": [p for p, count in parts.items() if count == number], "parts": number}
+        for number in sorted(set(parts.values()))
     ]
+    return [Muon(stacked), _adamw([rest])]
+
+
+def _adamw(groups: list[dict[str, object]]) -> torch.optim.AdamW:
     return torch.optim.AdamW(
-        groups, lr=training.learning_rate, betas=ADAMW_BETAS, eps=ADAMW_EPSILON, weight_decay=0.0, fused=True
+        groups, lr=0.0, betas=ADAMW_BETAS, eps=ADAMW_EPSILON, weight_decay=0.0, fused=True
     )
 
 
-def set_rates(optimiser: torch.optim.Optimizer, training: TrainConfig, step: int) -> float:
-    """Sets rate and decay of 0-based `step`; returns the rate of the first group."""
-    for group in optimiser.param_groups:
+def set_rates(optimisers: list[torch.optim.Optimizer], training: TrainConfig, step: int) -> float:
+    """Sets rates and decays of 0-based `step`; returns the matrices' rate."""
+    for group in (group for optimiser in optimisers for group in optimiser.param_groups):
         group["lr"] = group["peak"] * rate_scale(step, training.steps, training.cooldown)
         group["weight_decay"] = group["decay"] * decay_scale(step, training.steps)
-    rate: float = optimiser.param_groups[0]["lr"]
+    rate: float = optimisers[0].param_groups[0]["lr"]
     return rate
 
 

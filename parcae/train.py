@@ -25,7 +25,7 @@ from parcae.evaluate import evaluate
 from parcae.flops import parameter_count
 from parcae.metrics import MetricsLog, log_interval
 from parcae.model import LoopedTransformer
-from parcae.optim import build_optimiser, clip_gradients, set_rates
+from parcae.optim import build_optimisers, clip_gradients, set_rates
 from parcae.randomness import Stream, torch_seeds
 from parcae.result import Divergence, Result, read_result
 from parcae.stability import finite, has_diverged, injection_norm
@@ -106,11 +106,12 @@ class _Run:
             corpus, context=model.context, batch_sequences=training.batch_sequences, seed=training.seed
         )
         self.model = new_model(model, training.seed, self.device).to(getattr(torch, training.precision))
-        self.optimiser = build_optimiser(self.model, training)
+        self.optimisers = build_optimisers(self.model, training)
         self.step, self.seconds_before = 0, 0.0
         if checkpoint:
             self.model.load_state_dict(checkpoint.model)
-            self.optimiser.load_state_dict(checkpoint.optimiser)
+            for optimiser, state in zip(self.optimisers, checkpoint.optimisers, strict=True):
+                optimiser.load_state_dict(state)
             self.step, self.seconds_before = checkpoint.step, checkpoint.seconds
         processes.give(self.model.state_dict().values())
         self.gradients = Gradients(self.model, training, batches, processes)
@@ -152,14 +153,15 @@ class _Run:
 
     def _advance(self) -> Divergence | None:
         """One optimiser step."""
-        rate = set_rates(self.optimiser, self.training, self.step)
+        rate = set_rates(self.optimisers, self.training, self.step)
         measured = self.gradients.compute(self.step)
         gradient_norm = float(clip_gradients(self.model, self.training.gradient_clip))
         diverged = has_diverged(
             measured.loss, measured.state_norm, gradient_norm, width=self.model.config.width
         )
         if not diverged:
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
         self.step += 1
         if diverged or self.step == self.training.steps or self.step % log_interval(self.training.steps) == 0:
             norm = injection_norm(self.model)
@@ -195,7 +197,7 @@ class _Run:
                 identity=self.identity,
                 step=self.step,
                 model=self.model.state_dict(),
-                optimiser=self.optimiser.state_dict(),
+                optimisers=[optimiser.state_dict() for optimiser in self.optimisers],
                 metrics_bytes=self.metrics.sync(),
                 threads=self.threads,
                 seconds=self.seconds,

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parcae.config import ExecutionConfig, Precision, TrainConfig
+from parcae.config import ExecutionConfig, Optimiser, Precision, TrainConfig
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.distributed import Launch, Processes, choose_device, find_launch, first_node
 from parcae.errors import InputError
@@ -129,7 +129,8 @@ def test_two_processes_equal_one(tmp_path: Path, launched: Callable[[int, int], 
 
 
 def test_two_processes_killed_and_resumed_equal_two_never_killed(tmp_path: Path) -> None:
-    config, whole, folder = training(steps=60), tmp_path / "whole", tmp_path / "killed"
+    config = training(steps=60, optimiser=Optimiser.MUON, weight_decay=0.2)
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
     with two(whole, config) as running:
         finish(whole, running)
     for killed in (0, 1):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parcae.config import ExecutionConfig, Injection
+from parcae.config import ExecutionConfig, Injection, Optimiser
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.presets import preset
 from parcae.result import Result, read_result
@@ -53,11 +53,13 @@ def test_training_learns(tmp_path: Path) -> None:
     assert result.val_loss < 4.2
 
 
-def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
-    train(TINY, training(), CORPUS, tmp_path / "whole")
+@pytest.mark.parametrize("changes", [{}, {"optimiser": Optimiser.MUON, "weight_decay": 0.2}])
+def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, changes: dict[str, object]) -> None:
+    config = training(**changes)
+    train(TINY, config, CORPUS, tmp_path / "whole")
     for _ in range(20):
         asked = iter([False, False, False, True])
-        if train(TINY, training(), CORPUS, tmp_path / "parts", stop=lambda: next(asked)):  # noqa: B023
+        if train(TINY, config, CORPUS, tmp_path / "parts", stop=lambda: next(asked)):  # noqa: B023
             break
     assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
 
