@@ -315,6 +315,8 @@ class TrainConfig(_Plain):
     test_recurrences: tuple[int, ...] = tuple(range(1, 25))
     """The T at which the final model is evaluated; mean_recurrence is always among them."""
 
+    _optional: ClassVar[frozenset[str]] = frozenset({"precision"})
+
     def __post_init__(self) -> None:
         for name in ("mean_recurrence", "backward_depth", "steps", "batch_sequences"):
             if getattr(self, name) < 1:

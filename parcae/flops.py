@@ -124,9 +124,12 @@ def flops_per_token(
 ) -> float:
     """Training FLOPs a token: 2 a parameter forward, 4 backward, plus attention (appendix D).
 
-    Attention costs 4 d L forward for each layer and token, twice that backward. Recurrences beyond
-    `backward_depth` are forward only, but for convention `unrolled`, where all carry gradient.
+    Attention costs 4 d L forward for each layer and token, twice that backward: the products of every token
+    with every other, as torch counts them; causal kernels skip half. Recurrences beyond `backward_depth` are
+    forward only, but for convention `unrolled`, where all carry gradient. Without a loop there is one pass.
     """
+    if not model.has_loop:
+        mean_recurrence = backward_depth = 1
     once, recurrent = counted_parameters(model, convention)
     attention = 4 * model.context
     once_forward = 2 * once + attention * model.width * (model.prelude_layers + model.coda_layers)

@@ -4,9 +4,10 @@ Sources: paper tables 2 and 3 for the published sizes; the nano family is this p
 that a study trains on two CPU cores, its rate and batch chosen by `bench/nano_rates.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from parcae.config import ModelConfig, Optimiser, Precision, Recipe
+from parcae.config import Injection, ModelConfig, Optimiser, Precision, Recipe
 from parcae.errors import InputError
 
 
@@ -91,7 +92,7 @@ def _nano(width: int, heads: int) -> Preset:
     )
 
 
-PRESETS: dict[str, Preset] = {
+_SIZES: dict[str, Preset] = {
     "nano": _nano(32, 2),
     "nano-64": _nano(64, 4),
     "nano-128": _nano(128, 4),
@@ -104,8 +105,29 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+BASELINES: dict[str, dict[str, Any]] = {
+    "add": {"injection": Injection.ADD},  # Yang et al.
+    "concat": {"injection": Injection.CONCAT},  # RDM, Geiping et al.; pre-norm in the RDM setup
+    "residual-norm": {"injection": Injection.CONCAT, "residual_norm": True},  # RDM's other form
+    "fixed": {"injection": Injection.NONE},  # the fixed-depth transformer
+}
+"""What Parcae is compared with, each with the blocks of any size: `small-140m-fixed`, `rdm-350m-concat`.
+
+A name of its own keeps an architecture's runs apart from another's in every fit.
+"""
+
+PRESETS: dict[str, Preset] = _SIZES | {
+    f"{size}-{baseline}": replace(known, model=replace(known.model, **changes))
+    for size, known in _SIZES.items()
+    for baseline, changes in BASELINES.items()
+}
+
+
 def preset(name: str) -> Preset:
     """The preset called `name`; ``InputError`` names the known ones."""
     if name not in PRESETS:
-        raise InputError(f"there is no model {name!r}; the models are {', '.join(PRESETS)}")
+        raise InputError(
+            f"there is no model {name!r}; the models are {', '.join(_SIZES)}, and the baselines of each with "
+            f"-{', -'.join(BASELINES)} at the end"
+        )
     return PRESETS[name]

@@ -34,11 +34,15 @@ def main() -> None:
 def plan(
     flops: Annotated[list[str], typer.Option("--flops", help="A budget in FLOPs, such as 1e19; repeatable.")],
     model: Annotated[
-        str, typer.Option("--model", help="A preset, such as nano or small-140m.")
+        str,
+        typer.Option("--model", help="A preset such as small-140m, or a baseline such as small-140m-fixed."),
     ] = "small-140m",
     recurrences: Annotated[
-        str, typer.Option("--recurrences", help="Mean recurrences, comma-separated.")
-    ] = "1,2,4,6,8,10,12",
+        str | None,
+        typer.Option(
+            "--recurrences", help="Mean recurrences, comma-separated; 1,2,4,6,8,10,12 unless given."
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds, comma-separated; a run for each.")] = "0",
     convention: Annotated[
         Convention, typer.Option("--convention", help="What counts as a FLOP.")
@@ -64,7 +68,7 @@ def plan(
     specs = isoflop_grid(
         model,
         budgets,
-        _whole_numbers(recurrences, "--recurrences"),
+        None if recurrences is None else _whole_numbers(recurrences, "--recurrences"),
         seeds=_whole_numbers(seeds, "--seeds"),
         convention=convention,
         corpus=text.name,
