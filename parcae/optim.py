@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from parcae.config import Optimiser, TrainConfig
-from parcae.layers import Attention, SquaredReLU, SwiGLU
+from parcae.errors import InputError
+from parcae.layers import MLP, Attention
 from parcae.model import LoopedTransformer
 from parcae.muon import Muon
 from parcae.schedule import decay_scale, rate_scale
@@ -23,10 +24,8 @@ def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, int]:
         match module:
             case Attention():
                 parts |= {module.qkv.weight: 3, module.out.weight: 1}
-            case SquaredReLU():
-                parts |= {module.inner.weight: 1, module.out.weight: 1}
-            case SwiGLU():
-                parts |= {module.inner.weight: 2, module.out.weight: 1}
+            case MLP():
+                parts |= {module.inner.weight: 2 if module.gated else 1, module.out.weight: 1}
     return parts
 
 
@@ -41,6 +40,11 @@ def build_optimisers(model: LoopedTransformer, training: TrainConfig) -> list[to
     }
     if training.optimiser is Optimiser.ADAMW:
         return [_adamw([matrices, rest | {"peak": training.learning_rate}])]
+    if (shared := model.config.key_value_heads) not in (None, model.config.heads):
+        raise InputError(
+            f"key_value_heads is {shared} for {model.config.heads} heads; Muon takes queries, keys and values "
+            "of one shape, so train this model with AdamW"
+        )
     stacked = [
         matrices | {"params": [p for p, count in parts.items() if count == number], "parts": number}
         for number in sorted(set(parts.values()))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 STORAGE_VERSION = "v1.5.0"  # the oldest DuckDB that must be able to read the file
 BUSY_SECONDS = 60.0
+_DISK_TROUBLES = ("Read-only file system", "Permission denied", "No space left", "Disk quota")
 
 RUN_COLUMNS = {
     "run_id": "VARCHAR PRIMARY KEY",
@@ -176,6 +177,8 @@ def _connect(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
             connection = duckdb.connect(str(db), config=config)
             break
         except duckdb.IOException as error:
+            if any(trouble in str(error) for trouble in _DISK_TROUBLES):
+                raise WorkFailed(f"cannot use the database {db}: {str(error).splitlines()[0]}") from error
             if "lock" not in str(error):
                 raise InputError(
                     f"cannot open the database {db}: it is not a DuckDB database that can be read; "
@@ -218,7 +221,13 @@ def open_store(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
                 f"the database {db} has schema {version and version[0]}, this version reads "
                 f"{SCHEMA_VERSION}; run `parcae-sweep rebuild`"
             )
-        yield connection
+        try:
+            yield connection
+        except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
+            raise WorkFailed(
+                f"cannot write the database {db}: {str(error).splitlines()[0]}; the run folders have it all, "
+                "so the command can be run again"
+            ) from error
 
 
 def replace_rows(
