@@ -154,6 +154,8 @@ class LoopedTransformer(nn.Module):
         `backward_depth` recurrences carry gradient.
         """
         assert list(depths) == sorted(depths, reverse=True)
+        if self.injection is None:
+            depths = [1] * len(depths)  # any further pass would compute the same again
         h = previous = state[:0]
         for remaining, active in active_counts(depths):
             h = torch.cat([h, state[len(h) : active]]) if len(h) < active else h
