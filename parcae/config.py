@@ -61,10 +61,18 @@ class Optimiser(StrEnum):
 
 
 class Precision(StrEnum):
-    """Of weights and arithmetic."""
+    """Of arithmetic in training. A model is evaluated in the precision of its weights."""
 
-    FLOAT64 = "float64"  # to compare two ways of computing the same
+    FLOAT64 = "float64"  # weights too: to compare two ways of computing the same
     FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"  # matrix products and Muon; weights, residual stream and loss stay in float32
+
+
+class Telemetry(StrEnum):
+    """How much a run tells of itself."""
+
+    NORMAL = "normal"  # metrics.jsonl: under 2 % of a step
+    EXTREME = "extreme"  # also layers.jsonl: norms through every layer of every recurrence
 
 
 class _Plain:
@@ -342,9 +350,21 @@ class ExecutionConfig:
     """Torch device; None takes the GPU where there is one."""
     threads: int = 1
     """CPU threads of this process. A resumed run keeps the number it began with."""
+    micro_batch_sequences: int | None = None
+    """Sequences that a process computes at once; None takes all of its share, or as many as the GPU's memory
+    holds. Gradients are accumulated over the step."""
+    activation_checkpointing: bool = False
+    """Keep one state a recurrence for the backward pass and compute the rest anew: less memory, more time."""
+    compile: bool | None = None
+    """Compile the transformer layers; None does so on a GPU."""
+    telemetry: Telemetry = Telemetry.NORMAL
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise InputError(f"threads is {self.threads}; it must be at least 1")
+        if self.micro_batch_sequences is not None and self.micro_batch_sequences < 1:
+            raise InputError(
+                f"micro_batch_sequences is {self.micro_batch_sequences}; it must be at least 1, or None"
+            )
         if not self.checkpoint_seconds >= 0:
             raise InputError(f"checkpoint_seconds is {self.checkpoint_seconds}; it cannot be negative")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from parcae.config import ModelConfig, StateInit
 from parcae.errors import InputError
@@ -121,7 +122,12 @@ class LoopedTransformer(nn.Module):
 
     def logits(self, y: Tensor) -> Tensor:
         """(B, S, d) -> (B, S, V), by the unembedding: tied, unless the configuration unties it."""
-        return F.linear(y, (self.embedding if self.unembedding is None else self.unembedding).weight)
+        return F.linear(y, self.unembedding_weight)
+
+    @property
+    def unembedding_weight(self) -> Tensor:
+        """(V, d)."""
+        return (self.embedding if self.unembedding is None else self.unembedding).weight
 
     def logits_at(self, tokens: Tensor, recurrences: int, state: Tensor | None = None) -> Tensor:
         """Logits (B, S, V) after T = `recurrences` of tokens (B, S), from h_0 = `state` (B, S, d_h).
@@ -146,12 +152,19 @@ class LoopedTransformer(nn.Module):
         return self.logits(self.finish(h, encoded))
 
     def loop(
-        self, state: Tensor, encoded: Encoded, depths: Sequence[int], backward_depth: int
+        self,
+        state: Tensor,
+        encoded: Encoded,
+        depths: Sequence[int],
+        backward_depth: int,
+        *,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """(h_T, h_T-1), each (B, S, d_h), from h_0 and each sequence's T, deepest first.
 
         Only sequences that have started are computed: a leading slice, which grows. Only the last
-        `backward_depth` recurrences carry gradient.
+        `backward_depth` recurrences carry gradient; with `recompute`, the backward pass computes them anew
+        instead of keeping their activations.
         """
         assert list(depths) == sorted(depths, reverse=True)
         if self.injection is None:
@@ -160,16 +173,30 @@ class LoopedTransformer(nn.Module):
         for remaining, active in active_counts(depths):
             h = torch.cat([h, state[len(h) : active]]) if len(h) < active else h
             previous = h
-            with torch.set_grad_enabled(torch.is_grad_enabled() and remaining <= backward_depth):
-                h = self.recur(h, encoded.leading(active))
+            with_gradient = torch.is_grad_enabled() and remaining <= backward_depth
+            if remaining == backward_depth:
+                torch.clear_autocast_cache()  # it would reuse half-precision weights that carry no gradient
+            with torch.set_grad_enabled(with_gradient):
+                if recompute and with_gradient:
+                    h = checkpoint(
+                        self.recur, h, encoded.leading(active), use_reentrant=False, preserve_rng_state=False
+                    )
+                else:
+                    h = self.recur(h, encoded.leading(active))
         return h, previous
 
     def forward(
-        self, tokens: Tensor, state: Tensor, depths: Sequence[int], backward_depth: int
+        self,
+        tokens: Tensor,
+        state: Tensor,
+        depths: Sequence[int],
+        backward_depth: int,
+        *,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(y, h_T, h_T-1): y (B, S, d) is what `logits` takes; tokens (B, S); every h (B, S, d_h)."""
         encoded = self.encode(tokens)
-        h, previous = self.loop(state, encoded, depths, backward_depth)
+        h, previous = self.loop(state, encoded, depths, backward_depth, recompute=recompute)
         return self.finish(h, encoded), h, previous
 
 

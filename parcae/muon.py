@@ -6,6 +6,7 @@ rescales each update by a running variance of its rows or columns (NorMuon), whi
 mention; here the update stays orthogonal.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -44,14 +45,14 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Moves matrices by rate times an orthogonal matrix, rate = lr sqrt(max(1, rows / columns)).
 
-    A group's parameters are (parts * rows, columns): `parts` matrices stacked, as queries, keys and values
-    are, each of which is orthogonalised by itself. An entry that the update shrinks also decays, by rate
-    times `weight_decay` times itself; one that it lets grow does not (cautious weight decay).
+    A group's parameters are matrices stacked, as those of queries, keys and values are, of `rows` rows each:
+    each is orthogonalised by itself. An entry that the update shrinks also decays, by rate times
+    `weight_decay` times itself; one that it lets grow does not (cautious weight decay).
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], dtype: torch.dtype | None = None) -> None:
         """Orthogonalises in `dtype`, or in the parameters' own."""
-        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0, "parts": 1})
+        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0, "rows": None})
         self._dtype = dtype
 
     @torch.no_grad()
@@ -62,10 +63,10 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 alike[parameter.shape].append(parameter)
             for parameters in alike.values():
-                self._move(parameters, group["parts"], group["lr"], group["weight_decay"])
+                self._move(parameters, group)
 
-    def _move(self, parameters: list[Tensor], parts: int, rate: float, decay: float) -> None:
-        """One step of parameters of one shape, all their matrices in one batch."""
+    def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """One step of parameters of one shape, all matrices of one shape in one batch."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         for parameter in parameters:
             if not self.state[parameter]:
@@ -73,9 +74,16 @@ class Muon(torch.optim.Optimizer):
         momenta = [self.state[parameter]["momentum"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         nesterov = torch.stack(list(torch._foreach_lerp(gradients, momenta, MOMENTUM)))
-        matrices = nesterov.unflatten(1, (parts, -1))  # (parameters, parts, rows, columns)
-        rate *= max(1.0, matrices.shape[-2] / matrices.shape[-1]) ** 0.5
-        updates = orthogonalise(matrices, self._dtype).flatten(1, 2)
-        for parameter, update in zip(parameters, updates, strict=True):
-            shrinks = update * parameter >= 0
-            parameter.sub_(rate * (update + decay * (shrinks * parameter)))
+        rows = group["rows"] or (nesterov.shape[1],)
+        first = 0
+        for height, alike in itertools.groupby(rows):
+            count = len(list(alike))
+            part = slice(first, first + count * height)
+            first = part.stop
+            matrices = nesterov[:, part].unflatten(1, (count, height))  # (parameters, count, height, columns)
+            updates = orthogonalise(matrices, self._dtype).flatten(1, 2)
+            rate = group["lr"] * max(1.0, height / nesterov.shape[2]) ** 0.5
+            for parameter, update in zip(parameters, updates, strict=True):
+                old = parameter[part]
+                shrinks = update * old >= 0
+                old.sub_(rate * (update + group["weight_decay"] * (shrinks * old)))

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from parcae.config import Optimiser, TrainConfig
-from parcae.errors import InputError
+from parcae.config import Optimiser, Precision, TrainConfig
 from parcae.layers import MLP, Attention
 from parcae.model import LoopedTransformer
 from parcae.muon import Muon
@@ -14,42 +13,43 @@ ADAMW_BETAS = (0.8, 0.95)  # paper appendix, with the epsilon
 ADAMW_EPSILON = 1e-10
 
 
-def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, int]:
-    """The attention and MLP matrices, each with the number of matrices that are stacked in it.
+def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]:
+    """The attention and MLP matrices, each with the rows of the matrices that are stacked in it.
 
     They alone decay, and Muon moves them; embeddings, norms, gates, injection and readout are not among them.
     """
-    parts: dict[Tensor, int] = {}
+    stacked: dict[Tensor, tuple[int, ...]] = {}
     for module in model.modules():
-        match module:
-            case Attention():
-                parts |= {module.qkv.weight: 3, module.out.weight: 1}
-            case MLP():
-                parts |= {module.inner.weight: 2 if module.gated else 1, module.out.weight: 1}
-    return parts
+        if isinstance(module, Attention):
+            heads = (module.heads, module.key_value_heads, module.key_value_heads)
+            rows = tuple(count * model.config.head_dimension for count in heads)
+        elif isinstance(module, MLP):
+            rows = (module.out.in_features,) * (2 if module.gated else 1)
+        else:
+            continue
+        weight = module.qkv.weight if isinstance(module, Attention) else module.inner.weight
+        stacked |= {weight: rows, module.out.weight: (module.out.out_features,)}
+    return stacked
 
 
 def build_optimisers(model: LoopedTransformer, training: TrainConfig) -> list[torch.optim.Optimizer]:
     """AdamW for all, the matrices in its first group; or Muon for the matrices, and AdamW for the rest."""
-    parts = matrix_parameters(model)
-    matrices = {"params": list(parts), "peak": training.learning_rate, "decay": training.weight_decay}
+    stacked = matrix_parameters(model)
+    matrices = {"params": list(stacked), "peak": training.learning_rate, "decay": training.weight_decay}
     rest = {
-        "params": [parameter for parameter in model.parameters() if parameter not in parts],
+        "params": [parameter for parameter in model.parameters() if parameter not in stacked],
         "peak": training.adamw_learning_rate,
         "decay": 0.0,
     }
     if training.optimiser is Optimiser.ADAMW:
         return [_adamw([matrices, rest | {"peak": training.learning_rate}])]
-    if (shared := model.config.key_value_heads) not in (None, model.config.heads):
-        raise InputError(
-            f"key_value_heads is {shared} for {model.config.heads} heads; Muon takes queries, keys and values "
-            "of one shape, so train this model with AdamW"
-        )
-    stacked = [
-        matrices | {"params": [p for p, count in parts.items() if count == number], "parts": number}
-        for number in sorted(set(parts.values()))
+    alike = [
+        matrices | {"params": [p for p in stacked if stacked[p] == rows], "rows": rows}
+        for rows in dict.fromkeys(stacked.values())
     ]
-    return [Muon(stacked), _adamw([rest])]
+    # As in the released code, half precision is half precision here too.
+    dtype = torch.bfloat16 if training.precision is Precision.BFLOAT16 else None
+    return [Muon(alike, dtype), _adamw([rest])]
 
 
 def _adamw(groups: list[dict[str, object]]) -> torch.optim.AdamW:

@@ -7,7 +7,7 @@ that a study trains on two CPU cores, its rate and batch chosen by `bench/nano_r
 from dataclasses import dataclass, replace
 from typing import Any
 
-from parcae.config import Injection, ModelConfig, Optimiser, Recipe
+from parcae.config import Injection, ModelConfig, Optimiser, Precision, Recipe
 from parcae.errors import InputError
 
 
@@ -19,6 +19,7 @@ class Preset:
     learning_rate: float
     adamw_learning_rate: float
     weight_decay: float
+    precision: Precision
 
 
 def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: float) -> Preset:
@@ -40,6 +41,7 @@ def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: fl
         learning_rate=8e-3,
         adamw_learning_rate=adamw_learning_rate,
         weight_decay=0.2,
+        precision=Precision.BFLOAT16,
     )
 
 
@@ -63,6 +65,7 @@ def _rdm(recurrent_layers: int, width: int, heads: int) -> Preset:
         learning_rate=8e-3,
         adamw_learning_rate=8e-3,
         weight_decay=0.2,
+        precision=Precision.BFLOAT16,
     )
 
 
@@ -85,6 +88,7 @@ def _nano(width: int, heads: int) -> Preset:
         learning_rate=1e-2,
         adamw_learning_rate=1e-2,
         weight_decay=0.0,
+        precision=Precision.FLOAT32,
     )
 
 

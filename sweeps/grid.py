@@ -90,6 +90,7 @@ def isoflop_grid(
                     learning_rate=chosen.learning_rate,
                     adamw_learning_rate=chosen.adamw_learning_rate,
                     weight_decay=chosen.weight_decay,
+                    precision=chosen.precision,
                     seed=seed,
                 )
                 specs.append(

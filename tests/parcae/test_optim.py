@@ -7,11 +7,12 @@ from parcae.config import Injection, ModelConfig, Optimiser
 from parcae.model import LoopedTransformer
 from parcae.optim import build_optimisers, set_rates
 from parcae.presets import PRESETS
-from tests.parcae.models import FAMILIES, random_model, training
+from tests.parcae.models import FAMILIES, random_model, shape, training
 
 SHAPES = {
     **FAMILIES,
     **{name: preset.model for name, preset in PRESETS.items()},
+    "grouped queries, untied": shape(key_value_heads=1, value_tables=(), tied_embeddings=False),
     "rdm-100m, residual norm": ModelConfig.from_dict(
         {**PRESETS["rdm-100m"].model.to_dict(), "injection": Injection.CONCAT, "residual_norm": True}
     ),
@@ -21,10 +22,10 @@ MUON = training(
 )
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_muon_moves_attention_and_mlp_matrices_and_nothing_else(shape: str) -> None:
+@pytest.mark.parametrize("name", SHAPES)
+def test_muon_moves_attention_and_mlp_matrices_and_nothing_else(name: str) -> None:
     with torch.device("meta"):
-        model = LoopedTransformer(SHAPES[shape])
+        model = LoopedTransformer(SHAPES[name])
     muon, adamw = build_optimisers(model, MUON)
     names = {parameter: name for name, parameter in model.named_parameters()}
     moved = {
@@ -41,12 +42,13 @@ def test_muon_moves_attention_and_mlp_matrices_and_nothing_else(shape: str) -> N
     }
     assert moved["muon"].keys() == matrices
     for name, group in moved["muon"].items():
-        rows, columns = model.get_parameter(name).shape
-        matrix_rows = rows // group["parts"]
         d, wide = model.config.width, model.config.mlp_width
-        assert (matrix_rows, columns) == {"inner": (wide, d), "out": (d, columns), "qkv": (d, d)}[
-            name.split(".")[-2]
-        ]
+        gated = model.config.has_gated_mlp
+        grouped = None if name.startswith("recurrent") else model.config.key_value_heads
+        keys = (grouped or model.config.heads) * model.config.head_dimension
+        rows = {"qkv": (d, keys, keys), "inner": (wide, wide) if gated else (wide,), "out": (d,)}
+        assert group["rows"] == rows[name.split(".")[-2]]
+        assert sum(group["rows"]) == len(model.get_parameter(name))
     for step, expected in ((0, 1.0), (5, 1.0), (7, 0.6), (9, 0.2)):
         assert set_rates([muon, adamw], MUON, step) == pytest.approx(8e-3 * expected)
         for group in muon.param_groups:

@@ -1,6 +1,7 @@
 """A run ends with the same numbers however it was interrupted; divergence is a result."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from parcae.config import ExecutionConfig, Injection, Optimiser
+from parcae.config import ExecutionConfig, Injection, Optimiser, Precision
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.presets import preset
 from parcae.result import Result, read_result
@@ -53,7 +54,14 @@ def test_training_learns(tmp_path: Path) -> None:
     assert result.val_loss < 4.2
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimiser": Optimiser.MUON, "weight_decay": 0.2}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimiser": Optimiser.MUON, "weight_decay": 0.2},
+        {"optimiser": Optimiser.MUON, "precision": Precision.BFLOAT16},
+    ],
+)
 def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, changes: dict[str, object]) -> None:
     config = training(**changes)
     train(TINY, config, CORPUS, tmp_path / "whole")
@@ -93,6 +101,24 @@ def test_killed_and_resumed_equals_never_killed(tmp_path: Path) -> None:
         process.stdout.close()
     assert kills >= 2
     train(TINY, training(steps=400), CORPUS, folder)
+    assert numbers(folder) == numbers(tmp_path / "whole")
+
+
+def test_a_truncated_checkpoint_costs_the_way_from_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = training(optimiser=Optimiser.MUON, precision=Precision.BFLOAT16, weight_decay=0.2)
+    train(TINY, config, CORPUS, tmp_path / "whole")
+    folder = tmp_path / "parts"
+    for leave_after in (5, 3):
+        asked = iter([False] * (leave_after - 1) + [True])
+        train(TINY, config, CORPUS, folder, stop=lambda: next(asked))  # noqa: B023
+    newest = folder / "checkpoint" / "step-000000008.pt"
+    os.truncate(newest, newest.stat().st_size // 2)
+    train(TINY, config, CORPUS, folder)
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert f"checkpoint {newest} is refused" in message
     assert numbers(folder) == numbers(tmp_path / "whole")
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parcae.config import DepthSampling, Injection, Optimiser, TrainConfig
+from parcae.config import DepthSampling, Injection, Optimiser, Precision, TrainConfig
 from parcae.errors import InputError
 from parcae.flops import Convention
 from parcae.presets import PRESETS
@@ -21,6 +21,7 @@ TRAINING = st.builds(
     steps=st.integers(1, 10**6),
     batch_sequences=st.integers(1, 512),
     optimiser=st.sampled_from(Optimiser),
+    precision=st.sampled_from(Precision),
     learning_rate=st.floats(1e-6, 1.0),
     adamw_learning_rate=st.floats(1e-6, 1.0),
     seed=st.integers(0, 2**63 - 1),
