@@ -3,7 +3,8 @@
     python bench/training.py            on the CPU: Muon, compiled layers, micro-batches, memory, telemetry
     python bench/training.py --gpu      tokens per second, MFU and peak memory of small-140m, as it is trained
 
-Both ways of a pair take their steps turn about, on the same batches.
+Both ways of a pair take their steps turn about, on the same batches. CPU figures are processor seconds of one
+thread, which other work on the machine hardly changes.
 """
 
 import argparse
@@ -79,10 +80,10 @@ class Steps:
         self.step += 1
 
 
-def seconds(way: Callable[[], None]) -> float:
-    started = time.perf_counter()
+def seconds(way: Callable[[], None], clock: Callable[[], float] = time.process_time) -> float:
+    started = clock()
     way()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def compare(name: str, one: Steps, other: Steps, steps: int, warm_up: int = 2) -> None:
@@ -94,12 +95,12 @@ def compare(name: str, one: Steps, other: Steps, steps: int, warm_up: int = 2) -
 
 
 def on_cpu(steps: int) -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     plain, run = ExecutionConfig(), run_config(4, 16)
     print(
-        f"2 CPU threads, torch {torch.__version__}; nano-128 with 2/2/2 layers, mean recurrence 4, 16 x 128"
+        f"one CPU thread, torch {torch.__version__}; nano-128 with 2/2/2 layers, mean recurrence 4, 16 x 128"
     )
-    print(f"{'seconds a step, and the second over the first':58s}")
+    print(f"{'processor seconds a step, and the second over the first':58s}")
 
     def ways(execution: ExecutionConfig, training: TrainConfig = run) -> Steps:
         return Steps(CPU_MODEL, training, execution)
@@ -188,7 +189,7 @@ def on_gpu(name: str, sequences: int, steps: int, device: str) -> None:
             if device == "cuda":
                 torch.cuda.synchronize()
                 torch.cuda.reset_peak_memory_stats()
-            spent = sum(seconds(step) for _ in range(steps))
+            spent = sum(seconds(step, time.perf_counter) for _ in range(steps))
             speed = steps * sequences * model.context / spent
             cost = flops_per_token(model, mean_recurrence=recurrence, backward_depth=training.backward_depth)
             used = model_flops_utilisation(cost, speed, label)
