@@ -115,7 +115,7 @@ class Concat(StateUpdate):
         return transition, F.linear(e, entry)
 
     def update(self, transition: Tensor, h: Tensor, injected: Tensor) -> Tensor:
-        return injected + F.linear(h, transition)
+        return injected + F.linear(h, transition).to(h.dtype)  # autocast halves the state otherwise
 
     def spectral_norm(self) -> float:
         """The largest singular value of W1."""
