@@ -257,10 +257,11 @@ def unified_figure(name: str, found: TestTimeFindings) -> Figure:
     top = 0.88
     if fit.usable:
         axes = figure.add_axes((0.10, 0.47, 0.80, 0.42))
-        data = fit.fit.problem.data
+        points = fit.fit.points
+        data = points.problem.data
         depth = data["T"][:-1] / data["mu"][:-1]
-        measured = np.exp(fit.fit.log_loss + fit.fit.log_unit)
-        predicted = measured * np.exp(fit.fit.residuals[fit.fit.order])
+        measured = np.exp(points.log_loss + points.log_unit)
+        predicted = measured * np.exp(fit.fit.residuals[points.order])
         dots = axes.scatter(measured, predicted, c=depth, s=9, cmap="viridis", norm="log")
         ends = [measured.min(), measured.max()]
         axes.plot(ends, ends, color="black", lw=0.6)

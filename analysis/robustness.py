@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.dataset import ModelPoints
-from analysis.fit import DELTA, Status
+from analysis.fit import DELTA
 from analysis.frontier import Shape, best_recurrence
 from analysis.isoflop import fit_isoflop
 from analysis.powerlaw import slope
 from analysis.training import TrainingFit, fit_training_law
+from analysis.verdict import Status
 
 DELTAS = (1e-4, 3e-4, DELTA, 3e-3, 1e-2, np.inf)
 

@@ -73,7 +73,7 @@ def training_text(study: TrainingStudy) -> str:
     """One model's training law: the verdict first, then parameters with intervals."""
     law = study.law
     lines = [TRAINING.equation, f"{law.status}: {law.message}"]
-    if math.isfinite(law.huber):
+    if law.fit.decided:
         rows = [(name, *_limits(study.intervals[name])) for name in ("E", "X", "x", "Y", "y")]
         lines += [
             table(("", "value", "2.5 %", "97.5 %"), rows),
@@ -200,7 +200,7 @@ def unified_text(found: TestTimeFindings, model: str) -> str:
 
 def equivalence_text(fit: EquivalenceFit) -> str:
     lines = [EQUIVALENCE.equation, f"{fit.status}: {fit.message}"]
-    if math.isfinite(fit.huber):
+    if fit.fit.decided:
         rows = [(name, *_limits(fit.intervals[name])) for name in ("E", "A", "alpha", "B", "beta", "phi")]
         lines += [
             table(("", "value", "2.5 %", "97.5 %"), rows),

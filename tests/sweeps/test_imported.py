@@ -42,6 +42,19 @@ def test_loops_of_any_shape(tmp_path: Path) -> None:
     assert (run["once_parameters"], run["recurrent_parameters"], run["parameters"]) == (1e8, 5e7, 1.5e8)
 
 
+def test_parameters_given_beside_model_and_flops_are_kept(tmp_path: Path) -> None:
+    header = "model,flops,once_parameters,recurrent_parameters,mean_recurrence,tokens,val_loss\n"
+    path = write(tmp_path, f"{header}mine,1e18,1e8,5e7,4,2e9,3.1\nsmall-140m,1e18,1e8,5e7,4,2e9,3.1\n")
+    table = read_csv(path, "loops")
+    assert list(table.runs["once_parameters"]) == [1e8, 1e8]
+    assert list(table.runs["flops"]) == [1e18, 1e18]
+    assert table.ignored == ()
+    path = write(tmp_path, f"{header}mine,1e18,,,4,2e9,3.1\nsmall-140m,1e18,1e8,5e7,4,2e9,3.1\n")
+    table = read_csv(path, "loops")
+    assert table.ignored == ("once_parameters", "recurrent_parameters")
+    assert table.runs["once_parameters"].isna().tolist() == [True, False]
+
+
 def test_losses_at_several_depths_are_one_run(tmp_path: Path) -> None:
     path = write(
         tmp_path,
