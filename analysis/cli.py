@@ -70,9 +70,9 @@ def isoflop(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOpti
 def training_law(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
     """L = E + X N^-x + Y D^-y for each model, with intervals, frontier and robustness panel."""
     from analysis.findings import model_findings
-    from analysis.fit import Status
     from analysis.plain import plain_study, plain_training
     from analysis.text import frontier_text, robustness_text, training_text
+    from analysis.verdict import Status
 
     study = _study(db, sweep)
     study.require_points()
@@ -94,9 +94,9 @@ def training_law(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: Jso
 def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
     """L(T) = L_inf + Z exp(-z T) for each run, and the four forms scored."""
     from analysis.findings import find_test_time
-    from analysis.fit import Status
     from analysis.plain import plain_saturation, plain_study
     from analysis.text import saturation_text
+    from analysis.verdict import Status
 
     study = _study(db, sweep)
     if not study.curves:
@@ -115,9 +115,9 @@ def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonO
 def unified(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
     """L(T) = E + X N^-x + Y D^-y + Z exp(-z T / mean recurrence), all runs and test recurrences jointly."""
     from analysis.findings import find_test_time
-    from analysis.fit import Status
     from analysis.plain import plain_study, plain_unified
     from analysis.text import unified_text
+    from analysis.verdict import Status
 
     study = _study(db, sweep)
     found = find_test_time(study)
@@ -140,9 +140,9 @@ def unified(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOpti
 def equivalence(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
     """What a recurrence is worth: phi is 1 for a unique block, 0 for nothing."""
     from analysis.equivalence import study_equivalence
-    from analysis.fit import Status
     from analysis.plain import plain_equivalence, plain_study
     from analysis.text import equivalence_text
+    from analysis.verdict import Status
 
     study = _study(db, sweep)
     study.require_points()
@@ -229,12 +229,14 @@ def report(
     from analysis.plain import plain_study
     from analysis.report import write_report
     from analysis.text import headlines, warnings
+    from parcae.files import check_output
 
     study = _study(db, sweep)
     if not study.curves:
         study.require_points()
+    path = check_output(output or Path(f"{study.name}.pdf"))
     findings = find(study)
-    path = write_report(findings, output or Path(f"{study.name}.pdf"))
+    path = write_report(findings, path)
     if json:
         print_json(
             {

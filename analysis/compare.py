@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.dataset import ModelPoints, Study, TestTimeCurve
-from analysis.fit import LawFit, Status, fit_law
+from analysis.fit import LawFit, fit_law
 from analysis.intervals import RESAMPLES, Interval, bootstrap, interval
 from analysis.laws import EQUIVALENCE, TOKENS_ONLY, TRAINING, UNIFIED, Array, Data, Law, Mask
 from analysis.testtime import stacked
+from analysis.verdict import Status
 from parcae.errors import InputError
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.dataset import ModelPoints
-from analysis.fit import STARTS, LawFit, Status, fit_law
+from analysis.fit import STARTS, LawFit, fit_law
 from analysis.intervals import RESAMPLES, Interval, bootstrap, parameter_intervals
 from analysis.laws import EQUIVALENCE
+from analysis.verdict import Status
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +54,7 @@ def fit_equivalence(
         "D": tokens,
     }
     fit = fit_law(EQUIVALENCE, data, loss, starts=2 * STARTS, seed=seed)  # one exponent more to search
-    labels = np.zeros(len(fit.log_loss)) if strata is None else np.asarray(strata)
+    labels = np.zeros(len(fit.residuals)) if strata is None else np.asarray(strata)
     intervals = parameter_intervals(fit, bootstrap(fit, labels, resamples=resamples, seed=seed))
     return EquivalenceFit(
         phi=intervals["phi"],
@@ -61,7 +62,7 @@ def fit_equivalence(
         huber=fit.huber,
         status=fit.status,
         message=fit.message,
-        points=len(fit.log_loss),
+        points=len(fit.residuals),
         fit=fit,
     )
 

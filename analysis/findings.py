@@ -17,8 +17,8 @@ from analysis.testtime import (
     FormScore,
     SaturationFit,
     UnifiedFit,
+    fit_curves,
     fit_oracle_floor,
-    fit_saturation,
     fit_unified_law,
     score_forms,
     stacked,
@@ -87,6 +87,7 @@ def model_findings(points: ModelPoints) -> ModelFindings:
 
 
 def find_test_time(study: Study) -> TestTimeFindings:
+    saturation = fit_curves([(curve.test_recurrence, curve.loss) for curve in study.curves])
     unified: dict[str, dict[str, UnifiedFit]] = {}
     oracle: dict[str, LawFit] = {}
     for model in dict.fromkeys(curve.model for curve in study.curves):
@@ -100,9 +101,7 @@ def find_test_time(study: Study) -> TestTimeFindings:
         }
         oracle[model] = fit_oracle_floor(curves)
     return TestTimeFindings(
-        saturation=tuple(
-            (curve, fit_saturation(curve.test_recurrence, curve.loss)) for curve in study.curves
-        ),
+        saturation=tuple(zip(study.curves, saturation, strict=True)),
         forms=score_forms(study.curves),
         unified=unified,
         oracle=oracle,

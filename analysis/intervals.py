@@ -17,6 +17,8 @@ from analysis.laws import Array
 from analysis.solver import minimise
 
 RESAMPLES = 1000
+MOST_CELLS = 1_000_000
+"""Replicates times points that are refitted at once, a matter of memory."""
 LEVEL = 0.95
 """Nominal coverage of every interval."""
 
@@ -57,19 +59,23 @@ def bootstrap(fit: LawFit, strata: ArrayLike, *, resamples: int = RESAMPLES, see
     """Parameters (resamples, p), raw units, of refits to runs resampled within `strata` (n labels)."""
     if not fit.usable:
         return np.full((resamples, len(fit.law.parameters)), np.nan)
-    labels = np.asarray(strata)[fit.order]
-    counts = resampled_counts(labels, resamples, np.random.default_rng(seed))
-    start = np.repeat(fit.best[None, :], resamples, axis=0)
-    refitted, _ = minimise(
-        fit.problem,
-        start,
-        fit.log_loss,
-        counts * fit.weights,
-        steps=40,
-        second_order=True,
-        tolerance=1e-6,
-    )
-    return raw_parameters(fit.problem, refitted, fit.log_unit)
+    points, generator = fit.points, np.random.default_rng(seed)
+    labels = np.asarray(strata)[points.order]
+    together = max(MOST_CELLS // len(labels), 1)
+    refitted = []
+    for first in range(0, resamples, together):
+        rows = min(together, resamples - first)
+        found, _ = minimise(
+            points.problem,
+            np.repeat(fit.best[None, :], rows, axis=0),
+            points.log_loss,
+            resampled_counts(labels, rows, generator) * points.weights,
+            steps=40,
+            second_order=True,
+            tolerance=1e-6,
+        )
+        refitted.append(found)
+    return raw_parameters(points.problem, np.concatenate(refitted), points.log_unit)
 
 
 def parameter_intervals(fit: LawFit, draws: Array) -> Mapping[str, Interval]:

@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from analysis.fit import SAME_LOSS, finite_numbers
+from analysis.fit import SAME_LOSS
+from analysis.inputs import LARGEST_LOSS, positive_numbers, same_length
 from analysis.intervals import RESAMPLES
 from analysis.laws import Array, Whole
 from analysis.powerlaw import PowerLaw, power_law
-from parcae.errors import InputError
 
 FEWEST_POINTS = 4
 """Distinct recurrences of a curve: three always lie on a parabola, whatever the truth."""
 NEAR_EDGE = 0.1
 """A vertex within this fraction of the sampled range (in logs) from its end is off-centre."""
 
-FURTHEST_TOKENS = 0.5
-"""A vertex in tokens is kept this far beyond the sampled ones, in units of their range (in logs)."""
+FURTHEST = 0.5
+"""A vertex this far beyond the sampled range, in units of it (in logs), only says that it lies beyond."""
 
 
 class Curve(StrEnum):
@@ -120,24 +120,22 @@ def fit_isoflop(
     ``InputError`` for numbers no curve can hold.
     """
     arrays = {
-        "flops": finite_numbers("flops", flops),
-        "mean_recurrence": finite_numbers("mean_recurrence", mean_recurrence),
-        "loss": finite_numbers("loss", loss),
+        "flops": positive_numbers("flops", flops),
+        "mean_recurrence": positive_numbers("mean_recurrence", mean_recurrence),
+        "loss": positive_numbers("loss", loss, largest=LARGEST_LOSS),
     }
     if tokens is not None:
-        arrays["tokens"] = finite_numbers("tokens", tokens)
+        arrays["tokens"] = positive_numbers("tokens", tokens)
     for name, values in arrays.items():
-        if len(values) != len(arrays["loss"]):
-            raise InputError(f"{name} has {len(values)} values but there are {len(arrays['loss'])} losses")
-        if (values <= 0).any():
-            raise InputError(f"{name} holds {values.min():g}; every value must be positive")
+        same_length(name, values, arrays["loss"])
     budgets = np.unique(arrays["flops"])
     curves = [_curve(float(budget), arrays) for budget in budgets]
+    variances = [_variance(curve) for curve in curves]
     curves = [
-        _without_wild(curve, _noise([c for c in curves if c is not curve or len(curves) == 1]))
-        for curve in curves
+        _without_wild(curve, _noise(variances[:i] + variances[i + 1 :] or variances))
+        for i, curve in enumerate(curves)
     ]
-    noise = _noise(curves)
+    noise = _noise([_variance(curve) for curve in curves])
     optima = [_optimum(curve, noise) for curve in curves]
     kept = [(o, c) for o, c in zip(optima, curves, strict=True) if o.interior]
     with_tokens = [(o, c) for o, c in kept if np.isfinite(o.tokens)]
@@ -193,20 +191,25 @@ def _curve(budget: float, arrays: Mapping[str, Array]) -> _Points:
     )
 
 
-def _noise(curves: Sequence[_Points]) -> tuple[float, int]:
-    """Standard deviation about the parabolas and its degrees of freedom, by the median over budgets.
+def _variance(curve: _Points) -> tuple[float, int]:
+    """Variance about the parabola and its degrees of freedom, 0 for too few points.
 
-    The median of a chi-square of k degrees is about k (1 - 2 / 9k)^3 (Wilson and Hilferty 1931).
+    Scaled so that its median is the variance of the noise: the median of a chi-square of k degrees is about
+    k (1 - 2 / 9k)^3 (Wilson and Hilferty 1931).
     """
-    variances, total = [], 0
-    for curve in curves:
-        freedom = len(curve.losses) - 3
-        if curve.distinct >= FEWEST_POINTS:
-            parabola = _parabola(curve.log_mu, curve.losses)
-            squares = ((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum()
-            variances.append(squares / (freedom * (1 - 2 / (9 * freedom)) ** 3))
-            total += freedom
-    return (float(np.sqrt(np.median(variances))), total) if variances else (float("nan"), 0)
+    if curve.distinct < FEWEST_POINTS:
+        return float("nan"), 0
+    freedom = len(curve.losses) - 3
+    parabola = _parabola(curve.log_mu, curve.losses)
+    squares = float(((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum())
+    return squares / (freedom * (1 - 2 / (9 * freedom)) ** 3), freedom
+
+
+def _noise(variances: Sequence[tuple[float, int]]) -> tuple[float, int]:
+    """Standard deviation about the parabolas and its degrees of freedom, by the median over budgets."""
+    known = [variance for variance, freedom in variances if freedom]
+    total = sum(freedom for _, freedom in variances)
+    return (float(np.sqrt(np.median(known))), total) if known else (float("nan"), 0)
 
 
 def _without_wild(curve: _Points, noise: tuple[float, int]) -> _Points:
@@ -339,13 +342,13 @@ def _edge_warnings(vertex: float, sampled: Array, losses: Array) -> list[str]:
 
 
 def _token_vertex(parabola: Parabola, logs: Array) -> tuple[float, list[str]]:
-    """D*, kept a little beyond the sampled tokens with a warning, and NaN further out."""
+    """D*, kept up to ``FURTHEST`` beyond the sampled tokens with a warning, and NaN further out."""
     low, high = float(logs.min()), float(logs.max())
     sampled = f"{np.exp(low):.3g} to {np.exp(high):.3g} were sampled"
     if parabola.curvature <= 0:
         return float("nan"), ["the curve in tokens opens downward, so there are no best tokens"]
     beyond = max(low - parabola.log_vertex, parabola.log_vertex - high, 0.0)
-    if beyond > FURTHEST_TOKENS * (high - low):
+    if beyond > FURTHEST * (high - low):
         return float("nan"), [f"the vertex in tokens lies far out, so there are no best tokens: {sampled}"]
     if beyond > 0:
         return parabola.vertex, [f"the vertex in tokens, {parabola.vertex:.3g}, is extrapolated: {sampled}"]
@@ -354,6 +357,9 @@ def _token_vertex(parabola: Parabola, logs: Array) -> tuple[float, list[str]]:
 
 def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, seed: int) -> Array:
     """ln of each curve's vertex in each replicate (R, B); NaN where a replicate opens downward.
+
+    A vertex further out than ``FURTHEST`` counts as lying there, so that an almost flat replicate, whose
+    vertex may be anywhere, does not decide the interval.
 
     Residuals of all curves are scaled by their leverage, pooled and redrawn; each replicate is scaled by
     sqrt(freedom / chi-square), because the noise is itself estimated from few points.
@@ -368,15 +374,17 @@ def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, s
         fitted = design @ (solve @ y)
         leverage = np.minimum(np.einsum("ij,ji->i", design, solve), 0.99)
         pool.append((y - fitted) / np.sqrt(1 - leverage))
-        designs.append((centre, scale, solve, fitted))
+        furthest = FURTHEST * scale
+        designs.append((centre, scale, solve, fitted, (x.min() - furthest, x.max() + furthest)))
         freedom += len(x) - 3
     residuals = np.concatenate(pool)
     generator = np.random.default_rng(seed)
     inflation = np.sqrt(freedom / generator.chisquare(freedom, size=resamples))[:, None]
     vertices = np.full((resamples, len(curves)), np.nan)
-    for column, (centre, scale, solve, fitted) in enumerate(designs):
+    for column, (centre, scale, solve, fitted, limits) in enumerate(designs):
         redrawn = residuals[generator.integers(len(residuals), size=(resamples, len(fitted)))]
         solution = (fitted + inflation * redrawn) @ solve.T
         upward = solution[:, 2] > 0
-        vertices[upward, column] = centre - scale * solution[upward, 1] / (2 * solution[upward, 2])
+        turning = centre - scale * solution[upward, 1] / (2 * solution[upward, 2])
+        vertices[upward, column] = np.clip(turning, *limits)
     return vertices

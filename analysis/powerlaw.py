@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.fit import Status
 from analysis.intervals import Interval, interval
 from analysis.laws import Array
+from analysis.verdict import Status
 
 FEWEST_OPTIMA = 3
 """Optima of a power law: two always lie on one."""

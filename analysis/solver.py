@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.laws import Array, Data, Law, Mask
+from analysis.laws import Array, Data, Law, Mask, Whole
 
 _TINY = 1e-300
 
@@ -33,7 +33,9 @@ class Problem:
         centred = {}
         for name in law.variables:
             values = np.asarray(data[name], dtype=float)
-            if name == "T":
+            if not len(values):
+                reference = 1.0
+            elif name == "T":
                 reference = values.min()
             elif (values > 0).all():
                 reference = np.exp(np.log(values).mean())
@@ -41,6 +43,17 @@ class Problem:
                 reference = values.mean()
             centred[name] = np.append(values, reference)
         return cls(law=law, data=centred, delta=delta)
+
+    @property
+    def points(self) -> int:
+        """n."""
+        return len(next(iter(self.data.values()))) - 1
+
+    def at(self, points: Whole) -> "Problem":
+        """The same problem, in the same units, on some of its points."""
+        kept = np.append(points, self.points)
+        data = {name: values[kept] for name, values in self.data.items()}
+        return Problem(law=self.law, data=data, delta=self.delta)
 
     @property
     def low(self) -> Array:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.dataset import TestTimeCurve
-from analysis.fit import DELTA, LawFit, Status, fit_law
+from analysis.fit import DELTA, LawFit, fit_each, fit_law
+from analysis.inputs import finite_numbers
 from analysis.laws import ORACLE_FLOOR, SATURATION, UNIFIED, Array
+from analysis.verdict import Status
 from parcae.errors import InputError
 
 EXPONENTIAL = "exponential"
@@ -65,12 +67,35 @@ def fit_saturation(
 
     ``InputError`` for an unknown form or numbers that are not positive and finite.
     """
+    return fit_curves([(test_recurrence, loss)], form=form, seed=seed)[0]
+
+
+def fit_curves(
+    curves: Sequence[tuple[ArrayLike, ArrayLike]], *, form: str = EXPONENTIAL, seed: int = 0
+) -> list[SaturationFit]:
+    """``fit_saturation`` for many (test recurrences, losses), those of the same recurrences at once."""
     if form not in SATURATION:
         raise InputError(f"there is no saturation form {form!r}; the forms are {', '.join(SATURATION)}")
+    at = [finite_numbers("test_recurrence", t) for t, _ in curves]
+    alike: dict[bytes, list[int]] = {}
+    for i, t in enumerate(at):
+        alike.setdefault(t.tobytes(), []).append(i)
+    fits: dict[int, SaturationFit] = {}
+    for members in alike.values():
+        t, losses = at[members[0]], [curves[i][1] for i in members]
+        together = fit_each(SATURATION[form], {"T": t}, losses, starts=CURVE_STARTS, seed=seed, delta=np.inf)
+        for i, loss, fit in zip(members, losses, together, strict=True):
+            fits[i] = _without_wild(t, loss, fit, form, seed)
+    return [fits[i] for i in range(len(curves))]
+
+
+def _without_wild(
+    test_recurrence: Array, loss: ArrayLike, fit: LawFit, form: str, seed: int
+) -> SaturationFit:
+    """The curve as fitted, or fitted again without losses that a robust fit finds far off it."""
     law, data = SATURATION[form], {"T": test_recurrence}
-    fit = fit_law(law, data, loss, starts=CURVE_STARTS, seed=seed, delta=np.inf)
-    kept, beside = np.ones(len(fit.log_loss), dtype=bool), ""
-    if not np.abs(fit.residuals).max(initial=0.0) <= WILD:  # or no fit at all
+    kept, beside = np.ones(len(fit.residuals), dtype=bool), ""
+    if len(kept) and not np.abs(fit.residuals).max() <= WILD:  # or no fit at all
         robust = fit_law(law, data, loss, starts=CURVE_STARTS, seed=seed)
         wild = np.abs(robust.residuals) > WILD
         if 0 < wild.sum() <= MOST_WILD * len(wild):
@@ -78,9 +103,9 @@ def fit_saturation(
             fit = fit_law(
                 law, data, loss, starts=CURVE_STARTS, seed=seed, delta=np.inf, weights=kept.astype(float)
             )
-            far = ", ".join(f"{t:g}" for t in np.atleast_1d(np.asarray(test_recurrence, float))[wild])
+            far = ", ".join(f"{t:g}" for t in test_recurrence[wild])
             beside = f"; left out as far off the curve: the loss at T = {far}"
-    fitted = bool(np.isfinite(fit.residuals).all())
+    fitted = bool(len(kept) and np.isfinite(fit.residuals).all())
     return SaturationFit(
         form=form,
         L_inf=fit.values.get("L_inf", 0.0 if fitted else float("nan")),
@@ -110,19 +135,23 @@ def score_forms(curves: Sequence[TestTimeCurve]) -> tuple[FormScore, ...]:
     """The four forms on the runs whose losses at T <= mu_rec decide all four (table 12)."""
     inside: dict[str, list[Array]] = {form: [] for form in SATURATION}
     beyond: dict[str, list[Array]] = {form: [] for form in SATURATION}
-    runs = 0
+    seen = []
     for curve in curves:
         within = curve.test_recurrence <= curve.mean_recurrence
-        seen, unseen = curve.test_recurrence[within], curve.test_recurrence[~within]
-        fits = {form: fit_saturation(seen, curve.loss[within], form=form).fit for form in SATURATION}
-        if not all(fit.usable for fit in fits.values()):
+        seen.append((curve.test_recurrence[within], curve.loss[within]))
+    fits = {form: [found.fit for found in fit_curves(seen, form=form)] for form in SATURATION}
+    runs = 0
+    for i, curve in enumerate(curves):
+        if not all(fits[form][i].usable for form in SATURATION):
             continue
         runs += 1
-        for form, fit in fits.items():
+        unseen = curve.test_recurrence > curve.mean_recurrence
+        for form in SATURATION:
+            fit = fits[form][i]
             inside[form].append(huber_loss(fit.residuals))
-            if len(unseen):
-                predicted = fit.law.predict(fit.vector, {"T": unseen})[0]
-                beyond[form].append(huber_loss(np.log(predicted) - np.log(curve.loss[~within])))
+            if unseen.any():
+                predicted = fit.law.predict(fit.vector, {"T": curve.test_recurrence[unseen]})[0]
+                beyond[form].append(huber_loss(np.log(predicted) - np.log(curve.loss[unseen])))
     return tuple(
         FormScore(
             form=form,
@@ -200,7 +229,7 @@ def fit_unified_law(
         mean_error=fit.mean_error,
         status=fit.status,
         message=fit.message,
-        points=len(fit.log_loss),
+        points=len(fit.residuals),
         fit=fit,
     )
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.dataset import ModelPoints
-from analysis.fit import DELTA, STARTS, LawFit, Status, fit_law, noise
+from analysis.fit import DELTA, STARTS, LawFit, fit_law
 from analysis.intervals import RESAMPLES, Interval, bootstrap, parameter_intervals
 from analysis.laws import TRAINING, Array
+from analysis.verdict import Status, noise
 
 FAR_OFF = 0.03
 """A run this far (as a fraction) from the law is worth a look (assumption)."""
@@ -70,7 +71,7 @@ def fit_training_law(
         huber=fit.huber,
         status=fit.status,
         message=fit.message,
-        points=len(fit.log_loss),
+        points=len(fit.residuals),
         fit=fit,
     )
 

@@ -12,8 +12,9 @@ from parcae.corpus import Corpus
 from parcae.errors import InputError
 from parcae.randomness import Stream, generator
 
-VALIDATION_SEQUENCES = 64
-"""Windows of the validation set: evaluation at 24 test depths then costs a few percent of a nano run."""
+VALIDATION_SEQUENCES, VALIDATION_TOKENS = 64, 16_384
+"""The validation set has at least as many windows and tokens: evaluation at 24 test depths then costs a few
+percent of a nano run, and losses of runs that differ by a hundredth of a nat can be told apart."""
 
 Tokens = npt.NDArray[np.int64]
 
@@ -57,8 +58,28 @@ def validation_set(corpus: Corpus, context: int) -> tuple[Tokens, Tokens]:
             f"corpus {corpus.name} has {len(corpus.validation)} validation tokens; a context of {context} "
             f"needs at least {context + 1}"
         )
-    count = min(windows, VALIDATION_SEQUENCES)
+    count = min(windows, max(VALIDATION_SEQUENCES, VALIDATION_TOKENS // context))
     return _cut(corpus.validation, [i * windows // count * context for i in range(count)], context)
+
+
+def windows(
+    text: npt.NDArray[np.uint8], context: int, most: int | None = None
+) -> list[tuple[Tokens, Tokens]]:
+    """(tokens, targets) of all of `text`, each token but the first a target once: whole windows, then a rest.
+
+    One pair is (sequences, S), and, where the text does not end with a window, another one shorter sequence.
+    A text of more than `most` tokens gives whole windows alone, spread evenly over it, of about that many in
+    all. ``InputError`` for a text with nothing to predict.
+    """
+    if len(text) < 2:
+        raise InputError(f"the text has {len(text)} tokens; a loss takes at least 2")
+    whole = (len(text) - 1) // context
+    if most is not None and whole and len(text) - 1 > most:
+        count = max(1, most // context)
+        return [_cut(text, [i * whole // count * context for i in range(count)], context)]
+    parts = [_cut(text, [i * context for i in range(whole)], context)] if whole else []
+    rest = text[whole * context :].astype(np.int64)[None]
+    return [*parts, (rest[:, :-1], rest[:, 1:])] if rest.shape[1] > 1 else parts
 
 
 def _cut(text: npt.NDArray[np.uint8], starts: list[int], context: int) -> tuple[Tokens, Tokens]:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from parcae.errors import InputError
+
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
@@ -31,3 +33,15 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
     """Puts `content` at `path`, whole or not at all."""
     with replacing(path, durable=durable) as file:
         file.write(content)
+
+
+def check_output(path: Path) -> Path:
+    """`path`, where a file can be written; ``InputError`` before any work is done for it."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder; name a file")
+    if not folder.is_dir():
+        raise InputError(f"cannot write {path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write {path}: nothing may be written in {folder}")
+    return path

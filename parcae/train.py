@@ -1,12 +1,14 @@
 """Trains one run in its folder, from wherever it stands, to its result.
 
 metrics.jsonl      one line a logged step
+layers.jsonl       where telemetry is `extreme`: norms through the model, likewise
 checkpoint/        the last two
 result.json        written last: the run has ended
 """
 
 import hashlib
 import json
+import math
 import platform
 import socket
 import time
@@ -16,20 +18,22 @@ from pathlib import Path
 import torch
 
 from parcae.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from parcae.config import ExecutionConfig, ModelConfig, TrainConfig
+from parcae.config import ExecutionConfig, ModelConfig, Telemetry, TrainConfig
 from parcae.corpus import Corpus
 from parcae.data import Batches, validation_set
 from parcae.distributed import Processes, choose_device, find_launch, joined
 from parcae.errors import InputError
 from parcae.evaluate import evaluate
-from parcae.flops import parameter_count
-from parcae.metrics import MetricsLog, log_interval
+from parcae.flops import flops_per_token, parameter_count
+from parcae.hardware import model_flops_utilisation
+from parcae.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, log_interval
 from parcae.model import LoopedTransformer
-from parcae.optim import build_optimiser, clip_gradients, set_rates
+from parcae.optim import build_optimisers, clip_gradients, set_rates
 from parcae.randomness import Stream, torch_seeds
 from parcae.result import Divergence, Result, read_result
 from parcae.stability import finite, has_diverged, injection_norm
-from parcae.step import Gradients
+from parcae.step import Gradients, Measured
+from parcae.telemetry import SpikeCounter, spectral_norms
 
 
 def train(
@@ -106,19 +110,24 @@ class _Run:
             corpus, context=model.context, batch_sequences=training.batch_sequences, seed=training.seed
         )
         self.model = new_model(model, training.seed, self.device).to(getattr(torch, training.precision))
-        self.optimiser = build_optimiser(self.model, training)
+        self.optimisers = build_optimisers(self.model, training)
         self.step, self.seconds_before = 0, 0.0
         if checkpoint:
             self.model.load_state_dict(checkpoint.model)
-            self.optimiser.load_state_dict(checkpoint.optimiser)
+            for optimiser, state in zip(self.optimisers, checkpoint.optimisers, strict=True):
+                optimiser.load_state_dict(state)
             self.step, self.seconds_before = checkpoint.step, checkpoint.seconds
         processes.give(self.model.state_dict().values())
-        self.gradients = Gradients(self.model, training, batches, processes)
-        self.metrics = (
-            MetricsLog(folder, keep_bytes=checkpoint.metrics_bytes if checkpoint else 0)
-            if processes.is_first
-            else None
-        )
+        self.gradients = Gradients(self.model, training, execution, batches, processes)
+        spikes: list[list[float]] = checkpoint.spikes if checkpoint else [[0.0] * 4] * 2
+        self.loss_spikes, self.gradient_spikes = map(SpikeCounter, spikes)
+        self.metrics = self.layers = None
+        if processes.is_first:
+            self.metrics = JsonLines(folder / FILE_NAME, checkpoint.metrics_bytes if checkpoint else 0)
+            if execution.telemetry is Telemetry.EXTREME:
+                self.layers = JsonLines(
+                    folder / LAYERS_FILE_NAME, checkpoint.layers_bytes if checkpoint else 0
+                )
         self.started = self.saved = time.monotonic()
 
     @property
@@ -147,44 +156,54 @@ class _Run:
                     return None
             return self._end(None)
         finally:
-            if self.metrics:
-                self.metrics.close()
+            for lines in (self.metrics, self.layers):
+                if lines:
+                    lines.close()
 
     def _advance(self) -> Divergence | None:
         """One optimiser step."""
-        rate = set_rates(self.optimiser, self.training, self.step)
+        rate = set_rates(self.optimisers, self.training, self.step)
         measured = self.gradients.compute(self.step)
         gradient_norm = float(clip_gradients(self.model, self.training.gradient_clip))
         diverged = has_diverged(
             measured.loss, measured.state_norm, gradient_norm, width=self.model.config.width
         )
         if not diverged:
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
         self.step += 1
+        self.loss_spikes.add(measured.loss)
+        self.gradient_spikes.add(math.log(gradient_norm) if gradient_norm > 0 else -math.inf)
         if diverged or self.step == self.training.steps or self.step % log_interval(self.training.steps) == 0:
-            norm = injection_norm(self.model)
-            if self.metrics:
-                self.metrics.append(
-                    {
-                        "step": self.step,
-                        "tokens": self.tokens,
-                        "loss": finite(measured.loss),
-                        "learning_rate": rate,
-                        "gradient_norm": finite(gradient_norm),
-                        "state_norm": finite(measured.state_norm),
-                        "recurrent_residual": finite(measured.recurrent_residual),
-                        "injection_norm": norm,
-                        "seconds": round(self.seconds, 3),
-                    }
-                )
-            if diverged:
-                return Divergence(
-                    step=self.step,
-                    loss=finite(measured.loss),
-                    state_norm=finite(measured.state_norm),
-                    injection_norm=norm,
-                )
-        return None
+            self._log(measured, rate, gradient_norm)
+        if not diverged:
+            return None
+        return Divergence(
+            step=self.step,
+            loss=finite(measured.loss),
+            state_norm=finite(measured.state_norm),
+            injection_norm=injection_norm(self.model),
+        )
+
+    def _log(self, measured: Measured, rate: float, gradient_norm: float) -> None:
+        if self.metrics:
+            self.metrics.append(
+                {
+                    "step": self.step,
+                    "tokens": self.tokens,
+                    "loss": finite(measured.loss),
+                    "learning_rate": rate,
+                    "gradient_norm": finite(gradient_norm),
+                    "state_norm": finite(measured.state_norm),
+                    "recurrent_residual": finite(measured.recurrent_residual),
+                    **spectral_norms(self.model),
+                    "loss_spikes": self.loss_spikes.spikes,
+                    "gradient_spikes": self.gradient_spikes.spikes,
+                    "seconds": round(self.seconds, 3),
+                }
+            )
+        if self.layers:
+            self.layers.append({"step": self.step, "norms": self.gradients.layer_norms(self.step - 1)})
 
     def _save(self) -> None:
         if not self.metrics:
@@ -195,8 +214,10 @@ class _Run:
                 identity=self.identity,
                 step=self.step,
                 model=self.model.state_dict(),
-                optimiser=self.optimiser.state_dict(),
+                optimisers=[optimiser.state_dict() for optimiser in self.optimisers],
                 metrics_bytes=self.metrics.sync(),
+                layers_bytes=self.layers.sync() if self.layers else 0,
+                spikes=[self.loss_spikes.state, self.gradient_spikes.state],
                 threads=self.threads,
                 seconds=self.seconds,
             ),
@@ -234,6 +255,16 @@ class _Run:
             injection_norm=injection_norm(self.model),
             seconds=seconds,
             tokens_per_second=self.tokens / seconds,
+            model_flops_utilisation=model_flops_utilisation(
+                flops_per_token(
+                    self.model.config,
+                    mean_recurrence=self.training.mean_recurrence,
+                    backward_depth=self.training.backward_depth,
+                ),
+                self.tokens / seconds,
+                _device_name(self.device),
+                self.processes.count,
+            ),
             environment={
                 "python": platform.python_version(),
                 "torch": torch.__version__,

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from sweeps.paths import Study
     from sweeps.spec import RunSpec
 
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A run's id, a model's folder, or a repository owner/name.")
+]
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -30,11 +34,15 @@ def main() -> None:
 def plan(
     flops: Annotated[list[str], typer.Option("--flops", help="A budget in FLOPs, such as 1e19; repeatable.")],
     model: Annotated[
-        str, typer.Option("--model", help="A preset, such as nano or small-140m.")
+        str,
+        typer.Option("--model", help="A preset such as small-140m, or a baseline such as small-140m-fixed."),
     ] = "small-140m",
     recurrences: Annotated[
-        str, typer.Option("--recurrences", help="Mean recurrences, comma-separated.")
-    ] = "1,2,4,6,8,10,12",
+        str | None,
+        typer.Option(
+            "--recurrences", help="Mean recurrences, comma-separated; 1,2,4,6,8,10,12 unless given."
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds, comma-separated; a run for each.")] = "0",
     convention: Annotated[
         Convention, typer.Option("--convention", help="What counts as a FLOP.")
@@ -60,7 +68,7 @@ def plan(
     specs = isoflop_grid(
         model,
         budgets,
-        _whole_numbers(recurrences, "--recurrences"),
+        None if recurrences is None else _whole_numbers(recurrences, "--recurrences"),
         seeds=_whole_numbers(seeds, "--seeds"),
         convention=convention,
         corpus=text.name,
@@ -191,10 +199,75 @@ def export(
 ) -> None:
     """Write a sweep's losses as CSV: a line a run and test recurrence, in the columns `import` takes."""
     from analysis.dataset import read_sweep
+    from parcae.files import check_output
     from sweeps.exported import write_csv
 
-    lines = write_csv(read_sweep(db, sweep), output)
+    lines = write_csv(read_sweep(db, sweep), check_output(output))
     console.note(f"{output}: {lines} losses")
+
+
+@app.command("eval")
+def evaluate(
+    model: ModelArgument,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option("--text", help="A text file, read as bytes; repeatable. Else the held-out text."),
+    ] = None,
+    recurrences: Annotated[
+        str | None,
+        typer.Option("--recurrences", help="Test recurrences T, comma-separated; the paper's unless given."),
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option("--tokens", help="A text beyond this many is sampled evenly.", min=1)
+    ] = 131_072,
+    db: DbOption = DEFAULT_DB,
+    as_json: JsonOption = False,
+) -> None:
+    """Losses of a trained model in nats a token, at every test recurrence T in one pass.
+
+    MODEL is a run's id, a folder of this project or of the paper's official code, or a Hugging Face
+    repository, owner/name (with the extra hub). Nothing in its files is executed.
+    """
+    from sweeps.evaluation import TEST_RECURRENCES, evaluate_texts, find_model, has_ended
+    from sweeps.paths import Study
+
+    wanted = set(TEST_RECURRENCES if recurrences is None else _whole_numbers(recurrences, "--recurrences"))
+    pretrained = find_model(Study(db), model)
+    wanted |= {pretrained.mean_recurrence} if recurrences is None else set()
+    results = evaluate_texts(pretrained, text or [], sorted(wanted), tokens)
+    if not has_ended(Study(db), model):
+        console.note(f"note: run {model} has not ended; this is its newest checkpoint")
+    if as_json:
+        texts = [
+            {"text": r.text, "tokens": r.tokens, "losses": {str(t): loss for t, loss in r.losses.items()}}
+            for r in results
+        ]
+        console.print_json({"model": model, "mean_recurrence": pretrained.mean_recurrence, "texts": texts})
+        return
+    console.print_table(
+        ("text", "tokens", "recurrence", "loss"),
+        [(r.text, f"{r.tokens:,}", str(t), f"{loss:.4f}") for r in results for t, loss in r.losses.items()],
+    )
+
+
+@app.command("export-model")
+def export_model(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", help="The folder to make.")],
+    official: Annotated[
+        bool, typer.Option("--official", help="Write what the paper's official code loads.")
+    ] = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Write a trained model as model.safetensors and config.json. MODEL as for `eval`."""
+    from parcae.pretrained import save_model
+    from sweeps.evaluation import find_model, has_ended
+    from sweeps.paths import Study
+
+    save_model(find_model(Study(db), model), output, official=official)
+    if not has_ended(Study(db), model):
+        console.note(f"note: run {model} has not ended; this is its newest checkpoint")
+    console.note(f"{output}: the model, {'as the official code has it' if official else 'as safetensors'}")
 
 
 def _number(text: str, option: str, wanted: str) -> float:

@@ -49,6 +49,8 @@ def rebuild(db: Path) -> Path | None:
     An old file that could not be read is kept; its new path comes back.
     """
     study = Study(db)
+    if db.is_dir():
+        raise InputError(f"cannot make the database {db}: it is a folder; name a file with --db")
     if not study.sweeps.is_dir():
         raise InputError(f"there are no runs beside {db} to rebuild it from; plan or import a sweep first")
     anew = db.with_name(f".{db.name}.{os.getpid()}.rebuilt")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from parcae.errors import InputError
+from parcae.files import write_atomically
 from sweeps.store import StudyTables
 
 _COLUMNS = [
@@ -26,10 +27,5 @@ def write_csv(tables: StudyTables, path: Path) -> int:
     lines["test_recurrence"] = lines["test_recurrence"].astype("Int64")
     lines["seed"] = lines["seed"].astype("Int64")
     lines = lines[_COLUMNS].dropna(axis="columns", how="all")
-    beside = path.with_name(f".{path.name}.tmp")
-    try:
-        lines.to_csv(beside, index=False)
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    write_atomically(path, lines.to_csv(index=False).encode())
     return len(lines)

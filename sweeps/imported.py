@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHAPES = (
-    ("model", "flops", "mean_recurrence", "val_loss"),
     ("once_parameters", "recurrent_parameters", "mean_recurrence", "tokens", "val_loss"),
+    ("model", "flops", "mean_recurrence", "val_loss"),
     ("parameters", "tokens", "val_loss"),
 )
+"""In the order that they are looked for: a file that has both of the first two says more by the first."""
 _OPTIONAL = ("model", "flops", "tokens", "test_recurrence", "seed")
 _AT_LEAST = {"mean_recurrence": 1.0, "test_recurrence": 1.0, "seed": 0.0, "recurrent_parameters": 0.0}
-_WHOLE = ("test_recurrence", "seed")
+_WHOLE = {"test_recurrence": 2**31 - 1, "seed": 2**53}
+"""Whole numbers, and the largest of each that the database and a float64 hold exactly."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def read_csv(path: Path, name: str) -> ImportedTable:
         at_mean = at.get(trained)
         run["val_loss"] = at_mean.values["val_loss"] if at_mean else None
         runs.append(run)
-    ignored = tuple(c for c in header if not any(c in shape for shape in _SHAPES) and c not in _OPTIONAL)
+    ignored = tuple(column for column in header if column not in lines[0].text)
     losses_table = pd.DataFrame(losses, columns=["run_id", "test_recurrence", "loss"])
     return ImportedTable(pd.DataFrame(runs), losses_table, ignored)
 
@@ -119,13 +121,15 @@ def _read_lines(path: Path) -> tuple[list[str], list[_Line]]:
     header = rows[0][1]
     if len(set(header)) != len(header):
         raise InputError(f"{path}: a column stands twice in the header {', '.join(header)}")
-    shape = next((shape for shape in _SHAPES if set(shape) <= set(header)), None)
-    if shape is None:
+    shapes = [shape for shape in _SHAPES if set(shape) <= set(header)]
+    if not shapes:
         closest = max(_SHAPES, key=lambda shape: len(set(shape) & set(header)) / len(shape))
         missing = ", ".join(column for column in closest if column not in header)
         raise InputError(f"{path} lacks the column {missing}; a study needs {', '.join(closest)}")
     if len(rows) == 1:
         raise InputError(f"{path} has a header but no runs")
+    filled = {c for c, *cells in zip(*(row for _, row in rows), strict=False) if all(cells)}
+    shape = next((shape for shape in shapes if set(shape) <= filled), shapes[-1])
     read = [column for column in header if column in shape or column in _OPTIONAL]
     lines = []
     for number, row in rows[1:]:
@@ -152,8 +156,10 @@ def _number(path: Path, line: int, column: str, cell: str) -> float:
     if not math.isfinite(value) or (value <= 0 if lowest is None else value < lowest):
         needed = "a finite number above 0" if lowest is None else f"a finite number of at least {lowest:g}"
         raise InputError(f"{path}: line {line} has {cell} for {column}; {needed} is needed")
-    if column in _WHOLE and value != int(value):
-        raise InputError(f"{path}: line {line} has {cell} for {column}; a whole number is needed")
+    if column in _WHOLE and (value != int(value) or value > _WHOLE[column]):
+        raise InputError(
+            f"{path}: line {line} has {cell} for {column}; a whole number up to {_WHOLE[column]} is needed"
+        )
     return value
 
 
@@ -175,13 +181,14 @@ def _run(line: _Line, run_id: str, sweep: str) -> dict[str, float | int | str | 
         "recurrent_parameters": given.get("recurrent_parameters"),
         "seed": int(given["seed"]) if "seed" in given else None,
     }
-    if "parameters" in given and "once_parameters" not in given:
+    own = (given.get("once_parameters"), given.get("recurrent_parameters"))
+    known = counted_parameters(PRESETS[model_name].model) if model_name in PRESETS else None
+    if "parameters" in given:
         run |= {"once_parameters": given["parameters"], "recurrent_parameters": 0.0}
-    elif "once_parameters" in given:
-        run["parameters"] = given["once_parameters"] + given["recurrent_parameters"]
-    elif model_name in PRESETS and recurrence is not None:
-        model = PRESETS[model_name].model
-        once, recurrent = counted_parameters(model)
+    elif own[0] is not None and own[1] is not None and own != known:
+        run["parameters"] = own[0] + own[1]
+    elif known is not None and recurrence is not None:
+        model, (once, recurrent) = PRESETS[model_name].model, known
         backward_depth = float(math.ceil(recurrence / 2))
         cost = flops_per_token(model, mean_recurrence=recurrence, backward_depth=backward_depth)
         run |= {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STORAGE_VERSION = "v1.5.0"  # the oldest DuckDB that must be able to read the file
 BUSY_SECONDS = 60.0
 _DISK_TROUBLES = ("Read-only file system", "Permission denied", "No space left", "Disk quota")
@@ -56,6 +56,10 @@ METRIC_COLUMNS = {
     "state_norm": "DOUBLE",
     "recurrent_residual": "DOUBLE",
     "injection_norm": "DOUBLE",
+    "input_norm": "DOUBLE",
+    "readout_norm": "DOUBLE",
+    "loss_spikes": "BIGINT",
+    "gradient_spikes": "BIGINT",
     "seconds": "DOUBLE",
 }
 
@@ -201,6 +205,8 @@ def _connect(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
 @contextmanager
 def open_store(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
     """A connection to an existing database, its schema checked. ``InputError`` if it is not one."""
+    if db.is_dir():
+        raise InputError(f"cannot open the database {db}: it is a folder; name a file with --db")
     if not db.is_file():
         raise InputError(
             f"there is no database {db}; plan a sweep first, import one, or use --sweep published"

@@ -17,6 +17,7 @@ SWEEP, FIT = "parcae-sweep", "parcae-fit"
         ((SWEEP, "plan", "--flops", "nan"), "nan"),
         ((SWEEP, "plan", "--flops", "plenty"), "'plenty'"),
         ((SWEEP, "plan", "--flops", "1e6"), "one step costs"),
+        ((SWEEP, "plan", "--flops", "1e300"), "smaller budget"),
         ((SWEEP, "plan"), "--flops"),
         ((SWEEP, "plan", "--flops", "1e19", "--model", "huge"), "'huge'"),
         ((SWEEP, "plan", "--flops", "1e19", "--recurrences", "1,two"), "'1,two'"),
@@ -37,6 +38,10 @@ SWEEP, FIT = "parcae-sweep", "parcae-fit"
         ((FIT, "isoflop"), "no sweep"),
         ((FIT, "report"), "no sweep"),
         ((FIT, "training-law", "--sweep", "nowhere"), "no sweep"),
+        ((FIT, "report", "--sweep", "published", "--output", "no/such/folder/a.pdf"), "no folder"),
+        ((FIT, "report", "--sweep", "published", "--output", "."), "it is a folder"),
+        ((SWEEP, "export", "--sweep", "published", "--output", "no/such/folder/a.csv"), "no folder"),
+        ((SWEEP, "plan", "--flops", "1e19", "--db", "."), "it is a folder"),
     ],
 )
 def test_in_an_empty_folder(command: Command, tmp_path: Path, arguments: tuple[str, ...], named: str) -> None:

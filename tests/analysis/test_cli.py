@@ -77,6 +77,7 @@ def test_report_writes_the_pdf_and_says_where(fit: Any, tmp_path: Path) -> None:
     assert (tmp_path / "published.pdf").read_bytes().startswith(b"%PDF")
     assert str(tmp_path / "published.pdf") in out
     assert "C^0.401" in out
+    (tmp_path / "named").mkdir()
     again = published(fit, "report", "--output", "named/here.pdf")
     assert Path(again["report"]) == tmp_path / "named" / "here.pdf"
     assert again["findings"]

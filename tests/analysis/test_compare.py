@@ -7,7 +7,7 @@ import pytest
 
 from analysis.compare import compare_study, compare_training, holdout
 from analysis.dataset import Study
-from analysis.fit import Status
+from analysis.verdict import Status
 from parcae.errors import InputError
 
 from .points import grid, published_study

@@ -7,9 +7,9 @@ import pytest
 
 from analysis import fit_equivalence
 from analysis.equivalence import study_equivalence
-from analysis.fit import Status
 from analysis.frontier import shape_of
 from analysis.robustness import robustness
+from analysis.verdict import Status
 
 from .points import published_study
 

@@ -28,9 +28,9 @@ def test_a_warm_refit_is_the_fit_of_the_resampled_runs() -> None:
     loss = study.noisy(0.002, seed=3)
     fit = fit_training_law(study.parameters, study.tokens, loss).fit
     draws = bootstrap(fit, study.flops, resamples=5, seed=1)
-    counts = resampled_counts(study.flops[fit.order], 5, np.random.default_rng(1)).astype(int)
+    counts = resampled_counts(study.flops[fit.points.order], 5, np.random.default_rng(1)).astype(int)
     for row, times in zip(draws, counts, strict=True):
-        rows = np.repeat(fit.order, times)
+        rows = np.repeat(fit.points.order, times)
         cold = fit_training_law(study.parameters[rows], study.tokens[rows], loss[rows])
         predicted = fit.law.predict(row[None, :], {"N": study.parameters, "D": study.tokens})[0]
         np.testing.assert_allclose(predicted, cold.predict(study.parameters, study.tokens), rtol=2e-4)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analysis import fit_isoflop
-from analysis.fit import Status
 from analysis.isoflop import Curve, IsoflopFit
+from analysis.verdict import Status
 from parcae.errors import InputError
 
 from .points import published_study
@@ -148,5 +148,5 @@ def test_bad_numbers_are_named() -> None:
     loss[3] = math.nan
     with pytest.raises(InputError, match=r"loss\[3\] is nan"):
         fit(loss)
-    with pytest.raises(InputError, match="flops holds -1"):
+    with pytest.raises(InputError, match=r"flops\[0\] is -1; it must be positive"):
         fit_isoflop([-1.0], [2.0], [1e9], [3.0])

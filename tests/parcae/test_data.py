@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from parcae.corpus import EMBEDDED, Corpus, load_corpus
-from parcae.data import VALIDATION_SEQUENCES, Batches, validation_set
+from parcae.data import VALIDATION_SEQUENCES, VALIDATION_TOKENS, Batches, validation_set
 from parcae.errors import InputError
 from parcae.tokenizer import tokenizer_hash
 
@@ -48,7 +48,8 @@ def test_too_little_text_is_refused() -> None:
 
 def test_validation_windows_are_spread_and_do_not_overlap() -> None:
     tokens, targets = validation_set(load_corpus(EMBEDDED), 128)
-    assert tokens.shape == targets.shape == (VALIDATION_SEQUENCES, 128)
+    assert tokens.shape == targets.shape == (VALIDATION_TOKENS // 128, 128)
+    assert len(validation_set(load_corpus(EMBEDDED), 1_024)[0]) == VALIDATION_SEQUENCES
     assert (tokens[:, 1:] == targets[:, :-1]).all()
     few, _ = validation_set(counting(500, validation=50), 10)
     assert few[:, 0].tolist() == [0, 10, 20, 30]

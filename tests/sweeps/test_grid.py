@@ -22,7 +22,7 @@ def grid(
 
 
 @given(
-    st.sampled_from(sorted(PRESETS)),
+    st.sampled_from(sorted(name for name, known in PRESETS.items() if known.model.has_loop)),
     st.floats(1.0, 1e6),
     st.integers(1, 32),
     st.sampled_from(Convention),
@@ -31,7 +31,7 @@ def test_a_run_spends_its_budget_to_the_nearest_step(
     model: str, steps: float, recurrence: int, convention: Convention
 ) -> None:
     preset = PRESETS[model]
-    one_step = grid(model, [1e30], [recurrence], convention=convention)[0]
+    one_step = grid(model, [1e20], [recurrence], convention=convention)[0]
     flops_per_step = one_step.flops_per_token * preset.batch_sequences * preset.model.context
     (spec,) = grid(model, [steps * flops_per_step], [recurrence], convention=convention)
     assert spec.training.steps == pytest.approx(steps, abs=0.5 + 1e-6 * steps)
@@ -94,3 +94,19 @@ def test_an_unknown_model_gets_the_list_of_known_ones() -> None:
 def test_sweep_names() -> None:
     assert default_sweep_name("small-140m", [1e19]) == "small-140m-1e19"
     assert default_sweep_name("nano", [4e11, 1e9]) == "nano-1e9-to-4e11"
+
+
+def test_a_baseline_is_planned_under_a_name_of_its_own() -> None:
+    for baseline, injection in (("concat", "concat"), ("add", "add"), ("residual-norm", "concat")):
+        specs = grid(f"nano-{baseline}", [1e10])
+        assert {spec.training.mean_recurrence for spec in specs} == set(RECURRENCES)
+        assert {spec.model.injection for spec in specs} == {injection}
+        assert {spec.model_name for spec in specs} == {f"nano-{baseline}"}
+        assert all(spec.model.residual_norm is (baseline == "residual-norm") for spec in specs)
+
+
+def test_a_model_without_a_loop_has_one_recurrence() -> None:
+    (spec,) = isoflop_grid("nano-fixed", [1e10], **TEXT)
+    assert (spec.training.mean_recurrence, spec.training.backward_depth) == (1, 1)
+    with pytest.raises(InputError, match="no loop"):
+        isoflop_grid("nano-fixed", [1e10], [1, 2], **TEXT)

@@ -42,6 +42,19 @@ def test_loops_of_any_shape(tmp_path: Path) -> None:
     assert (run["once_parameters"], run["recurrent_parameters"], run["parameters"]) == (1e8, 5e7, 1.5e8)
 
 
+def test_parameters_given_beside_model_and_flops_are_kept(tmp_path: Path) -> None:
+    header = "model,flops,once_parameters,recurrent_parameters,mean_recurrence,tokens,val_loss\n"
+    path = write(tmp_path, f"{header}mine,1e18,1e8,5e7,4,2e9,3.1\nsmall-140m,1e18,1e8,5e7,4,2e9,3.1\n")
+    table = read_csv(path, "loops")
+    assert list(table.runs["once_parameters"]) == [1e8, 1e8]
+    assert list(table.runs["flops"]) == [1e18, 1e18]
+    assert table.ignored == ()
+    path = write(tmp_path, f"{header}mine,1e18,,,4,2e9,3.1\nsmall-140m,1e18,1e8,5e7,4,2e9,3.1\n")
+    table = read_csv(path, "loops")
+    assert table.ignored == ("once_parameters", "recurrent_parameters")
+    assert table.runs["once_parameters"].isna().tolist() == [True, False]
+
+
 def test_losses_at_several_depths_are_one_run(tmp_path: Path) -> None:
     path = write(
         tmp_path,
@@ -75,6 +88,8 @@ def test_columns_that_mean_nothing_are_told(tmp_path: Path) -> None:
         ("model,flops,mean_recurrence,val_loss\n,1e18,2,3.1\n", "names no model"),
         ("model,flops,mean_recurrence,val_loss,val_loss\na,1e18,2,3.1,3.1\n", "twice"),
         ("model,flops,mean_recurrence,val_loss,seed\na,1e18,2,3.1,0.5\n", "whole number"),
+        ("model,flops,mean_recurrence,val_loss,seed\na,1e18,2,3.1,1e30\n", "whole number up to"),
+        ("model,flops,mean_recurrence,val_loss,test_recurrence\na,1e18,2,3.1,1e10\n", "whole number up to"),
         (
             "model,flops,mean_recurrence,test_recurrence,val_loss\na,1e18,2,2,3.1\na,1e18,2,2,3.1\n",
             "line 3 gives the run of line 2 again",
