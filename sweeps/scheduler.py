@@ -5,7 +5,7 @@ longer lists. Both may be silent: then what they would have said stays unknown.
 """
 
 import fcntl
-import getpass
+import os
 import re
 import subprocess
 import time
@@ -158,7 +158,7 @@ def _ask_now(jobs: Iterable[str]) -> Answer:
     said = None
     if answers():
         said = command(
-            *("squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}"),
+            *("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"),
             f"--format={_SQUEUE_FORMAT}",
         )
     queue = None if said is None else _parse(said)

@@ -151,7 +151,7 @@ stop_one() {
     if running "$file"; then
         pid=$(cat "$file")
         kill "$pid"
-        await 5 eval "! kill -0 $pid" 2>/dev/null || kill -9 "$pid"
+        await "${patience:-10}" eval "! kill -0 $pid" 2>/dev/null || kill -9 "$pid"
     fi
     rm -f "$file"
 }
@@ -174,6 +174,9 @@ start)
         await 60 both_up
     fi
     ;;
-stop) for daemon in ${2:-slurmctld slurmd-n1 slurmd-n2 slurmdbd mariadb}; do stop_one "$daemon"; done ;;
+stop)
+    [ $# -gt 1 ] || patience=2
+    for daemon in ${2:-slurmctld slurmd-n1 slurmd-n2 slurmdbd mariadb}; do stop_one "$daemon"; done
+    ;;
 *) sed -n '2,11s/^# \?//p' "$0"; exit 2 ;;
 esac

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +39,19 @@ def shell(cluster: dict[str, str], tmp_path: Path) -> Iterator[Shell]:
     """A shell in an empty folder; its jobs are gone when the test is."""
     yield Shell(tmp_path, cluster)
     subprocess.run(["scancel", "--user=root"], check=True, env={**os.environ, **cluster})
+
+
+@pytest.fixture
+def full(cluster: dict[str, str]) -> Iterator[Callable[[], None]]:
+    """Call it, and SLURM starts no job before the test is done."""
+
+    def drain() -> None:
+        drained = ["scontrol", "update", "NodeName=n[1-2]", "State=DRAIN", "Reason=test"]
+        subprocess.run(drained, check=True, env={**os.environ, **cluster})
+
+    yield drain
+    subprocess.run(["scancel", "--user=root"], check=True, env={**os.environ, **cluster})
+    subprocess.run([SCRIPT, "start"], check=True, timeout=120)
 
 
 @pytest.fixture

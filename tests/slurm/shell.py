@@ -84,6 +84,10 @@ class Shell:
     def states(self) -> list[str]:
         return [run["state"] for run in self.status().values()]
 
+    def forget(self) -> None:
+        """Forgets what SLURM said last, as a minute does."""
+        self.study.answer.unlink(missing_ok=True)
+
     def why(self, run: RunFolder) -> dict[str, Any]:
         told: dict[str, Any] = self("why", run.run_id, "--json").json
         return told

@@ -1,5 +1,6 @@
 """Runs that fail on a real SLURM: `why` says what happened, the others go on, and `retry` runs one alone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from tests.slurm.shell import SHORT, Shell, events, specs, until
@@ -39,18 +40,18 @@ def test_what_failed_says_why_and_is_retried_alone(shell: Shell) -> None:
 
 
 def test_slurms_own_ends_are_told_in_words_and_nothing_unknown_or_cancelled_starts_by_itself(
-    shell: Shell,
+    shell: Shell, full: Callable[[], None]
 ) -> None:
     (shell.folder / "cluster.toml").write_text("memory_gb_per_node = 0.1\n")
     (greedy,) = shell.plan(specs(SHORT, [1], [0]))
     shell("submit")
-    (shell.folder / "cluster.toml").write_text("setup = ['sleep 100']\n")
+    until(lambda: shell.job_state(shell.job(greedy)) == "FAILED")
+    full()
     waiting = shell.plan(specs(SHORT, [1], [1, 2]))[0]
     shell("submit")
-    until(lambda: shell.job_state(shell.job(greedy)) == "FAILED")
     shell.slurm("scancel", shell.job(waiting))
     until(lambda: shell.job_state(shell.job(waiting)) == "CANCELLED")
-    shell.study.answer.unlink()  # as a minute later
+    shell.forget()
     assert shell.states()[:2] == ["failed", "cancelled"]
     assert "out of memory" in shell.why(greedy)["reason"]
     assert "cancelled in SLURM" in shell.why(waiting)["reason"]
