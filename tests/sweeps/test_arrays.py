@@ -8,7 +8,7 @@ import pytest
 
 from sweeps.arrays import Array, Submissions
 from sweeps.paths import Study, write_json
-from sweeps.scheduler import Answer, Job
+from sweeps.scheduler import Answer, Job, _tasks
 from sweeps.states import State, Status, establish
 from tests.sweeps.studies import plan
 
@@ -67,7 +67,7 @@ def state(study: Study, run_id: str, answer: Answer) -> Status:
         (({JOB: job("NEW_IN_SLURM_30")}, {}), State.UNKNOWN, "NEW_IN_SLURM_30"),
         (({}, {JOB: job("TIMEOUT")}), State.TIMED_OUT, None),
         (({}, {JOB: job("RUNNING")}), State.UNKNOWN, "no record of its end"),  # the controller lost it
-        (({}, {JOB: job("")}), State.UNKNOWN, "no record"),
+        (({}, {JOB: job("")}), State.CANCELLED, "before it started"),
         (({}, None), State.UNKNOWN, "no accounts"),
         ((None, None), State.UNKNOWN, "does not answer"),
         ((None, {JOB: job("RUNNING")}), State.UNKNOWN, "does not answer"),
@@ -106,3 +106,23 @@ def test_without_a_job_id_unknown_and_without_its_array_planned(study: Study, ru
     assert state(study, run_id, answered({}, {})).state is State.UNKNOWN
     study.array("parcae-a").unlink()
     assert state(study, run_id, answered({}, {})).state is State.PLANNED
+
+
+def test_a_job_that_started_and_left_no_trace_is_unknown(study: Study, run_id: str) -> None:
+    started = {"event": "started", "at": time.time() - 30, "job": JOB}
+    study.run(run_id).attempts.write_text(json.dumps(started) + "\n")
+    assert state(study, run_id, answered({}, {JOB: job("")})).state is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("job_id", "tasks"),
+    [
+        ("12", ["12"]),
+        ("12_3", ["12_3"]),
+        ("12_[3]", ["12_3"]),
+        ("12_[0-2,5%4]", ["12_0", "12_1", "12_2", "12_5"]),
+        ("12_[0,2,...%3]", ["12_[0,2,...%3]"]),
+    ],
+)
+def test_sacct_names_tasks_that_never_started_together(job_id: str, tasks: list[str]) -> None:
+    assert list(_tasks(job_id)) == tasks
