@@ -108,7 +108,9 @@ start_one() {
             (umask 077 && dd if=/dev/urandom of=/etc/munge/munge.key bs=128 count=1 status=none)
             chown munge:munge /etc/munge/munge.key
         fi
-        pgrep -x munged >/dev/null || su -s /bin/sh munge -c /usr/sbin/munged
+        if pgrep -x munged >/dev/null; then return; fi # the machine's own, which is left running too
+        su -s /bin/sh munge -c /usr/sbin/munged
+        cp /run/munge/munged.pid "$home/munge.pid"
         ;;
     mariadb)
         if running "$home/mariadb.pid"; then return; fi
@@ -176,7 +178,7 @@ start)
     ;;
 stop)
     [ $# -gt 1 ] || patience=2
-    for daemon in ${2:-slurmctld slurmd-n1 slurmd-n2 slurmdbd mariadb}; do stop_one "$daemon"; done
+    for daemon in ${2:-slurmctld slurmd-n1 slurmd-n2 slurmdbd mariadb munge}; do stop_one "$daemon"; done
     ;;
 *) sed -n '2,11s/^# \?//p' "$0"; exit 2 ;;
 esac
