@@ -20,7 +20,7 @@ from parcae.data import Batches, validation_set
 from parcae.depth import sample_depths
 from parcae.evaluate import evaluate
 from parcae.model import LoopedTransformer, initial_state
-from parcae.optim import build_optimisers, clip_gradients
+from parcae.optim import build_optimisers, clip_gradients, set_rates
 from parcae.presets import preset
 
 SEQUENCES, MEAN_RECURRENCE, DEEPEST = 32, 8, 24
@@ -51,7 +51,7 @@ def train_steps(model: LoopedTransformer, steps: int) -> None:
         adamw_learning_rate=1e-3,
     )
     batches = Batches(load_corpus(EMBEDDED), context=model.config.context, batch_sequences=SEQUENCES, seed=0)
-    (optimiser,) = build_optimisers(model, training)
+    optimisers = build_optimisers(model, training)
     seconds: dict[Callable[..., Tensor], list[float]] = {active_only: [], masked: []}
     difference = 0.0
     for step in range(steps + 1):
@@ -63,10 +63,12 @@ def train_steps(model: LoopedTransformer, steps: int) -> None:
             start = time.perf_counter()
             y = forward(model, tokens, state, depths, training.backward_depth)
             loss = F.cross_entropy(model.logits(y).flatten(0, 1), targets.flatten())
-            optimiser.zero_grad(set_to_none=True)
+            model.zero_grad(set_to_none=True)
             loss.backward()
             clip_gradients(model, 1.0)
-            optimiser.step()
+            set_rates(optimisers, training, step)
+            for optimiser in optimisers:
+                optimiser.step()
             measured.append(time.perf_counter() - start)
             losses.append(float(loss.detach()))
         if step == 0:  # from the same weights; the steps after it are from weights one step on

@@ -167,6 +167,8 @@ class LoopedTransformer(nn.Module):
         instead of keeping their activations.
         """
         assert list(depths) == sorted(depths, reverse=True)
+        if self.injection is None:
+            depths = [1] * len(depths)  # any further pass would compute the same again
         h = previous = state[:0]
         for remaining, active in active_counts(depths):
             h = torch.cat([h, state[len(h) : active]]) if len(h) < active else h

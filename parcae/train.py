@@ -24,7 +24,8 @@ from parcae.data import Batches, validation_set
 from parcae.distributed import Processes, choose_device, find_launch, joined
 from parcae.errors import InputError
 from parcae.evaluate import evaluate
-from parcae.flops import parameter_count
+from parcae.flops import flops_per_token, parameter_count
+from parcae.hardware import model_flops_utilisation
 from parcae.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, log_interval
 from parcae.model import LoopedTransformer
 from parcae.optim import build_optimisers, clip_gradients, set_rates
@@ -254,6 +255,16 @@ class _Run:
             injection_norm=injection_norm(self.model),
             seconds=seconds,
             tokens_per_second=self.tokens / seconds,
+            model_flops_utilisation=model_flops_utilisation(
+                flops_per_token(
+                    self.model.config,
+                    mean_recurrence=self.training.mean_recurrence,
+                    backward_depth=self.training.backward_depth,
+                ),
+                self.tokens / seconds,
+                _device_name(self.device),
+                self.processes.count,
+            ),
             environment={
                 "python": platform.python_version(),
                 "torch": torch.__version__,

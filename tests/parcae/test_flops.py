@@ -55,8 +55,7 @@ CASES += [*FAMILIES.items(), ("odd", ODD)]
 @pytest.mark.parametrize(("name", "config"), CASES, ids=[name for name, _ in CASES])
 def test_forward_and_backward_are_what_torch_counts(name: str, config: ModelConfig) -> None:
     for recurrences, backward_depth in ((4, 2),) if config.layers > 6 else ((1, 1), (4, 2), (7, 7)):
-        passes = (recurrences, backward_depth) if config.has_loop else (1, 1)
-        forward, both = counted(config, *passes)
+        forward, both = counted(config, recurrences, backward_depth)
         analytic = flops_per_token(config, mean_recurrence=recurrences, backward_depth=backward_depth)
         # `concat` alone is not exact: the first recurrence with gradient sends none through W1 to its state.
         assert both == pytest.approx(analytic, rel=1e-2 if config.injection is Injection.CONCAT else 1e-12)

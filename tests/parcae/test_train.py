@@ -143,7 +143,7 @@ def test_a_checkpoint_of_another_run_is_not_taken_up(
 
 def test_unconstrained_injection_diverges_where_the_diagonal_one_converges(tmp_path: Path) -> None:
     """The paper's table 2 in miniature."""
-    nano = preset("nano").model
+    nano = preset("nano-32").model
     config = training(
         mean_recurrence=8, backward_depth=4, steps=60, batch_sequences=8, learning_rate=HIGH_RATE
     )
