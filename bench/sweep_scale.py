@@ -61,6 +61,10 @@ def finish(study: Study, spec: RunSpec) -> None:
                 "state_norm": 10.0,
                 "recurrent_residual": 1.0,
                 "injection_norm": 0.4,
+                "input_norm": 0.8,
+                "readout_norm": 1.0,
+                "loss_spikes": 0,
+                "gradient_spikes": 0,
                 "seconds": 0.1 * line,
             }
         )

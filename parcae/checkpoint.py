@@ -14,7 +14,7 @@ import torch
 from parcae.files import replacing
 from parcae.metrics import FILE_NAME
 
-FORMAT = 1
+FORMAT = 3
 KEPT = 2
 
 
@@ -28,9 +28,13 @@ class Checkpoint:
     step: int
     """Steps completed."""
     model: dict[str, Any]
-    optimiser: dict[str, Any]
+    optimisers: list[dict[str, Any]]
     metrics_bytes: int
     """Length of metrics.jsonl when this was written."""
+    layers_bytes: int
+    """Length of layers.jsonl; 0 where there is none."""
+    spikes: list[list[float]]
+    """What the counters of spikes in loss and gradient know."""
     threads: int
     """CPU threads of the run: another number would sum in another order."""
     seconds: float

@@ -7,7 +7,8 @@ A configuration that cannot be trained raises ``InputError`` where it is made, i
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from math import ceil, isfinite
-from typing import Any, Self
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Self, get_args
 
 from parcae.errors import InputError
 
@@ -28,6 +29,23 @@ class Recipe(StrEnum):
     RDM = "rdm"  # SwiGLU, no QK-norm, no value embeddings
 
 
+class Activation(StrEnum):
+    """The MLP's nonlinearity."""
+
+    SQUARED_RELU = "squared-relu"  # relu(x)^2 / 2; the half is the official code's
+    SILU = "silu"
+
+
+class StateInit(StrEnum):
+    """How h_0 is drawn; names and meanings are the official code's. d_h state width, d width."""
+
+    LIKE_INIT = "like-init"  # N(0, 2 / (5 d)), cut at three deviations
+    ZERO = "zero"
+    NORMAL = "normal"  # N(0, 1)
+    EMBED = "embed"  # N(0, 1 / d)
+    UNIT = "unit"  # N(0, 1), then mean 0 and deviation 1 over the d_h channels of each position
+
+
 class DepthSampling(StrEnum):
     """How a training step draws its recurrences T."""
 
@@ -42,21 +60,55 @@ class Optimiser(StrEnum):
     MUON = "muon"  # Muon for attention and MLP matrices, AdamW for the rest
 
 
+class Precision(StrEnum):
+    """Of arithmetic in training. A model is evaluated in the precision of its weights."""
+
+    FLOAT64 = "float64"  # weights too: to compare two ways of computing the same
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"  # matrix products and Muon; weights, residual stream and loss stay in float32
+
+
+class Telemetry(StrEnum):
+    """How much a run tells of itself."""
+
+    NORMAL = "normal"  # metrics.jsonl: under 2 % of a step
+    EXTREME = "extreme"  # also layers.jsonl: norms through every layer of every recurrence
+
+
 class _Plain:
-    """Conversion to and from JSON-ready dictionaries; an unknown or missing key is an error."""
+    """Conversion to and from JSON-ready dictionaries; an unknown or missing key is an error.
+
+    Fields named in `_optional` are left out at their default, so that what was written, and hashed, before
+    such a field existed stays what it was.
+    """
+
+    _optional: ClassVar[frozenset[str]] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        plain = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)  # type: ignore[arg-type]
+            if field.name not in self._optional or getattr(self, field.name) != field.default
+        }
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         known = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
-        if values.keys() != known.keys():
-            wrong = sorted(values.keys() ^ known.keys())
+        if wrong := sorted((values.keys() - known.keys()) | (known.keys() - values.keys() - cls._optional)):
             raise InputError(f"cannot read a {cls.__name__}: keys {wrong} are unknown or missing")
-        typed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**{k: t(typed[k]) if isinstance(t, type) else typed[k] for k, t in known.items()})
+        return cls(**{key: _typed(known[key], value) for key, value in values.items()})
+
+
+def _typed(annotation: Any, value: Any) -> Any:
+    """`value` as JSON gives it, as the type that a field is annotated with."""
+    if value is None:
+        return None
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    kind = next(kind for kind in kinds if kind is not NoneType)
+    if isinstance(value, list):
+        return tuple(value)
+    return kind(value) if isinstance(kind, type) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +123,47 @@ class ModelConfig(_Plain):
     recurrent_layers: int
     coda_layers: int
     width: int
-    """Width d of the residual stream and of the recurrent state, channels."""
+    """Width d of the residual stream of prelude and coda, channels."""
     heads: int
     mlp_width: int
     vocabulary: int
     context: int
     """Sequence length L, tokens."""
 
+    # Where a model departs from its recipe, as released checkpoints may. None: as the recipe has it.
+    activation: Activation | None = None
+    gated_mlp: bool | None = None
+    qk_norm: bool | None = None
+    prelude_norm: bool | None = None
+    readout: bool | None = None
+    value_tables: tuple[int, ...] | None = None
+    """Layers that have a value-embedding table; prelude, recurrent and coda counted once each, from 0."""
+    value_gates: tuple[int, ...] | None = None
+    """Layers that have a value-embedding gate. A layer without both makes no use of the one it has."""
+    key_value_heads: int | None = None
+    """Of prelude and coda (grouped-query attention); the recurrent block has a pair for each head."""
+    state_width: int | None = None
+    """Width d_h of the recurrent state and block."""
+    recurrent_mlp_width: int | None = None
+    tied_embeddings: bool = True
+    norm_epsilon: float = 1e-5
+    """Of the weighted norms; the parameter-free QK-norm uses the type's own epsilon."""
+    rope_theta: float = 50_000.0
+    state_init: StateInit = StateInit.LIKE_INIT
+
+    _optional: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("activation", "gated_mlp", "qk_norm", "prelude_norm", "readout", "value_tables", "value_gates"),
+            *("key_value_heads", "state_width", "recurrent_mlp_width", "tied_embeddings", "norm_epsilon"),
+            *("rope_theta", "state_init"),
+        }
+    )
+
     def __post_init__(self) -> None:
-        for name in ("prelude_layers", "recurrent_layers", "coda_layers", "width", "heads", "mlp_width"):
+        for name in ("prelude_layers", "coda_layers"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        for name in ("recurrent_layers", "width", "heads", "mlp_width"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.vocabulary < 2 or self.context < 2:
@@ -90,6 +174,38 @@ class ModelConfig(_Plain):
             raise InputError(
                 f"width {self.width} over {self.heads} heads must give an even, whole head dimension"
             )
+        self._check_departures()
+
+    def _check_departures(self) -> None:
+        for name in ("key_value_heads", "state_width", "recurrent_mlp_width", "norm_epsilon", "rope_theta"):
+            value = getattr(self, name)
+            if value is not None and not (isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value}; it must be positive")
+        block = self.block(self.prelude_layers)
+        if self.heads % (self.key_value_heads or self.heads):
+            raise InputError(f"{self.heads} heads cannot share {self.key_value_heads} key-value heads")
+        if block.width % self.head_dimension:
+            raise InputError(
+                f"state_width is {block.width}; it must be a multiple of the head dimension "
+                f"{self.head_dimension}, which all layers share"
+            )
+        if block.width != self.width and not (
+            self.injection in (Injection.DIAGONAL, Injection.CONCAT) and self.has_readout
+        ):
+            raise InputError(
+                f"state_width {block.width} differs from width {self.width}; that takes a diagonal or concat "
+                "injection and a readout"
+            )
+        for name in ("value_tables", "value_gates"):
+            if wrong := [i for i in getattr(self, name) or () if not 0 <= i < self.layers]:
+                raise InputError(f"{name} holds {wrong[0]}; the layers are 0 to {self.layers - 1}")
+        tables_width = (self.key_value_heads or self.heads) * self.head_dimension
+        for layer in range(self.layers):
+            wanted = self.block(layer).key_value_heads * self.head_dimension
+            if self.has_value_embedding(layer) and wanted != tables_width:
+                raise InputError(
+                    f"layer {layer} takes value embeddings of {wanted} channels, not {tables_width}"
+                )
 
     @property
     def head_dimension(self) -> int:
@@ -100,23 +216,71 @@ class ModelConfig(_Plain):
         """Unique layers, each counted once."""
         return self.prelude_layers + self.recurrent_layers + self.coda_layers
 
+    def block(self, layer: int) -> "BlockShape":
+        """The shape of `layer`: the recurrent block's may differ from that of prelude and coda."""
+        if self.prelude_layers <= layer < self.prelude_layers + self.recurrent_layers and self.has_loop:
+            width = self.state_width or self.width
+            heads = width // self.head_dimension
+            return BlockShape(width, heads, heads, self.recurrent_mlp_width or self.mlp_width)
+        return BlockShape(self.width, self.heads, self.key_value_heads or self.heads, self.mlp_width)
+
+    @property
+    def loop_width(self) -> int:
+        """d_h, the width of the recurrent state."""
+        return self.block(self.prelude_layers).width
+
     @property
     def has_loop(self) -> bool:
         return self.injection is not Injection.NONE
 
     @property
+    def mlp_activation(self) -> Activation:
+        as_recipe = Activation.SQUARED_RELU if self.recipe is Recipe.TRANSFORMER else Activation.SILU
+        return as_recipe if self.activation is None else self.activation
+
+    @property
+    def has_gated_mlp(self) -> bool:
+        return self.recipe is Recipe.RDM if self.gated_mlp is None else self.gated_mlp
+
+    @property
+    def has_qk_norm(self) -> bool:
+        return self.recipe is Recipe.TRANSFORMER if self.qk_norm is None else self.qk_norm
+
+    @property
     def has_prelude_norm(self) -> bool:
         """The published 350M counts leave it out of the RDM setup."""
-        return self.has_loop and self.recipe is Recipe.TRANSFORMER
+        as_recipe = self.recipe is Recipe.TRANSFORMER if self.prelude_norm is None else self.prelude_norm
+        return self.has_loop and as_recipe
 
     @property
     def has_readout(self) -> bool:
         """C_out is Parcae's, in the transformer setup (the published counts imply both)."""
+        if self.readout is not None:
+            return self.has_loop and self.readout
         return self.injection is Injection.DIAGONAL and self.recipe is Recipe.TRANSFORMER
+
+    def has_value_table(self, layer: int) -> bool:
+        return self._alternates(layer) if self.value_tables is None else layer in self.value_tables
+
+    def has_value_gate(self, layer: int) -> bool:
+        return self._alternates(layer) if self.value_gates is None else layer in self.value_gates
 
     def has_value_embedding(self, layer: int) -> bool:
         """Alternating layers, prelude, recurrent and coda counted once each, the last one included."""
+        return self.has_value_table(layer) and self.has_value_gate(layer)
+
+    def _alternates(self, layer: int) -> bool:
         return self.recipe is Recipe.TRANSFORMER and layer % 2 == (self.layers - 1) % 2
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """The shape of one transformer layer."""
+
+    width: int
+    heads: int
+    key_value_heads: int
+    mlp_width: int
 
 
 def default_backward_depth(mean_recurrence: int) -> int:
@@ -146,9 +310,12 @@ class TrainConfig(_Plain):
     cooldown: float = 0.5
     """Fraction of the run at its end over which the rate falls linearly to 0."""
     gradient_clip: float = 1.0
+    precision: Precision = Precision.FLOAT32
     seed: int = 0
     test_recurrences: tuple[int, ...] = tuple(range(1, 25))
     """The T at which the final model is evaluated; mean_recurrence is always among them."""
+
+    _optional: ClassVar[frozenset[str]] = frozenset({"precision"})
 
     def __post_init__(self) -> None:
         for name in ("mean_recurrence", "backward_depth", "steps", "batch_sequences"):
@@ -183,9 +350,21 @@ class ExecutionConfig:
     """Torch device; None takes the GPU where there is one."""
     threads: int = 1
     """CPU threads of this process. A resumed run keeps the number it began with."""
+    micro_batch_sequences: int | None = None
+    """Sequences that a process computes at once; None takes all of its share, or as many as the GPU's memory
+    holds. Gradients are accumulated over the step."""
+    activation_checkpointing: bool = False
+    """Keep one state a recurrence for the backward pass and compute the rest anew: less memory, more time."""
+    compile: bool | None = None
+    """Compile the transformer layers; None does so on a GPU."""
+    telemetry: Telemetry = Telemetry.NORMAL
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise InputError(f"threads is {self.threads}; it must be at least 1")
+        if self.micro_batch_sequences is not None and self.micro_batch_sequences < 1:
+            raise InputError(
+                f"micro_batch_sequences is {self.micro_batch_sequences}; it must be at least 1, or None"
+            )
         if not self.checkpoint_seconds >= 0:
             raise InputError(f"checkpoint_seconds is {self.checkpoint_seconds}; it cannot be negative")

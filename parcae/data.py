@@ -62,6 +62,26 @@ def validation_set(corpus: Corpus, context: int) -> tuple[Tokens, Tokens]:
     return _cut(corpus.validation, [i * windows // count * context for i in range(count)], context)
 
 
+def windows(
+    text: npt.NDArray[np.uint8], context: int, most: int | None = None
+) -> list[tuple[Tokens, Tokens]]:
+    """(tokens, targets) of all of `text`, each token but the first a target once: whole windows, then a rest.
+
+    One pair is (sequences, S), and, where the text does not end with a window, another one shorter sequence.
+    A text of more than `most` tokens gives whole windows alone, spread evenly over it, of about that many in
+    all. ``InputError`` for a text with nothing to predict.
+    """
+    if len(text) < 2:
+        raise InputError(f"the text has {len(text)} tokens; a loss takes at least 2")
+    whole = (len(text) - 1) // context
+    if most is not None and whole and len(text) - 1 > most:
+        count = max(1, most // context)
+        return [_cut(text, [i * whole // count * context for i in range(count)], context)]
+    parts = [_cut(text, [i * context for i in range(whole)], context)] if whole else []
+    rest = text[whole * context :].astype(np.int64)[None]
+    return [*parts, (rest[:, :-1], rest[:, 1:])] if rest.shape[1] > 1 else parts
+
+
 def _cut(text: npt.NDArray[np.uint8], starts: list[int], context: int) -> tuple[Tokens, Tokens]:
     windows = text[np.asarray(starts)[:, None] + np.arange(context + 1)].astype(np.int64)
     return windows[:, :-1], windows[:, 1:]

@@ -10,20 +10,28 @@ from parcae.errors import InputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file beside `path` to write to: it waits for the disk and takes the place of `path` when the block
-    ends well. A reader sees the old file or the new one."""
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file beside `path` to write to; it takes the place of `path` when the block ends well.
+
+    A reader sees the old file or the new one. A `durable` file waits for the disk, and so outlives the
+    machine too. What could not be written whole is taken away again: a full disk needs the space.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Puts `content` at `path`, whole or not at all."""
-    with replacing(path) as file:
+    with replacing(path, durable=durable) as file:
         file.write(content)
 
 

@@ -8,7 +8,7 @@ mu_rec mean recurrence, mu_bwd backward depth.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from parcae.config import Injection, ModelConfig, Recipe
+from parcae.config import Injection, ModelConfig
 
 GATE_CHANNELS = 32  # input channels of the value-embedding gate; official code
 
@@ -26,7 +26,9 @@ class ParameterGroups:
     """Unique parameters, by what applying them costs. The groups sum to the model's parameter count."""
 
     embedding: int
-    """Token embedding (V, d), tied to the unembedding: a look-up at the input, a product at the output."""
+    """Token embedding (V, d), a look-up; tied, it is the unembedding too: a product at the output."""
+    unembedding: int
+    """0 where it is tied."""
     value_embeddings_once: int
     value_embeddings_recurrent: int
     matrices_once: int
@@ -40,6 +42,7 @@ class ParameterGroups:
     def total(self) -> int:
         return (
             self.embedding
+            + self.unembedding
             + self.value_embeddings_once
             + self.value_embeddings_recurrent
             + self.matrices_once
@@ -50,32 +53,35 @@ class ParameterGroups:
 
 def parameter_groups(model: ModelConfig) -> ParameterGroups:
     """Counts every parameter of `model` from its shape alone."""
-    d, first_recurrent = model.width, model.prelude_layers
+    d, state_width, first_recurrent = model.width, model.loop_width, model.prelude_layers
     after_recurrent = first_recurrent + model.recurrent_layers
+    tables_width = (model.key_value_heads or model.heads) * model.head_dimension
     once = recurrent = tables_once = tables_recurrent = 0
-    mlp_matrices = 2 if model.recipe is Recipe.TRANSFORMER else 3
-    norms_per_layer = 4 if model.residual_norm else 2
+    vectors = d  # the final norm
     for layer in range(model.layers):
-        matrices = 4 * d * d + mlp_matrices * d * model.mlp_width
-        table = 0
-        if model.has_value_embedding(layer):
-            matrices += min(GATE_CHANNELS, d) * model.heads
-            table = model.vocabulary * d
+        shape = model.block(layer)
+        stacked_heads = shape.heads + 2 * shape.key_value_heads
+        matrices = shape.width * (stacked_heads * model.head_dimension + shape.width)
+        matrices += (3 if model.has_gated_mlp else 2) * shape.width * shape.mlp_width
+        if model.has_value_gate(layer):
+            matrices += min(GATE_CHANNELS, shape.width) * shape.key_value_heads
+        table = model.vocabulary * tables_width if model.has_value_table(layer) else 0
+        vectors += (4 if model.residual_norm else 2) * shape.width
         if first_recurrent <= layer < after_recurrent:
             recurrent, tables_recurrent = recurrent + matrices, tables_recurrent + table
         else:
             once, tables_once = once + matrices, tables_once + table
-    vectors = norms_per_layer * model.layers * d + d  # + the final norm
     vectors += d if model.has_prelude_norm else 0
     if model.injection is Injection.DIAGONAL:
-        once += d * d  # B
-        vectors += 2 * d  # log_A, delta_bias
+        once += d * state_width  # B
+        vectors += 2 * state_width  # log_A, delta_bias
     elif model.injection is Injection.CONCAT:
-        once, recurrent = once + d * d, recurrent + d * d  # W2, W1
+        once, recurrent = once + d * state_width, recurrent + state_width**2  # W2, W1
     if model.has_readout:
-        once += d * d  # C_out
+        once += d * state_width  # C_out
     return ParameterGroups(
         embedding=model.vocabulary * d,
+        unembedding=0 if model.tied_embeddings else model.vocabulary * d,
         value_embeddings_once=tables_once,
         value_embeddings_recurrent=tables_recurrent,
         matrices_once=once,
@@ -94,7 +100,7 @@ def counted_parameters(model: ModelConfig, convention: Convention = Convention.P
     groups = parameter_groups(model)
     once, recurrent = groups.matrices_once, groups.matrices_recurrent
     if convention is not Convention.OFFICIAL:
-        once += groups.embedding  # the unembedding's product
+        once += model.vocabulary * model.width  # the unembedding's product, tied or not
     if convention is not Convention.PAPER:
         once += groups.value_embeddings_once
         recurrent += groups.value_embeddings_recurrent
@@ -118,12 +124,15 @@ def flops_per_token(
 ) -> float:
     """Training FLOPs a token: 2 a parameter forward, 4 backward, plus attention (appendix D).
 
-    Attention costs 4 d L forward for each layer and token, twice that backward. Recurrences beyond
-    `backward_depth` are forward only, but for convention `unrolled`, where all carry gradient.
+    Attention costs 4 d L forward for each layer and token, twice that backward: the products of every token
+    with every other, as torch counts them; causal kernels skip half. Recurrences beyond `backward_depth` are
+    forward only, but for convention `unrolled`, where all carry gradient. Without a loop there is one pass.
     """
+    if not model.has_loop:
+        mean_recurrence = backward_depth = 1
     once, recurrent = counted_parameters(model, convention)
-    attention = 4 * model.width * model.context
-    once_forward = 2 * once + attention * (model.prelude_layers + model.coda_layers)
-    recurrent_forward = 2 * recurrent + attention * model.recurrent_layers
+    attention = 4 * model.context
+    once_forward = 2 * once + attention * model.width * (model.prelude_layers + model.coda_layers)
+    recurrent_forward = 2 * recurrent + attention * model.loop_width * model.recurrent_layers
     with_gradient = mean_recurrence if convention is Convention.UNROLLED else backward_depth
     return 3 * once_forward + recurrent_forward * (mean_recurrence + 2 * with_gradient)

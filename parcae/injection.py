@@ -1,6 +1,6 @@
 """How the prelude's output e enters the state h: x = Abar h + Bbar e. SCIENCE: paper section 3.
 
-B batch, S sequence, d width (of e and of h alike). Each kind gives rho(Abar), its spectral norm, which
+B batch, S sequence, d width of e, d_h of h. Each kind gives rho(Abar), its spectral norm, which
 decides whether the recurrence is stable as a linear time-invariant system.
 """
 
@@ -25,10 +25,10 @@ class StateUpdate(nn.Module, ABC):
 
     @abstractmethod
     def discretise(self, e: Tensor) -> tuple[Tensor, Tensor]:
-        """(Abar, Bbar e), once a forward pass, outside the loop; e and Bbar e (B, S, d)."""
+        """(Abar, Bbar e), once a forward pass, outside the loop; e (B, S, d), Bbar e (B, S, d_h)."""
 
     def update(self, transition: Tensor, h: Tensor, injected: Tensor) -> Tensor:
-        """Abar h + Bbar e, each (B, S, d), for an Abar that is a diagonal, (d,)."""
+        """Abar h + Bbar e, each (B, S, d_h), for an Abar that is a diagonal, (d_h,)."""
         return torch.addcmul(injected, transition, h)
 
     @abstractmethod
@@ -46,23 +46,23 @@ class Diagonal(StateUpdate):
     Every entry of Abar lies strictly between 0 and 1, so rho(Abar) < 1 whatever the parameters.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, state_width: int) -> None:
         super().__init__()
-        self.log_A = nn.Parameter(torch.empty(width))
-        self.delta_bias = nn.Parameter(torch.empty(width))
-        self.B = nn.Linear(width, width, bias=False)
+        self.log_A = nn.Parameter(torch.empty(state_width))
+        self.delta_bias = nn.Parameter(torch.empty(state_width))
+        self.B = nn.Linear(width, state_width, bias=False)
 
     def reset(self, generator: torch.Generator) -> None:
         nn.init.zeros_(self.log_A)
         nn.init.constant_(self.delta_bias, math.log(math.expm1(-math.log(INITIAL_DECAY))))
-        nn.init.eye_(self.B.weight)
+        reset_to_identity(self.B.weight, generator)
 
     def delta(self) -> Tensor:
-        """Step size Delta, (d,)."""
+        """Step size Delta, (d_h,)."""
         return F.softplus(self.delta_bias)
 
     def decay(self) -> Tensor:
-        """Abar, (d,), in (0, 1)."""
+        """Abar, (d_h,), in (0, 1)."""
         # exp() overflows, and rounds to 0 or 1, at the ends of its range: the nearest numbers inside it do.
         info = torch.finfo(self.log_A.dtype)
         decay = torch.exp(-self.delta() * self.log_A.exp().clamp(max=info.max))
@@ -96,28 +96,41 @@ class Add(StateUpdate):
 
 
 class Concat(StateUpdate):
-    """RDM, Geiping et al.: W [h; e] with W = [W1 W2] of (d, 2d). Abar = W1 is unconstrained."""
+    """RDM, Geiping et al.: W [h; e] with W = [W1 W2] of (d_h, d_h + d). Abar = W1 is unconstrained."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, state_width: int) -> None:
         super().__init__()
-        self.W = nn.Parameter(torch.empty(width, 2 * width))
+        self.W = nn.Parameter(torch.empty(state_width, state_width + width))
+
+    def _parts(self) -> tuple[Tensor, Tensor]:
+        """(W1, W2), (d_h, d_h) and (d_h, d)."""
+        state_width = self.W.shape[0]
+        return self.W[:, :state_width], self.W[:, state_width:]
 
     def reset(self, generator: torch.Generator) -> None:
         nn.init.normal_(self.W, std=math.sqrt(2 / (5 * self.W.shape[0])), generator=generator)
 
     def discretise(self, e: Tensor) -> tuple[Tensor, Tensor]:
-        transition, entry = self.W.chunk(2, dim=1)
+        transition, entry = self._parts()
         return transition, F.linear(e, entry)
 
     def update(self, transition: Tensor, h: Tensor, injected: Tensor) -> Tensor:
-        return injected + F.linear(h, transition)
+        return injected + F.linear(h, transition).to(h.dtype)  # autocast halves the state otherwise
 
     def spectral_norm(self) -> float:
         """The largest singular value of W1."""
-        return largest_singular_value(self.W.chunk(2, dim=1)[0])
+        return largest_singular_value(self._parts()[0])
 
     def input_norm(self) -> float:
-        return largest_singular_value(self.W.chunk(2, dim=1)[1])
+        return largest_singular_value(self._parts()[1])
+
+
+def reset_to_identity(matrix: Tensor, generator: torch.Generator) -> None:
+    """The identity; where it is not square, orthogonal rows or columns."""
+    if matrix.shape[0] == matrix.shape[1]:
+        nn.init.eye_(matrix)
+    else:
+        nn.init.orthogonal_(matrix, generator=generator)
 
 
 def largest_singular_value(matrix: Tensor) -> float:
@@ -128,17 +141,34 @@ def largest_singular_value(matrix: Tensor) -> float:
     matrix = matrix.detach().double()
     if not torch.isfinite(matrix).all():  # a diverged run has such
         return math.nan
-    return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(matrix @ matrix.T)[-1])))
+    gram = matrix @ matrix.T
+    if gram.is_cuda:  # a decomposition takes a GPU longer than a step of a small model
+        return math.sqrt(largest_eigenvalue_by_squaring(gram))
+    return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(gram)[-1])))
+
+
+def largest_eigenvalue_by_squaring(gram: Tensor) -> float:
+    """Of a positive semi-definite (n, n) matrix G: ||G^m||_F^(1/m), m = 2^30, by nothing but products.
+
+    It exceeds the eigenvalue by at most log(n) / 2^31 of it.
+    """
+    logarithm = gram.new_zeros(())
+    for exponent in range(31):
+        norm = torch.linalg.matrix_norm(gram).clamp_min(torch.finfo(gram.dtype).tiny)
+        logarithm = logarithm + norm.log() / 2**exponent
+        gram = gram / norm
+        gram = gram @ gram
+    return float(logarithm.exp())
 
 
 def build_injection(model: ModelConfig) -> StateUpdate | None:
     """The injection of `model`; None for the fixed-depth transformer."""
     match model.injection:
         case Injection.DIAGONAL:
-            return Diagonal(model.width)
+            return Diagonal(model.width, model.loop_width)
         case Injection.ADD:
             return Add()
         case Injection.CONCAT:
-            return Concat(model.width)
+            return Concat(model.width, model.loop_width)
         case Injection.NONE:
             return None

@@ -9,25 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parcae.config import ModelConfig, Recipe
+from parcae.config import Activation, BlockShape, ModelConfig
 from parcae.flops import GATE_CHANNELS
-
-ROPE_THETA = 50_000.0
-NORM_EPSILON = 1e-5  # of the weighted norms; the parameter-free QK-norm uses the type's own epsilon
 
 
 class RMSNorm(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, epsilon: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(width))
+        self.weight, self.epsilon = nn.Parameter(torch.empty(width)), epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), NORM_EPSILON)
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.epsilon)
 
 
-def rotation_table(context: int, head_dimension: int) -> Tensor:
+def rotation_table(context: int, head_dimension: int, theta: float) -> Tensor:
     """cos and sin of position times frequency, (S, C / 2, 2) in float32: frequency theta^(-2i / C)."""
-    frequency = ROPE_THETA ** -(torch.arange(0, head_dimension, 2, dtype=torch.float32) / head_dimension)
+    # The official order of operations: a frequency's last digit is 1e-4 radians at position 2,000.
+    frequency = 1 / theta ** (torch.arange(0, head_dimension, 2, dtype=torch.float32) / head_dimension)
     angle = torch.outer(torch.arange(context, dtype=torch.float32), frequency)
     return torch.stack([angle.cos(), angle.sin()], dim=-1)
 
@@ -46,58 +44,62 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Causal attention with RoPE; in the transformer recipe also QK-norm and gated value embeddings."""
+    """Causal attention with RoPE; where the configuration has them, QK-norm and gated value embeddings.
 
-    def __init__(self, model: ModelConfig, *, value_embedding: bool) -> None:
+    G key-value heads: fewer than H, each serves H / G query heads.
+    """
+
+    def __init__(self, model: ModelConfig, index: int) -> None:
         super().__init__()
-        self.heads, self.qk_norm = model.heads, model.recipe is Recipe.TRANSFORMER
+        shape = model.block(index)
+        self.heads, self.key_value_heads = shape.heads, shape.key_value_heads
+        self.qk_norm, self.adds_values = model.has_qk_norm, model.has_value_embedding(index)
         # Query, key and value matrices stacked: one product. The optimiser takes them apart again.
-        self.qkv = nn.Linear(model.width, 3 * model.width, bias=False)
-        self.out = nn.Linear(model.width, model.width, bias=False)
-        gate_channels = min(GATE_CHANNELS, model.width)
-        self.gate = nn.Linear(gate_channels, model.heads, bias=False) if value_embedding else None
+        stacked = (shape.heads + 2 * shape.key_value_heads) * model.head_dimension
+        self.qkv = nn.Linear(shape.width, stacked, bias=False)
+        self.out = nn.Linear(shape.width, shape.width, bias=False)
+        gate_channels = min(GATE_CHANNELS, shape.width)
+        gated = model.has_value_gate(index)
+        self.gate = nn.Linear(gate_channels, shape.key_value_heads, bias=False) if gated else None
 
     def forward(self, x: Tensor, table: Tensor, value: Tensor | None) -> Tensor:
-        """x (B, S, d), normalised; rotation table; value embeddings (B, S, d) of the tokens -> (B, S, d)."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, S, 3, H, C)
-        qk, v = rotate(qkv[:, :, :2], table), qkv[:, :, 2]
+        """x (B, S, d), normalised; rotation table; value embeddings (B, S, G C) -> (B, S, d)."""
+        h, g = self.heads, self.key_value_heads
+        qkv = self.qkv(x).unflatten(-1, (h + 2 * g, -1))  # (B, S, H + 2 G, C)
+        qk, v = rotate(qkv[:, :, : h + g], table), qkv[:, :, h + g :]
         if self.qk_norm:
             qk = F.rms_norm(qk, qk.shape[-1:])
-        if self.gate is not None:
+        if self.adds_values:
+            assert self.gate is not None
             assert value is not None
-            gate = 2 * torch.sigmoid(self.gate(x[..., : self.gate.in_features]))  # (B, S, H)
-            v = torch.addcmul(v, gate.unsqueeze(-1), value.unflatten(-1, (self.heads, -1)).to(v.dtype))
-        q, k = qk.unbind(2)
+            gate = 2 * torch.sigmoid(self.gate(x[..., : self.gate.in_features]))  # (B, S, G)
+            v = torch.addcmul(v, gate.unsqueeze(-1), value.unflatten(-1, (g, -1)).to(v.dtype))
+        q, k = qk[:, :, :h], qk[:, :, h:]
         y = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=g != h
         )
         return self.out(y.transpose(1, 2).flatten(2))
 
 
-class SquaredReLU(nn.Module):
-    """W_out relu(W_in x)^2 / 2. The half, the official code's, is applied to the product: a power of two
-    changes no digit, and the product is four times smaller."""
+class MLP(nn.Module):
+    """W_out act(W_in x), or gated: W_out (act(W_gate x) * W_in x), gate and inner matrices stacked in that
+    order. The squared ReLU's half, the official code's, is applied to the product: a power of two changes no
+    digit, and the product is four times smaller."""
 
-    def __init__(self, model: ModelConfig) -> None:
+    def __init__(self, model: ModelConfig, shape: BlockShape) -> None:
         super().__init__()
-        self.inner = nn.Linear(model.width, model.mlp_width, bias=False)
-        self.out = nn.Linear(model.mlp_width, model.width, bias=False)
+        self.gated = model.has_gated_mlp
+        self.squared_relu = model.mlp_activation is Activation.SQUARED_RELU
+        self.inner = nn.Linear(shape.width, (2 if self.gated else 1) * shape.mlp_width, bias=False)
+        self.out = nn.Linear(shape.mlp_width, shape.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return 0.5 * self.out(F.relu(self.inner(x)).square())
-
-
-class SwiGLU(nn.Module):
-    """W_out (silu(W_gate x) * W_in x), gate and inner matrices stacked in that order."""
-
-    def __init__(self, model: ModelConfig) -> None:
-        super().__init__()
-        self.inner = nn.Linear(model.width, 2 * model.mlp_width, bias=False)
-        self.out = nn.Linear(model.mlp_width, model.width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        gate, inner = self.inner(x).chunk(2, dim=-1)
-        return self.out(F.silu(gate) * inner)
+        gate, factor = self.inner(x), None
+        if self.gated:
+            gate, factor = gate.chunk(2, dim=-1)
+        active = F.relu(gate).square() if self.squared_relu else F.silu(gate)
+        y: Tensor = self.out(active if factor is None else active * factor)
+        return 0.5 * y if self.squared_relu else y
 
 
 class Layer(nn.Module):
@@ -105,12 +107,13 @@ class Layer(nn.Module):
 
     def __init__(self, model: ModelConfig, index: int) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(model.width)
-        self.attention = Attention(model, value_embedding=model.has_value_embedding(index))
-        self.mlp_norm = RMSNorm(model.width)
-        self.mlp = SquaredReLU(model) if model.recipe is Recipe.TRANSFORMER else SwiGLU(model)
-        self.after_attention = RMSNorm(model.width) if model.residual_norm else None
-        self.after_mlp = RMSNorm(model.width) if model.residual_norm else None
+        shape, epsilon = model.block(index), model.norm_epsilon
+        self.attention_norm = RMSNorm(shape.width, epsilon)
+        self.attention = Attention(model, index)
+        self.mlp_norm = RMSNorm(shape.width, epsilon)
+        self.mlp = MLP(model, shape)
+        self.after_attention = RMSNorm(shape.width, epsilon) if model.residual_norm else None
+        self.after_mlp = RMSNorm(shape.width, epsilon) if model.residual_norm else None
 
     def forward(self, x: Tensor, table: Tensor, value: Tensor | None) -> Tensor:
         """x (B, S, d) -> (B, S, d)."""

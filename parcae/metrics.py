@@ -1,10 +1,12 @@
-"""metrics.jsonl: one line a logged step, appended and flushed."""
+"""metrics.jsonl, and layers.jsonl beside it: one line a logged step, appended and flushed."""
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 FILE_NAME = "metrics.jsonl"
+LAYERS_FILE_NAME = "layers.jsonl"
 LINES_A_RUN = 200
 
 
@@ -13,15 +15,19 @@ def log_interval(steps: int) -> int:
     return max(1, steps // LINES_A_RUN)
 
 
-class MetricsLog:
-    """Appends to the folder's metrics, after cutting off what a resumed run is about to repeat."""
+class JsonLines:
+    """Appends to a file of lines, after cutting off what a resumed run is about to repeat."""
 
-    def __init__(self, folder: Path, keep_bytes: int) -> None:
-        self._file = (folder / FILE_NAME).open("ab")
-        self._file.truncate(keep_bytes)
+    def __init__(self, path: Path, keep_bytes: int) -> None:
+        self._file = path.open("ab")
+        self._file.truncate(min(keep_bytes, self.bytes))
 
-    def append(self, line: dict[str, float | int | None]) -> None:
-        """Adds one line; a number that is not finite is written as null."""
+    @property
+    def bytes(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Adds one line. No number in it may be other than finite."""
         self._file.write((json.dumps(line, allow_nan=False) + "\n").encode())
         self._file.flush()
 
@@ -29,7 +35,7 @@ class MetricsLog:
         """Flushes to the disk; returns the length in bytes."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return os.fstat(self._file.fileno()).st_size
+        return self.bytes
 
     def close(self) -> None:
         self._file.close()

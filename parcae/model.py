@@ -1,12 +1,13 @@
 """The middle-looped transformer: prelude, recurrence, readout, coda. SCIENCE: paper section 3.
 
     e     = LN(P(tokens))                   prelude, then prelude norm
-    h_0   ~ N(0, 2 / (5 d)), cut at three deviations
+    h_0   ~ N(0, 2 / (5 d)), cut at three deviations (released models: any ``StateInit``)
     h_t+1 = block(Abar h_t + Bbar e)        t = 0..T-1
     y     = LN(C(C_out h_T))                readout, coda, final norm; logits by the tied unembedding
 
-B batch, S sequence, d width, V vocabulary, T recurrences. Sequences of one batch may have depths of their
-own. They are aligned at the end: those with a smaller T start later, so that all end together.
+B batch, S sequence, d width, d_h width of the state, V vocabulary, T recurrences. Sequences of one batch
+may have depths of their own. They are aligned at the end: those with a smaller T start later, so that all
+end together.
 """
 
 import math
@@ -16,9 +17,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from parcae.config import ModelConfig
-from parcae.injection import build_injection
+from parcae.config import ModelConfig, StateInit
+from parcae.errors import InputError
+from parcae.injection import build_injection, reset_to_identity
 from parcae.layers import Layer, RMSNorm, reset_matrices, rotation_table
 
 STATE_CUT = 3.0  # deviations at which the normal of the initial state is cut
@@ -29,11 +32,11 @@ class Encoded:
     """What the loop and the coda need of the tokens, computed once a forward pass."""
 
     injected: Tensor
-    """Bbar e, (B, S, d); for the fixed-depth transformer the prelude's output."""
+    """Bbar e, (B, S, d_h); for the fixed-depth transformer the prelude's output."""
     transition: Tensor
     """Abar as the injection applies it; unused without a loop."""
     values: dict[int, Tensor]
-    """Value embeddings (B, S, d) of the tokens, by layer."""
+    """Value embeddings of the tokens, by layer, a head of channels for each key-value head."""
 
     def leading(self, count: int) -> "Encoded":
         """The first `count` sequences."""
@@ -51,36 +54,43 @@ class LoopedTransformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        d, state_width, epsilon = config.width, config.loop_width, config.norm_epsilon
+        self.embedding = nn.Embedding(config.vocabulary, d)
+        values_width = (config.key_value_heads or config.heads) * config.head_dimension
         self.value_embeddings = nn.ModuleDict(
             {
-                str(layer): nn.Embedding(config.vocabulary, config.width)
+                str(layer): nn.Embedding(config.vocabulary, values_width)
                 for layer in range(config.layers)
-                if config.has_value_embedding(layer)
+                if config.has_value_table(layer)
             }
         )
         first_coda = config.prelude_layers + config.recurrent_layers
         self.prelude = _layers(config, 0, config.prelude_layers)
         self.recurrent = _layers(config, config.prelude_layers, first_coda)
         self.coda = _layers(config, first_coda, config.layers)
-        self.prelude_norm = RMSNorm(config.width) if config.has_prelude_norm else None
+        self.prelude_norm = RMSNorm(d, epsilon) if config.has_prelude_norm else None
         self.injection = build_injection(config)
-        self.readout = nn.Linear(config.width, config.width, bias=False) if config.has_readout else None
-        self.final_norm = RMSNorm(config.width)
-        table = rotation_table(config.context, config.head_dimension)
+        self.readout = nn.Linear(state_width, d, bias=False) if config.has_readout else None
+        self.final_norm = RMSNorm(d, epsilon)
+        self.unembedding = None if config.tied_embeddings else nn.Linear(d, config.vocabulary, bias=False)
+        table = rotation_table(config.context, config.head_dimension, config.rope_theta)
         self.register_buffer("rotation", table, persistent=False)
 
     def reset(self, generator: torch.Generator) -> None:
         """Draws the initial weights (paper appendix): see `reset_matrices`, `injection`; C_out = identity."""
         reset_matrices(self, self.config.width, generator)
         if self.readout is not None:
-            nn.init.eye_(self.readout.weight)
+            reset_to_identity(self.readout.weight, generator)
         if self.injection is not None:
             self.injection.reset(generator)
 
     def encode(self, tokens: Tensor) -> Encoded:
         """The prelude and whatever else does not change within the loop; tokens (B, S)."""
-        values = {int(layer): table(tokens) for layer, table in self.value_embeddings.items()}
+        values = {
+            int(layer): table(tokens)
+            for layer, table in self.value_embeddings.items()
+            if self.config.has_value_embedding(int(layer))
+        }
         x = self.embedding(tokens)
         for layer, block in enumerate(self.prelude):
             x = block(x, self.rotation[: tokens.shape[1]], values.get(layer))
@@ -92,7 +102,7 @@ class LoopedTransformer(nn.Module):
         return Encoded(injected, transition, values)
 
     def recur(self, h: Tensor, encoded: Encoded) -> Tensor:
-        """One recurrence, h_t -> h_t+1, each (B, S, d)."""
+        """One recurrence, h_t -> h_t+1, each (B, S, d_h)."""
         if self.injection is None:
             x = encoded.injected
         else:
@@ -103,40 +113,90 @@ class LoopedTransformer(nn.Module):
         return x
 
     def finish(self, h: Tensor, encoded: Encoded) -> Tensor:
-        """Readout, coda and final norm: h_T -> the unembedding's input, each (B, S, d)."""
-        x = h if self.readout is None else self.readout(h)
+        """Readout, coda and final norm: h_T (B, S, d_h) -> the unembedding's input (B, S, d)."""
+        x = h if self.readout is None else self.readout(h).to(h.dtype)  # autocast halves it otherwise
         first = self.config.prelude_layers + self.config.recurrent_layers
         for layer, block in enumerate(self.coda, start=first):
             x = block(x, self.rotation[: x.shape[1]], encoded.values.get(layer))
         return self.final_norm(x)
 
     def logits(self, y: Tensor) -> Tensor:
-        """(B, S, d) -> (B, S, V), by the tied unembedding."""
-        return F.linear(y, self.embedding.weight)
+        """(B, S, d) -> (B, S, V), by the unembedding: tied, unless the configuration unties it."""
+        return F.linear(y, self.unembedding_weight)
+
+    @property
+    def unembedding_weight(self) -> Tensor:
+        """(V, d)."""
+        return (self.embedding if self.unembedding is None else self.unembedding).weight
+
+    def logits_at(self, tokens: Tensor, recurrences: int, state: Tensor | None = None) -> Tensor:
+        """Logits (B, S, V) after T = `recurrences` of tokens (B, S), from h_0 = `state` (B, S, d_h).
+
+        Without a state, one of the configuration's kind is drawn, the same at every call. A model without a
+        loop has the same logits whatever T and h_0.
+        """
+        config, (batch, length) = self.config, tokens.shape
+        if not 1 <= length <= config.context:
+            raise InputError(f"there are {length} tokens a sequence; the model takes 1 to {config.context}")
+        if recurrences < 1:
+            raise InputError(f"the recurrences are {recurrences}; they must be at least 1")
+        if state is None:
+            state = initial_state(config, range(batch), self.embedding.weight)[:, :length]
+        if tuple(state.shape) != (batch, length, config.loop_width):
+            raise InputError(
+                f"the initial state has the shape {tuple(state.shape)}; "
+                f"these tokens take {(batch, length, config.loop_width)}"
+            )
+        encoded = self.encode(tokens)
+        h, _ = self.loop(state, encoded, [recurrences] * batch, recurrences)
+        return self.logits(self.finish(h, encoded))
 
     def loop(
-        self, state: Tensor, encoded: Encoded, depths: Sequence[int], backward_depth: int
+        self,
+        state: Tensor,
+        encoded: Encoded,
+        depths: Sequence[int],
+        backward_depth: int,
+        *,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """(h_T, h_T-1), each (B, S, d), from h_0 and each sequence's T, deepest first.
+        """(h_T, h_T-1), each (B, S, d_h), from h_0 and each sequence's T, deepest first.
 
         Only sequences that have started are computed: a leading slice, which grows. Only the last
-        `backward_depth` recurrences carry gradient.
+        `backward_depth` recurrences carry gradient; with `recompute`, the backward pass computes them anew
+        instead of keeping their activations.
         """
         assert list(depths) == sorted(depths, reverse=True)
+        if self.injection is None:
+            depths = [1] * len(depths)  # any further pass would compute the same again
         h = previous = state[:0]
         for remaining, active in active_counts(depths):
             h = torch.cat([h, state[len(h) : active]]) if len(h) < active else h
             previous = h
-            with torch.set_grad_enabled(torch.is_grad_enabled() and remaining <= backward_depth):
-                h = self.recur(h, encoded.leading(active))
+            with_gradient = torch.is_grad_enabled() and remaining <= backward_depth
+            if remaining == backward_depth:
+                torch.clear_autocast_cache()  # it would reuse half-precision weights that carry no gradient
+            with torch.set_grad_enabled(with_gradient):
+                if recompute and with_gradient:
+                    h = checkpoint(
+                        self.recur, h, encoded.leading(active), use_reentrant=False, preserve_rng_state=False
+                    )
+                else:
+                    h = self.recur(h, encoded.leading(active))
         return h, previous
 
     def forward(
-        self, tokens: Tensor, state: Tensor, depths: Sequence[int], backward_depth: int
+        self,
+        tokens: Tensor,
+        state: Tensor,
+        depths: Sequence[int],
+        backward_depth: int,
+        *,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(y, h_T, h_T-1), each (B, S, d): y is what `logits` takes. Tokens (B, S), h_0 (B, S, d)."""
+        """(y, h_T, h_T-1): y (B, S, d) is what `logits` takes; tokens (B, S); every h (B, S, d_h)."""
         encoded = self.encode(tokens)
-        h, previous = self.loop(state, encoded, depths, backward_depth)
+        h, previous = self.loop(state, encoded, depths, backward_depth, recompute=recompute)
         return self.finish(h, encoded), h, previous
 
 
@@ -150,19 +210,33 @@ def active_counts(depths: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def initial_state(config: ModelConfig, seeds: Sequence[int], like: Tensor) -> Tensor:
-    """h_0 of one sequence a seed, (B, S, d): truncated normal of deviation sqrt(2 / (5 d)), by inversion.
+    """h_0 of one sequence a seed, (B, S, d_h), S the context. `like` gives device and type.
 
     Each sequence has a seed of its own, so that a batch split in any way draws the same states.
-    `like` gives device and type.
     """
-    state = torch.empty(len(seeds), config.context, config.width, device=like.device, dtype=like.dtype)
+    shape = (len(seeds), config.context, config.loop_width)
+    state = torch.zeros(shape, device=like.device, dtype=like.dtype)
+    if config.state_init is StateInit.ZERO:
+        return state
     generator = torch.Generator(device=like.device)
+    cut = config.state_init is StateInit.LIKE_INIT
     bound = math.erf(STATE_CUT / math.sqrt(2))
     for row, seed in zip(state, seeds, strict=True):
-        row.uniform_(-bound, bound, generator=generator.manual_seed(seed))
+        generator.manual_seed(seed)
+        if cut:
+            row.uniform_(-bound, bound, generator=generator)
+        else:
+            row.normal_(generator=generator)
+    if config.state_init is StateInit.EMBED:
+        return state.div_(math.sqrt(config.width))
+    if config.state_init is StateInit.UNIT:
+        spread, mean = torch.std_mean(state, dim=-1, keepdim=True)
+        return state.sub_(mean).div_(spread + 1e-8)
+    if config.state_init is StateInit.NORMAL:
+        return state
     deviation = math.sqrt(2 / (5 * config.width))
     limit = STATE_CUT * deviation
-    return state.erfinv_().mul_(math.sqrt(2) * deviation).clamp_(-limit, limit)
+    return state.erfinv_().mul_(math.sqrt(2) * deviation).clamp_(-limit, limit)  # by inversion
 
 
 def _layers(config: ModelConfig, first: int, end: int) -> nn.ModuleList:

@@ -1,48 +1,69 @@
-"""The optimiser of a run: which parameters it moves, how, and at what rate."""
+"""The optimisers of a run: which parameters each moves, how, and at what rate."""
 
 import torch
 from torch import Tensor, nn
 
-from parcae.config import TrainConfig
+from parcae.config import Optimiser, Precision, TrainConfig
+from parcae.layers import MLP, Attention
 from parcae.model import LoopedTransformer
+from parcae.muon import Muon
 from parcae.schedule import decay_scale, rate_scale
 
 ADAMW_BETAS = (0.8, 0.95)  # paper appendix, with the epsilon
 ADAMW_EPSILON = 1e-10
 
 
-def matrix_parameters(model: LoopedTransformer) -> list[nn.Parameter]:
-    """The attention and MLP matrices: the only parameters that decay, and those that Muon moves.
+def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]:
+    """The attention and MLP matrices, each with the rows of the matrices that are stacked in it.
 
-    Embeddings, norms, gates, injection and readout are not among them.
+    They alone decay, and Muon moves them; embeddings, norms, gates, injection and readout are not among them.
     """
-    return [
-        parameter
-        for name, parameter in model.named_parameters()
-        if ".mlp." in name or (".attention." in name and ".gate." not in name)
-    ]
+    stacked: dict[Tensor, tuple[int, ...]] = {}
+    for module in model.modules():
+        if isinstance(module, Attention):
+            heads = (module.heads, module.key_value_heads, module.key_value_heads)
+            rows = tuple(count * model.config.head_dimension for count in heads)
+        elif isinstance(module, MLP):
+            rows = (module.out.in_features,) * (2 if module.gated else 1)
+        else:
+            continue
+        weight = module.qkv.weight if isinstance(module, Attention) else module.inner.weight
+        stacked |= {weight: rows, module.out.weight: (module.out.out_features,)}
+    return stacked
 
 
-def build_optimiser(model: LoopedTransformer, training: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW over two groups: matrices, which decay, and the rest."""
-    matrices = matrix_parameters(model)
-    taken = {id(parameter) for parameter in matrices}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
-    groups = [
-        {"params": matrices, "peak": training.learning_rate, "decay": training.weight_decay},
-        {"params": rest, "peak": training.learning_rate, "decay": 0.0},
+def build_optimisers(model: LoopedTransformer, training: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for all, the matrices in its first group; or Muon for the matrices, and AdamW for the rest."""
+    stacked = matrix_parameters(model)
+    matrices = {"params": list(stacked), "peak": training.learning_rate, "decay": training.weight_decay}
+    rest = {
+        "params": [parameter for parameter in model.parameters() if parameter not in stacked],
+        "peak": training.adamw_learning_rate,
+        "decay": 0.0,
+    }
+    if training.optimiser is Optimiser.ADAMW:
+        return [_adamw([matrices, rest | {"peak": training.learning_rate}])]
+    alike = [
+        matrices | {"params": [p for p in stacked if stacked[p] == rows], "rows": rows}
+        for rows in dict.fromkeys(stacked.values())
     ]
+    # As in the released code, half precision is half precision here too.
+    dtype = torch.bfloat16 if training.precision is Precision.BFLOAT16 else None
+    return [Muon(alike, dtype), _adamw([rest])]
+
+
+def _adamw(groups: list[dict[str, object]]) -> torch.optim.AdamW:
     return torch.optim.AdamW(
-        groups, lr=training.learning_rate, betas=ADAMW_BETAS, eps=ADAMW_EPSILON, weight_decay=0.0, fused=True
+        groups, lr=0.0, betas=ADAMW_BETAS, eps=ADAMW_EPSILON, weight_decay=0.0, fused=True
     )
 
 
-def set_rates(optimiser: torch.optim.Optimizer, training: TrainConfig, step: int) -> float:
-    """Sets rate and decay of 0-based `step`; returns the rate of the first group."""
-    for group in optimiser.param_groups:
+def set_rates(optimisers: list[torch.optim.Optimizer], training: TrainConfig, step: int) -> float:
+    """Sets rates and decays of 0-based `step`; returns the matrices' rate."""
+    for group in (group for optimiser in optimisers for group in optimiser.param_groups):
         group["lr"] = group["peak"] * rate_scale(step, training.steps, training.cooldown)
         group["weight_decay"] = group["decay"] * decay_scale(step, training.steps)
-    rate: float = optimiser.param_groups[0]["lr"]
+    rate: float = optimisers[0].param_groups[0]["lr"]
     return rate
 
 

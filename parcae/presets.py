@@ -4,9 +4,10 @@ Sources: paper tables 2 and 3 for the published sizes; the nano family is this p
 that a study trains on two CPU cores, its rate and batch chosen by `bench/nano_rates.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from parcae.config import ModelConfig, Optimiser, Recipe
+from parcae.config import Injection, ModelConfig, Optimiser, Precision, Recipe
 from parcae.errors import InputError
 
 
@@ -18,6 +19,7 @@ class Preset:
     learning_rate: float
     adamw_learning_rate: float
     weight_decay: float
+    precision: Precision
 
 
 def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: float) -> Preset:
@@ -39,6 +41,7 @@ def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: fl
         learning_rate=8e-3,
         adamw_learning_rate=adamw_learning_rate,
         weight_decay=0.2,
+        precision=Precision.BFLOAT16,
     )
 
 
@@ -62,10 +65,11 @@ def _rdm(recurrent_layers: int, width: int, heads: int) -> Preset:
         learning_rate=8e-3,
         adamw_learning_rate=8e-3,
         weight_decay=0.2,
+        precision=Precision.BFLOAT16,
     )
 
 
-def _nano(width: int, heads: int) -> Preset:
+def _nano(width: int, heads: int, *, context: int = 128, rate: float = 1e-2) -> Preset:
     """Bytes, one layer a stage: a miniature of the transformer setup."""
     model = ModelConfig(
         prelude_layers=1,
@@ -75,20 +79,23 @@ def _nano(width: int, heads: int) -> Preset:
         heads=heads,
         mlp_width=4 * width,
         vocabulary=256,
-        context=128,
+        context=context,
     )
     return Preset(
         model=model,
         batch_sequences=16,
         optimiser=Optimiser.ADAMW,
-        learning_rate=1e-2,
-        adamw_learning_rate=1e-2,
+        learning_rate=rate,
+        adamw_learning_rate=rate,
         weight_decay=0.0,
+        precision=Precision.FLOAT32,
     )
 
 
-PRESETS: dict[str, Preset] = {
-    "nano": _nano(32, 2),
+_SIZES: dict[str, Preset] = {
+    # So small that seconds of training saturate it: its best recurrence is above 1 at budgets of minutes.
+    "nano": _nano(8, 1, context=64, rate=2e-2),
+    "nano-32": _nano(32, 2),
     "nano-64": _nano(64, 4),
     "nano-128": _nano(128, 4),
     "small-140m": _transformer(2, 768, 6, adamw_learning_rate=8e-3),
@@ -100,8 +107,29 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+BASELINES: dict[str, dict[str, Any]] = {
+    "add": {"injection": Injection.ADD},  # Yang et al.
+    "concat": {"injection": Injection.CONCAT},  # RDM, Geiping et al.; pre-norm in the RDM setup
+    "residual-norm": {"injection": Injection.CONCAT, "residual_norm": True},  # RDM's other form
+    "fixed": {"injection": Injection.NONE},  # the fixed-depth transformer
+}
+"""What Parcae is compared with, each with the blocks of any size: `small-140m-fixed`, `rdm-350m-concat`.
+
+A name of its own keeps an architecture's runs apart from another's in every fit.
+"""
+
+PRESETS: dict[str, Preset] = _SIZES | {
+    f"{size}-{baseline}": replace(known, model=replace(known.model, **changes))
+    for size, known in _SIZES.items()
+    for baseline, changes in BASELINES.items()
+}
+
+
 def preset(name: str) -> Preset:
     """The preset called `name`; ``InputError`` names the known ones."""
     if name not in PRESETS:
-        raise InputError(f"there is no model {name!r}; the models are {', '.join(PRESETS)}")
+        raise InputError(
+            f"there is no model {name!r}; the models are {', '.join(_SIZES)}, and the baselines of each with "
+            f"-{', -'.join(BASELINES)} at the end"
+        )
     return PRESETS[name]

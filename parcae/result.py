@@ -42,6 +42,8 @@ class Result:
     """Training wall time."""
     tokens_per_second: float
     environment: dict[str, str | int]
+    model_flops_utilisation: float | None = None
+    """MFU against the bfloat16 peak of the devices; None on a CPU or a device whose peak is not known."""
 
     def write(self, folder: Path) -> None:
         with replacing(folder / FILE_NAME) as file:
@@ -50,7 +52,7 @@ class Result:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The result whose `asdict` is `values`; ``ValueError`` for anything else."""
-        if values.keys() != {field.name for field in fields(cls)}:
+        if {"model_flops_utilisation", *values} != {field.name for field in fields(cls)}:
             raise ValueError("these are not the keys of a result")
         at = values["diverged_at"]
         return cls(**{**values, "diverged_at": None if at is None else Divergence(**at)})

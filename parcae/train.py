@@ -1,12 +1,14 @@
 """Trains one run in its folder, from wherever it stands, to its result.
 
 metrics.jsonl      one line a logged step
+layers.jsonl       where telemetry is `extreme`: norms through the model, likewise
 checkpoint/        the last two
 result.json        written last: the run has ended
 """
 
 import hashlib
 import json
+import math
 import platform
 import socket
 import time
@@ -14,23 +16,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from parcae.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from parcae.config import ExecutionConfig, ModelConfig, TrainConfig
+from parcae.config import ExecutionConfig, ModelConfig, Telemetry, TrainConfig
 from parcae.corpus import Corpus
 from parcae.data import Batches, validation_set
-from parcae.depth import sample_depths
+from parcae.distributed import Processes, choose_device, find_launch, joined
 from parcae.errors import InputError
 from parcae.evaluate import evaluate
-from parcae.flops import parameter_count
-from parcae.metrics import MetricsLog, log_interval
-from parcae.model import LoopedTransformer, initial_state
-from parcae.optim import build_optimiser, clip_gradients, set_rates
+from parcae.flops import flops_per_token, parameter_count
+from parcae.hardware import model_flops_utilisation
+from parcae.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, log_interval
+from parcae.model import LoopedTransformer
+from parcae.optim import build_optimisers, clip_gradients, set_rates
 from parcae.randomness import Stream, torch_seeds
 from parcae.result import Divergence, Result, read_result
-from parcae.stability import finite, has_diverged, injection_norm, root_mean_square_norm
+from parcae.stability import finite, has_diverged, injection_norm
+from parcae.step import Gradients, Measured
+from parcae.telemetry import SpikeCounter, spectral_norms
 
 
 def train(
@@ -47,16 +50,22 @@ def train(
     Returns the result when the run is done or has diverged, at once if it had ended before; None when
     `stop`, asked after every step, became true: a checkpoint has then been written. On a CPU a run that
     was interrupted, however often and however abruptly, ends with the numbers of one that was not.
+
+    Where torchrun or SLURM started several processes, each calls this with the same arguments, trains on its
+    share of every batch and gets the same answer; `stop` need become true for one of them only. The first
+    one alone writes, so only its `folder` matters.
     """
-    ended = read_result(folder)
-    if ended is not None:
-        return ended
-    folder.mkdir(parents=True, exist_ok=True)
+    launch = find_launch()
+    device = choose_device(execution.device, launch.local_rank)
     threads_before = torch.get_num_threads()
-    try:
-        return _Run(model, training, corpus, folder, execution).go(stop)
-    finally:
-        torch.set_num_threads(threads_before)
+    with joined(launch, device) as processes:
+        ended = processes.from_first(read_result(folder) if processes.is_first else None)
+        if ended is not None:
+            return ended
+        try:
+            return _Run(model, training, corpus, folder, execution, device, processes).go(stop)
+        finally:
+            torch.set_num_threads(threads_before)
 
 
 def new_model(model: ModelConfig, seed: int, device: torch.device) -> LoopedTransformer:
@@ -77,26 +86,48 @@ class _Run:
         corpus: Corpus,
         folder: Path,
         execution: ExecutionConfig,
+        device: torch.device,
+        processes: Processes,
     ) -> None:
         if model.vocabulary < 256:
             raise InputError(f"vocabulary is {model.vocabulary}; bytes need at least 256")
+        if training.batch_sequences % processes.count:
+            raise InputError(
+                f"batch_sequences is {training.batch_sequences}, which {processes.count} processes cannot "
+                "share equally; use a number of processes that divides it"
+            )
         self.training, self.corpus, self.folder, self.execution = training, corpus, folder, execution
-        self.device = torch.device(execution.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device, self.processes = device, processes
         self.identity = _identity(model, training, corpus)
-        checkpoint = load_checkpoint(folder, self.identity)
+        if processes.is_first:
+            folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = processes.from_first(
+            load_checkpoint(folder, self.identity) if processes.is_first else None
+        )
         self.threads = checkpoint.threads if checkpoint else execution.threads
         torch.set_num_threads(self.threads)
-        self.batches = Batches(
+        batches = Batches(
             corpus, context=model.context, batch_sequences=training.batch_sequences, seed=training.seed
         )
-        self.model = new_model(model, training.seed, self.device)
-        self.optimiser = build_optimiser(self.model, training)
+        self.model = new_model(model, training.seed, self.device).to(getattr(torch, training.precision))
+        self.optimisers = build_optimisers(self.model, training)
         self.step, self.seconds_before = 0, 0.0
         if checkpoint:
             self.model.load_state_dict(checkpoint.model)
-            self.optimiser.load_state_dict(checkpoint.optimiser)
+            for optimiser, state in zip(self.optimisers, checkpoint.optimisers, strict=True):
+                optimiser.load_state_dict(state)
             self.step, self.seconds_before = checkpoint.step, checkpoint.seconds
-        self.metrics = MetricsLog(folder, keep_bytes=checkpoint.metrics_bytes if checkpoint else 0)
+        processes.give(self.model.state_dict().values())
+        self.gradients = Gradients(self.model, training, execution, batches, processes)
+        spikes: list[list[float]] = checkpoint.spikes if checkpoint else [[0.0] * 4] * 2
+        self.loss_spikes, self.gradient_spikes = map(SpikeCounter, spikes)
+        self.metrics = self.layers = None
+        if processes.is_first:
+            self.metrics = JsonLines(folder / FILE_NAME, checkpoint.metrics_bytes if checkpoint else 0)
+            if execution.telemetry is Telemetry.EXTREME:
+                self.layers = JsonLines(
+                    folder / LAYERS_FILE_NAME, checkpoint.layers_bytes if checkpoint else 0
+                )
         self.started = self.saved = time.monotonic()
 
     @property
@@ -113,7 +144,7 @@ class _Run:
                 divergence = self._advance()
                 if divergence is not None:
                     return self._end(divergence)
-                stopping = stop()
+                stopping = self.processes.any(stop())
                 if (
                     stopping
                     or self.step == self.training.steps
@@ -121,71 +152,72 @@ class _Run:
                 ):
                     self._save()
                 if stopping:
+                    self.processes.any(False)  # nobody leaves before the checkpoint is written
                     return None
             return self._end(None)
         finally:
-            self.metrics.close()
+            for lines in (self.metrics, self.layers):
+                if lines:
+                    lines.close()
 
     def _advance(self) -> Divergence | None:
         """One optimiser step."""
-        rate = set_rates(self.optimiser, self.training, self.step)
-        loss, h, previous = self._forward_backward()
+        rate = set_rates(self.optimisers, self.training, self.step)
+        measured = self.gradients.compute(self.step)
         gradient_norm = float(clip_gradients(self.model, self.training.gradient_clip))
-        state_norm = float(root_mean_square_norm(h))
-        diverged = has_diverged(loss, state_norm, gradient_norm, self.model.config.width)
+        diverged = has_diverged(
+            measured.loss, measured.state_norm, gradient_norm, width=self.model.config.width
+        )
         if not diverged:
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
         self.step += 1
+        self.loss_spikes.add(measured.loss)
+        self.gradient_spikes.add(math.log(gradient_norm) if gradient_norm > 0 else -math.inf)
         if diverged or self.step == self.training.steps or self.step % log_interval(self.training.steps) == 0:
-            residual = float(root_mean_square_norm(h - previous))
-            norm = injection_norm(self.model)
+            self._log(measured, rate, gradient_norm)
+        if not diverged:
+            return None
+        return Divergence(
+            step=self.step,
+            loss=finite(measured.loss),
+            state_norm=finite(measured.state_norm),
+            injection_norm=injection_norm(self.model),
+        )
+
+    def _log(self, measured: Measured, rate: float, gradient_norm: float) -> None:
+        if self.metrics:
             self.metrics.append(
                 {
                     "step": self.step,
                     "tokens": self.tokens,
-                    "loss": finite(loss),
+                    "loss": finite(measured.loss),
                     "learning_rate": rate,
                     "gradient_norm": finite(gradient_norm),
-                    "state_norm": finite(state_norm),
-                    "recurrent_residual": finite(residual),
-                    "injection_norm": norm,
+                    "state_norm": finite(measured.state_norm),
+                    "recurrent_residual": finite(measured.recurrent_residual),
+                    **spectral_norms(self.model),
+                    "loss_spikes": self.loss_spikes.spikes,
+                    "gradient_spikes": self.gradient_spikes.spikes,
                     "seconds": round(self.seconds, 3),
                 }
             )
-            if diverged:
-                return Divergence(
-                    step=self.step, loss=finite(loss), state_norm=finite(state_norm), injection_norm=norm
-                )
-        return None
-
-    def _forward_backward(self) -> tuple[float, Tensor, Tensor]:
-        """(loss, h_T, h_T-1) of this step's batch; leaves the gradients in the parameters."""
-        tokens, targets = self.batches.batch(self.step)
-        depths = sample_depths(self.training, self.step)
-        order = (-depths).argsort(kind="stable")  # deepest first, as the loop wants them
-        seeds = torch_seeds(self.training.seed, Stream.STATE, self.step, len(depths))
-        state = initial_state(self.model.config, [seeds[i] for i in order], self.model.embedding.weight)
-        y, h, previous = self.model(
-            torch.from_numpy(tokens[order]).to(self.device),
-            state,
-            depths[order].tolist(),
-            self.training.backward_depth,
-        )
-        expected = torch.from_numpy(targets[order]).to(self.device)
-        loss = F.cross_entropy(self.model.logits(y).flatten(0, 1), expected.flatten())
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        return float(loss.detach()), h.detach(), previous.detach()
+        if self.layers:
+            self.layers.append({"step": self.step, "norms": self.gradients.layer_norms(self.step - 1)})
 
     def _save(self) -> None:
+        if not self.metrics:
+            return
         save_checkpoint(
             self.folder,
             Checkpoint(
                 identity=self.identity,
                 step=self.step,
                 model=self.model.state_dict(),
-                optimiser=self.optimiser.state_dict(),
+                optimisers=[optimiser.state_dict() for optimiser in self.optimisers],
                 metrics_bytes=self.metrics.sync(),
+                layers_bytes=self.layers.sync() if self.layers else 0,
+                spikes=[self.loss_spikes.state, self.gradient_spikes.state],
                 threads=self.threads,
                 seconds=self.seconds,
             ),
@@ -193,7 +225,14 @@ class _Run:
         self.saved = time.monotonic()
 
     def _end(self, divergence: Divergence | None) -> Result:
+        """The result, which the first process finds and writes."""
+        result = self.processes.from_first(self._conclude(divergence) if self.metrics else None)
+        assert result is not None
+        return result
+
+    def _conclude(self, divergence: Divergence | None) -> Result:
         """Evaluates what has not diverged and writes the result."""
+        assert self.metrics is not None
         seconds = self.seconds
         tokens, targets = validation_set(self.corpus, self.model.config.context)
         losses = {}
@@ -216,11 +255,22 @@ class _Run:
             injection_norm=injection_norm(self.model),
             seconds=seconds,
             tokens_per_second=self.tokens / seconds,
+            model_flops_utilisation=model_flops_utilisation(
+                flops_per_token(
+                    self.model.config,
+                    mean_recurrence=self.training.mean_recurrence,
+                    backward_depth=self.training.backward_depth,
+                ),
+                self.tokens / seconds,
+                _device_name(self.device),
+                self.processes.count,
+            ),
             environment={
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "device": _device_name(self.device),
                 "threads": self.threads,
+                "processes": self.processes.count,
                 "host": socket.gethostname(),
             },
         )

@@ -1,20 +1,22 @@
-"""The `parcae-sweep` command: parse, call one function, print."""
+"""The `parcae-sweep` command: parse, call one function, print. What concerns runs is in cli_runs."""
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parcae.errors import InputError, WorkFailed
+from parcae.errors import InputError
 from parcae.flops import Convention
-from sweeps import console
-from sweeps.console import DEFAULT_DB, PUBLISHED, DbOption, JsonOption, SweepOption
+from sweeps import cli_runs, console
+from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption
 
 if TYPE_CHECKING:
     from sweeps.paths import Study
     from sweeps.spec import RunSpec
-    from sweeps.store import StudyTables
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A run's id, a model's folder, or a repository owner/name.")
+]
 
 app = typer.Typer(
     add_completion=False,
@@ -32,11 +34,15 @@ def main() -> None:
 def plan(
     flops: Annotated[list[str], typer.Option("--flops", help="A budget in FLOPs, such as 1e19; repeatable.")],
     model: Annotated[
-        str, typer.Option("--model", help="A preset, such as nano or small-140m.")
+        str,
+        typer.Option("--model", help="A preset such as small-140m, or a baseline such as small-140m-fixed."),
     ] = "small-140m",
     recurrences: Annotated[
-        str, typer.Option("--recurrences", help="Mean recurrences, comma-separated.")
-    ] = "1,2,4,6,8,10,12",
+        str | None,
+        typer.Option(
+            "--recurrences", help="Mean recurrences, comma-separated; 1,2,4,6,8,10,12 unless given."
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds, comma-separated; a run for each.")] = "0",
     convention: Annotated[
         Convention, typer.Option("--convention", help="What counts as a FLOP.")
@@ -62,7 +68,7 @@ def plan(
     specs = isoflop_grid(
         model,
         budgets,
-        _whole_numbers(recurrences, "--recurrences"),
+        None if recurrences is None else _whole_numbers(recurrences, "--recurrences"),
         seeds=_whole_numbers(seeds, "--seeds"),
         convention=convention,
         corpus=text.name,
@@ -140,98 +146,6 @@ def _print_plan(name: str, runs: list[dict[str, Any]], in_sweep: int) -> None:
 
 
 @app.command()
-def submit(
-    cluster: Annotated[
-        str, typer.Option("--cluster", help="auto, slurm or local; auto is SLURM where it answers.")
-    ] = "auto",
-    slots: Annotated[
-        int | None,
-        typer.Option("--slots", help="Runs at once on this machine; a core each unless given.", min=1),
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="On SLURM: stay until the runs have ended.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="On this machine: return at once.")] = False,
-    sweep: SweepOption = None,
-    db: DbOption = DEFAULT_DB,
-) -> None:
-    """Start what is planned and not yet done. Run again after a crash, it starts nothing twice."""
-    from sweeps import local, progress
-    from sweeps.launch import Cluster, launch
-    from sweeps.states import FINISHED, State
-
-    if cluster not in list(Cluster):
-        raise InputError(f"cannot submit to {cluster!r}; --cluster takes auto, slurm or local")
-    study, name = _own_sweep(db, sweep)
-    launched = launch(study, name, Cluster(cluster))
-    on_slurm = launched.cluster is Cluster.SLURM
-    where = "SLURM" if on_slurm else "this machine"
-    console.note(f"sweep {name}: {launched.started} of {len(launched.tables.runs)} runs handed to {where}")
-    wanted_slots = slots or local.default_slots()
-    if not on_slurm:
-        local.ensure_supervisor(study, wanted_slots)
-    if detach or (on_slurm and not wait):
-        return
-    keep_alive = (lambda: None) if on_slurm else (lambda: local.ensure_supervisor(study, wanted_slots))
-    try:
-        tables = progress.watch(study, name, keep_alive)
-    except KeyboardInterrupt:
-        console.note("no longer watching; the runs go on (`parcae-sweep status` shows them)")
-        raise
-    unfinished = [run for run in tables.runs.itertuples() if State(str(run.state)) not in FINISHED]
-    _print_counts(name, tables)
-    if unfinished:
-        first = unfinished[0]
-        why = f": {first.reason}" if isinstance(first.reason, str) else ""
-        raise WorkFailed(
-            f"{len(unfinished)} of {len(tables.runs)} runs are not done; {first.run_id} is {first.state}{why}"
-        )
-
-
-@app.command()
-def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
-    """What every run of a sweep is doing."""
-    from analysis.dataset import read_sweep
-    from sweeps.paths import Study
-    from sweeps.progress import last_metrics
-
-    tables = read_sweep(db, sweep)
-    counts = Counter(str(state) for state in tables.runs["state"])
-    runs = []
-    for run in tables.runs.to_dict("records"):
-        plain = _plain(run)
-        metrics = last_metrics(Study(db).run(plain["run_id"])) if plain["state"] == "running" else None
-        runs.append(
-            {
-                key: plain.get(key)
-                for key in (
-                    *("run_id", "state", "val_loss", "reason", "model", "flops", "mean_recurrence"),
-                    *("tokens", "steps", "seed", "predicted_loss"),
-                )
-            }
-            | {"step": metrics["step"] if metrics else None}
-        )
-    if as_json:
-        console.print_json({"sweep": tables.name, "counts": dict(sorted(counts.items())), "runs": runs})
-        return
-    console.print_table(
-        ("run", "model", "FLOPs", "recurrence", "state", "loss", "step", "reason"),
-        [
-            (
-                str(run["run_id"]),
-                str(run["model"]),
-                _short(run["flops"], ".3g"),
-                _short(run["mean_recurrence"], "g"),
-                str(run["state"]),
-                _short(run["val_loss"], ".4f"),
-                f"{run['step']}/{run['steps']}" if run["step"] is not None else "-",
-                run["reason"] or "",
-            )
-            for run in runs
-        ],
-    )
-    _print_counts(tables.name, tables)
-
-
-@app.command()
 def collect(db: DbOption = DEFAULT_DB) -> None:
     """Bring the database up to date with the run folders. Every command that reads results does so."""
     from sweeps.collect import collect as collect_folders
@@ -292,23 +206,68 @@ def export(
     console.note(f"{output}: {lines} losses")
 
 
-def _own_sweep(db: Path, sweep: str | None) -> "tuple[Study, str]":
-    """A sweep that was planned here; the built-in and the imported ones have nothing to run."""
+@app.command("eval")
+def evaluate(
+    model: ModelArgument,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option("--text", help="A text file, read as bytes; repeatable. Else the held-out text."),
+    ] = None,
+    recurrences: Annotated[
+        str | None,
+        typer.Option("--recurrences", help="Test recurrences T, comma-separated; the paper's unless given."),
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option("--tokens", help="A text beyond this many is sampled evenly.", min=1)
+    ] = 131_072,
+    db: DbOption = DEFAULT_DB,
+    as_json: JsonOption = False,
+) -> None:
+    """Losses of a trained model in nats a token, at every test recurrence T in one pass.
+
+    MODEL is a run's id, a folder of this project or of the paper's official code, or a Hugging Face
+    repository, owner/name (with the extra hub). Nothing in its files is executed.
+    """
+    from sweeps.evaluation import TEST_RECURRENCES, evaluate_texts, find_model, has_ended
     from sweeps.paths import Study
-    from sweeps.sweep import find_sweep
 
-    study = Study(db)
-    if sweep == PUBLISHED:
-        raise InputError("the sweep 'published' is built in and has nothing to run; plan one of your own")
-    name = find_sweep(study, sweep)
-    if study.imported(name).exists():
-        raise InputError(f"the sweep {name!r} was imported and has nothing to run; plan one of your own")
-    return study, name
+    wanted = set(TEST_RECURRENCES if recurrences is None else _whole_numbers(recurrences, "--recurrences"))
+    pretrained = find_model(Study(db), model)
+    wanted |= {pretrained.mean_recurrence} if recurrences is None else set()
+    results = evaluate_texts(pretrained, text or [], sorted(wanted), tokens)
+    if not has_ended(Study(db), model):
+        console.note(f"note: run {model} has not ended; this is its newest checkpoint")
+    if as_json:
+        texts = [
+            {"text": r.text, "tokens": r.tokens, "losses": {str(t): loss for t, loss in r.losses.items()}}
+            for r in results
+        ]
+        console.print_json({"model": model, "mean_recurrence": pretrained.mean_recurrence, "texts": texts})
+        return
+    console.print_table(
+        ("text", "tokens", "recurrence", "loss"),
+        [(r.text, f"{r.tokens:,}", str(t), f"{loss:.4f}") for r in results for t, loss in r.losses.items()],
+    )
 
 
-def _print_counts(name: str, tables: "StudyTables") -> None:
-    counts = Counter(str(state) for state in tables.runs["state"])
-    console.note(f"sweep {name}: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
+@app.command("export-model")
+def export_model(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", help="The folder to make.")],
+    official: Annotated[
+        bool, typer.Option("--official", help="Write what the paper's official code loads.")
+    ] = False,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Write a trained model as model.safetensors and config.json. MODEL as for `eval`."""
+    from parcae.pretrained import save_model
+    from sweeps.evaluation import find_model, has_ended
+    from sweeps.paths import Study
+
+    save_model(find_model(Study(db), model), output, official=official)
+    if not has_ended(Study(db), model):
+        console.note(f"note: run {model} has not ended; this is its newest checkpoint")
+    console.note(f"{output}: the model, {'as the official code has it' if official else 'as safetensors'}")
 
 
 def _number(text: str, option: str, wanted: str) -> float:
@@ -325,14 +284,7 @@ def _whole_numbers(text: str, option: str) -> list[int]:
         raise InputError(f"cannot read {option} {text!r}; it takes whole numbers such as 1,2,4") from None
 
 
-def _plain(row: dict[Any, Any]) -> dict[str, Any]:
-    """A table's row with None for what is missing."""
-    return {str(key): None if value != value or value is None else value for key, value in row.items()}
-
-
-def _short(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
+cli_runs.add_to(app)
 
 if __name__ == "__main__":
     main()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from parcae.errors import InputError
 from parcae.flops import counted_parameters
 from sweeps import store
+from sweeps.arrays import Submissions
 from sweeps.imported import read_csv
 from sweeps.paths import RunFolder, Study, read_json
 from sweeps.spec import RunSpec
@@ -91,7 +92,8 @@ def _collect_runs(
     folders = set(study.run_ids())
     members = store.planned_run_ids(connection)
     changed: dict[str, tuple[Status, str]] = {}
-    scheduler: Mapping[str, Status] | None = None
+    unfinished = [run for run in folders if run not in known or known[run][1] not in FINISHED]
+    submissions = Submissions(study, unfinished)
     for run_id in members | folders:
         before = known.get(run_id)
         folder = study.run(run_id)
@@ -100,8 +102,7 @@ def _collect_runs(
             continue
         status = Status(State.PLANNED)
         if run_id in folders:
-            scheduler = ask_scheduler(study) if scheduler is None else scheduler
-            status = establish(study, folder, scheduler)
+            status = establish(study, folder, submissions)
         if before != (signature, status.state, status.reason):
             changed[run_id] = (status, signature)
     gone = known.keys() - members - folders
@@ -150,15 +151,6 @@ def _specs(
         if spec.run_id == run_id:
             specs[run_id] = spec
     return specs
-
-
-def ask_scheduler(study: Study) -> Mapping[str, Status]:
-    """What SLURM says of this study's jobs; nothing where no job was ever sent."""
-    if not study.slurm.is_dir():
-        return {}
-    from sweeps.slurm import job_states
-
-    return job_states(study)
 
 
 def _run_row(spec: RunSpec, status: Status, signature: str, result: dict[str, Any] | None) -> dict[str, Any]:

@@ -44,6 +44,9 @@ def run(app: typer.Typer) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # a full or read-only disk, above all
+        what = f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
+        fail(f"{what}; what was done stays, and the command can be run again", 1)
     for sentence in _remarks:
         note(sentence)
     sys.exit(code if isinstance(code, int) else 0)

@@ -17,7 +17,7 @@ MOST_TOKENS = 2**53  # counts above this are not exact as float64, and no text i
 def isoflop_grid(
     model_name: str,
     flops_budgets: Iterable[float],
-    mean_recurrences: Iterable[int] = RECURRENCES,
+    mean_recurrences: Iterable[int] | None = None,
     *,
     seeds: Iterable[int] = (0,),
     convention: Convention = Convention.PAPER,
@@ -28,11 +28,15 @@ def isoflop_grid(
 ) -> list[RunSpec]:
     """One run for each budget C, mean recurrence and seed, each spending C to the nearest step.
 
+    Without recurrences: the paper's grid, or 1 for a model without a loop.
+
     Tokens D = C / (FLOPs a token), rounded to whole optimiser steps. Budgets, recurrences and seeds may
     repeat or come in any order; runs come back sorted, each once. ``InputError`` for a budget that is
     not a positive number or too small for one step.
     """
     chosen = preset(model_name)
+    if mean_recurrences is None:
+        mean_recurrences = RECURRENCES if chosen.model.has_loop else (1,)
     budgets, recurrences, wanted_seeds = set(flops_budgets), set(mean_recurrences), set(seeds)
     for name, values in (("budget", budgets), ("recurrence", recurrences), ("seed", wanted_seeds)):
         if not values:
@@ -43,6 +47,10 @@ def isoflop_grid(
     for recurrence in recurrences:
         if recurrence < 1:
             raise InputError(f"cannot plan a mean recurrence of {recurrence}; it must be at least 1")
+        if recurrence > 1 and not chosen.model.has_loop:
+            raise InputError(
+                f"cannot plan a mean recurrence of {recurrence}: {model_name} has no loop; it takes 1"
+            )
     for seed in wanted_seeds:
         if not 0 <= seed < 2**63:
             raise InputError(f"cannot plan with seed {seed}; it must be at least 0 and below 2^63")
@@ -82,6 +90,7 @@ def isoflop_grid(
                     learning_rate=chosen.learning_rate,
                     adamw_learning_rate=chosen.adamw_learning_rate,
                     weight_decay=chosen.weight_decay,
+                    precision=chosen.precision,
                     seed=seed,
                 )
                 specs.append(

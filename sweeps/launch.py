@@ -1,15 +1,20 @@
-"""Starting what is planned and not yet done, on SLURM or on this machine, exactly once."""
+"""Starting what is planned and not yet done, on SLURM or on this machine, exactly once; calling it off."""
 
-from collections.abc import Sequence
+import signal
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from parcae.errors import InputError
 from parcae.files import write_atomically
 from sweeps import local, slurm
+from sweeps.arrays import Submissions
 from sweeps.collect import collect_sweep
-from sweeps.paths import RunFolder, Study, read_json
+from sweeps.paths import RunFolder, Study, read_json, write_json
+from sweeps.profile import Profile, Profiles
 from sweeps.spec import RunSpec
-from sweeps.states import State
+from sweeps.states import ACTIVE, FINISHED, State
 from sweeps.store import StudyTables, read_study
 from sweeps.sweep import read_manifest
 
@@ -30,37 +35,117 @@ class Launched:
 
 
 def resolve(cluster: Cluster) -> Cluster:
-    """SLURM where it answers, else this machine."""
+    """SLURM where there is one, else this machine."""
     if cluster is Cluster.AUTO:
         return Cluster.SLURM if slurm.is_available() else Cluster.LOCAL
     return cluster
 
 
 def launch(
-    study: Study, sweep: str, cluster: Cluster, states: Sequence[State] = (State.PLANNED,)
+    study: Study,
+    sweep: str,
+    cluster: Cluster,
+    profiles: Profiles,
+    *,
+    states: Collection[State] = (State.PLANNED,),
+    run_ids: Collection[str] | None = None,
 ) -> Launched:
-    """Hands the sweep's runs in `states` to the cluster. Runs that are queued, running or ended stay."""
+    """Hands the sweep's runs in `states`, of `run_ids` if given, to the cluster. All others stay as they are:
+    what has its result is never started again.
+    """
     cluster = resolve(cluster)
-    with study.locked():  # two submissions at once would both find the same runs planned
-        slurm.settle(study, _runs(study, sweep, (State.UNKNOWN,)))
-        wanted = _runs(study, sweep, states)
+    with study.locked() as lock:  # two submissions at once would both find the same runs planned
+        slurm.settle(study)
+        wanted = _in_states(study, sweep, set(states) - FINISHED - ACTIVE, run_ids)
+        groups = _by_profile(study, sweep, wanted, profiles)
+        if cluster is Cluster.SLURM:
+            slurm.check_cap(groups)
         manifest = read_manifest(study, sweep)
         assert manifest is not None
+        _end_jobs(study, wanted)
         for run_id in wanted:
             _make_folder(study.run(run_id), manifest.specs[run_id])
         if cluster is Cluster.SLURM:
-            slurm.submit(study, wanted)
+            slurm.submit(study, groups, lock)
         else:
             local.enqueue(study, wanted)
     return Launched(cluster, len(wanted), read_study(study.db, sweep))
 
 
+def rehearse(study: Study, sweep: str, profiles: Profiles) -> list[tuple[Profile, int, str]]:
+    """What `launch` would send to SLURM, array by array: its shape, its runs and sbatch's text."""
+    groups = _by_profile(study, sweep, _in_states(study, sweep, {State.PLANNED}, None), profiles)
+    slurm.check_cap(groups)
+    size = slurm.array_size()
+    sizes = [
+        (profile, min(size, len(run_ids) - start))
+        for profile, run_ids in groups.items()
+        for start in range(0, len(run_ids), size)
+    ]
+    return [(profile, runs, slurm.script(study, profile, runs)) for profile, runs in sizes]
+
+
+def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[str]:
+    """Calls off what is queued or running of the sweep, or of `run_ids`. What they trained stays."""
+    with study.locked():
+        slurm.settle(study)
+        wanted = _in_states(study, sweep, ACTIVE | {State.UNKNOWN}, run_ids)
+        for run_id in wanted:
+            write_json(study.run(run_id).cancelled, {"at": time.time()}, durable=False)
+        try:
+            _end_jobs(study, wanted)
+        except BaseException:
+            for run_id in wanted:
+                study.run(run_id).cancelled.unlink(missing_ok=True)
+            raise
+        for run_id in wanted:
+            (study.queue / run_id).unlink(missing_ok=True)
+            local.signal_holder(study.run(run_id).lock, signal.SIGTERM)
+    return wanted
+
+
+def _end_jobs(study: Study, run_ids: Sequence[str]) -> None:
+    """Ends whatever SLURM may still have for these runs."""
+    submissions = Submissions(study, run_ids)
+    handed_over = [submissions.job(study.run(run_id)) for run_id in run_ids]
+    slurm.cancel_jobs([pair[1] for pair in handed_over if pair and pair[1]])
+
+
 def _make_folder(folder: RunFolder, spec: RunSpec) -> None:
     folder.path.mkdir(exist_ok=True)
     if read_json(folder.spec) != spec.to_dict():
-        write_atomically(folder.spec, (spec.json + "\n").encode())
+        write_atomically(folder.spec, (spec.json + "\n").encode(), durable=False)  # the manifest has it too
 
 
-def _runs(study: Study, sweep: str, states: Sequence[State]) -> list[str]:
+def _in_states(
+    study: Study, sweep: str, states: Collection[State], run_ids: Collection[str] | None
+) -> list[str]:
+    """Runs of the sweep in these states, as they are now, in the order planned."""
     runs = collect_sweep(study.db, sweep).runs
-    return list(runs.loc[runs["state"].isin([state.value for state in states]), "run_id"])
+    found = runs["state"].isin([state.value for state in states])
+    if run_ids is not None:
+        found &= runs["run_id"].isin(list(run_ids))
+    return list(runs.loc[found, "run_id"])
+
+
+def _by_profile(
+    study: Study, sweep: str, run_ids: Sequence[str], profiles: Profiles
+) -> dict[Profile, list[str]]:
+    manifest = read_manifest(study, sweep)
+    assert manifest is not None
+    groups: dict[Profile, list[str]] = {}
+    for run_id in run_ids:
+        groups.setdefault(profiles.of(manifest.specs[run_id].model_name), []).append(run_id)
+    return groups
+
+
+def find_run(tables: StudyTables, prefix: str) -> str:
+    """The run of the sweep whose id begins with `prefix`. ``InputError`` if there is none, or several."""
+    found = [str(run_id) for run_id in tables.runs["run_id"] if str(run_id).startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(
+            f"there is no run {prefix!r} in the sweep {tables.name}; `parcae-sweep status` lists its runs"
+        )
+    raise InputError(f"{len(found)} runs of the sweep {tables.name} begin with {prefix!r}; give more digits")

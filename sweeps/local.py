@@ -10,6 +10,7 @@ import fcntl
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from sweeps.environment import outside_a_job
 from sweeps.paths import RunFolder, Study, write_json
 from sweeps.states import is_locked
 from sweeps.worker import STOPPED, work
@@ -39,7 +41,7 @@ def enqueue(study: Study, run_ids: Iterable[str]) -> None:
         folder = study.run(run_id)
         for stale in (folder.failure, folder.cancelled, folder.submission):
             stale.unlink(missing_ok=True)
-        write_json(study.queue / run_id, {"at": time.time()})
+        write_json(study.queue / run_id, {"at": time.time()}, durable=False)
 
 
 def ensure_supervisor(study: Study, slots: int) -> None:
@@ -53,20 +55,17 @@ def ensure_supervisor(study: Study, slots: int) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            env=outside_a_job(os.environ, keep_gpus=True),
         )
 
 
-def stop_all(study: Study) -> None:
-    """Asks every worker of this study on this machine to checkpoint and leave; queued runs stay queued."""
-    for lock in (study.supervisor_lock, *(study.run(run_id).lock for run_id in _queued(study))):
-        signal_holder(lock, signal.SIGTERM)
-
-
 def signal_holder(lock: Path, number: signal.Signals) -> None:
-    """Signals the process that holds `lock`, if one does."""
+    """Signals the process that holds `lock`, if one on this machine does."""
     if is_locked(lock):
         with suppress(ValueError, ProcessLookupError):
-            os.kill(int(lock.read_text()), number)
+            process, host = lock.read_text().split()
+            if host == socket.gethostname():
+                os.kill(int(process), number)
 
 
 def _queued(study: Study) -> list[str]:
@@ -149,6 +148,8 @@ class _Supervisor:
         self.deaths[folder.run_id] = (deaths, progress)
         if deaths >= ATTEMPTS:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            if code == -signal.SIGKILL:
+                how += ", which is how the kernel ends what takes too much memory"
             write_json(
                 folder.failure,
                 {
@@ -176,7 +177,7 @@ def main() -> None:
         except BlockingIOError:
             return
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} {socket.gethostname()}")
         lock.flush()
         _Supervisor(study, arguments.slots).work()
 

@@ -3,17 +3,20 @@
 results.duckdb            the cache of everything below
 runs/<run_id>/            one run: the truth
     spec.json             what it is to train
-    submission.json       the last hand-over to a scheduler
+    submission.json       the last hand-over to SLURM: which array, and which of its tasks
     cancelled.json        present while the run is called off
     lock                  locked, and holding a process id, while a worker on this machine has the run
-    log.txt               what the workers printed
+    attempts.jsonl        a line whenever a worker starts on the run or leaves it
+    log.txt               what the workers on this machine printed
     failure.json          how the last attempt failed
     metrics.jsonl checkpoint/ result.json      written by training
 runs/sweeps/<name>.json   a planned sweep: the specification of every run
 runs/sweeps/<name>.csv    an imported study, as it was given
 runs/queue/<run_id>       runs handed to this machine and not ended
 runs/lock                 locked while a sweep is planned or submitted
-runs/slurm/               scripts, pickles and logs of SLURM jobs
+runs/slurm/<array>.json   a job array: its runs, and the id it got; written before it is sent
+runs/slurm/answer.json    what SLURM said when it was last asked
+runs/slurm/               besides, submitit's scripts, pickles and logs
 """
 
 import fcntl
@@ -21,7 +24,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +61,10 @@ class RunFolder:
     @property
     def lock(self) -> Path:
         return self.path / "lock"
+
+    @property
+    def attempts(self) -> Path:
+        return self.path / "attempts.jsonl"
 
     @property
     def log(self) -> Path:
@@ -98,6 +105,17 @@ class Study:
     def slurm(self) -> Path:
         return self.runs / "slurm"
 
+    def array(self, name: str) -> Path:
+        return self.slurm / f"{name}.json"
+
+    @property
+    def answer(self) -> Path:
+        return self.slurm / "answer.json"
+
+    @property
+    def profile(self) -> Path:
+        return self.db.absolute().parent / "cluster.toml"
+
     @property
     def supervisor_lock(self) -> Path:
         return self.runs / "supervisor.lock"
@@ -107,12 +125,15 @@ class Study:
         return self.runs / "supervisor.log"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Waits for, and holds, the right to change what is planned or submitted."""
+    def locked(self) -> Iterator[int]:
+        """Waits for, and holds, the right to change what is planned or submitted.
+
+        Yields the lock's file descriptor: a child that inherits it holds the lock for as long as it lives.
+        """
         self.runs.mkdir(parents=True, exist_ok=True)
         with (self.runs / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            yield file.fileno()
 
     def run(self, run_id: str) -> RunFolder:
         return RunFolder(self.runs / run_id)
@@ -139,9 +160,20 @@ def check_sweep_name(name: str) -> str:
     return name
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Writes strict JSON, atomically."""
-    write_atomically(path, (json.dumps(value, sort_keys=True, allow_nan=False) + "\n").encode())
+    text = json.dumps(value, sort_keys=True, allow_nan=False) + "\n"
+    write_atomically(path, text.encode(), durable=durable)
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Every whole line of JSON in `path`; none where there is no file."""
+    values = []
+    with suppress(FileNotFoundError):
+        for line in path.read_bytes().splitlines():
+            with suppress(ValueError):  # a line being written
+                values.append(json.loads(line))
+    return values
 
 
 def read_json(path: Path) -> Any:

@@ -48,7 +48,17 @@ class Profile:
 
     @property
     def processes(self) -> int:
+        """Tasks of the run's srun step: they train it together."""
         return self.nodes * self.tasks_per_node
+
+    @property
+    def device(self) -> str:
+        return "GPU" if self.gpus_per_node else "task"
+
+    @property
+    def device_hours(self) -> float:
+        """What one run may take before its time limit."""
+        return self.devices * self.time_minutes / 60
 
     def __post_init__(self) -> None:
         for name in ("time_minutes", "nodes", "tasks_per_node", "cpus_per_task", "signal_seconds"):

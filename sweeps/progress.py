@@ -9,7 +9,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sweeps.collect import ask_scheduler, collect_sweep
+from sweeps.arrays import Submissions
+from sweeps.collect import collect_sweep
 from sweeps.paths import RunFolder, Study
 from sweeps.states import ACTIVE, FINISHED, State, Status, establish
 from sweeps.store import StudyTables
@@ -37,31 +38,37 @@ def last_metrics(folder: RunFolder) -> dict[str, float] | None:
 
 
 def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> StudyTables:
-    """Shows the sweep until nothing in it is queued or running. `keep_alive` is called at every look."""
+    """Shows the sweep until nothing in it is queued or running. `keep_alive` is called at every look.
+
+    While SLURM is silent a run may be unknown for the moment, and is waited for.
+    """
     console = Console(file=sys.stderr)
     show = _Bars(study, console) if console.is_terminal else _Lines()
-    tables, before = collect_sweep(study.db, sweep), None
+    tables, before, was_silent = collect_sweep(study.db, sweep), None, False
     with show:
         while True:
+            started = time.monotonic()
             keep_alive()
-            now = _unfinished(study, tables)
+            now, silent = _look(study, tables)
             if now != before:  # files are cheap to look at, the database is not
                 tables, before = collect_sweep(study.db, sweep), now
             show.update(tables)
-            if not any(State(state) in ACTIVE for state in tables.runs["state"]):
+            if silent and not was_silent:
+                console.print("SLURM does not answer; waiting for it", style="dim")
+            was_silent = silent
+            waited_for = ACTIVE | {State.UNKNOWN} if silent else ACTIVE
+            if not any(State(state) in waited_for for state in tables.runs["state"]):
                 return tables
-            time.sleep(POLL_SECONDS)
+            time.sleep(max(POLL_SECONDS, 4 * (time.monotonic() - started)))
 
 
-def _unfinished(study: Study, tables: StudyTables) -> dict[str, Status]:
-    """The state of every run that has no result, as its files say."""
-    scheduler = ask_scheduler(study)
+def _look(study: Study, tables: StudyTables) -> tuple[dict[str, Status], bool]:
+    """The state of every run that has no result, and whether SLURM was needed but silent."""
     runs = zip(tables.runs["run_id"], tables.runs["state"], strict=True)
-    return {
-        run_id: establish(study, study.run(run_id), scheduler)
-        for run_id, state in runs
-        if State(state) not in FINISHED
-    }
+    unfinished = [run_id for run_id, state in runs if State(state) not in FINISHED]
+    submissions = Submissions(study, unfinished)
+    states = {run_id: establish(study, study.run(run_id), submissions) for run_id in unfinished}
+    return states, submissions.answer is not None and submissions.answer.is_silent
 
 
 def label(run: object) -> str:

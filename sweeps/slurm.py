@@ -1,238 +1,268 @@
-"""SLURM through submitit: arrays of runs, requeued from their checkpoints when preempted or out of time.
+"""Runs handed to SLURM through submitit: one array a resource shape, split at the cluster's MaxArraySize.
 
-Submission is crash-safe: an intent with the job's name is in every run folder before sbatch is called, and
-`settle` finds out by that name what became of an intent that no job id was written to.
+Crash-safe: the array's file and every run's submission.json stand before sbatch is called. sbatch inherits
+the study's lock, so that nobody settles a submission that is still under way; and a job whose run has been
+handed over anew since leaves that run alone.
 """
 
 import os
+import re
 import shutil
-import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from parcae.errors import WorkFailed
-from sweeps.paths import RunFolder, Study, read_json, write_json
-from sweeps.states import State, Status
+from parcae.errors import InputError, WorkFailed
+from sweeps import scheduler
+from sweeps.arrays import PREFIX, Array, Submissions, read_arrays
+from sweeps.environment import cleaned
+from sweeps.job import RunJob
+from sweeps.paths import Study, write_json
+from sweeps.profile import Profile
+from sweeps.states import State
 
-JOB_NAME = "parcae-"
-TIME_MINUTES = 24 * 60
-MAX_ARRAY_SIZE = 1_000  # SLURM's default is 1,001, the highest index one below
-COMMAND_SECONDS = 60
-SUBMISSION_SECONDS = 5.0  # sbatch may outlive the process that called it by this long
-
-_STATES = {
-    "PENDING": State.QUEUED,
-    "CONFIGURING": State.QUEUED,
-    "REQUEUED": State.QUEUED,
-    "REQUEUE_HOLD": State.QUEUED,
-    "REQUEUE_FED": State.QUEUED,
-    "SPECIAL_EXIT": State.QUEUED,
-    "SUSPENDED": State.QUEUED,
-    "PREEMPTED": State.QUEUED,
-    "RUNNING": State.RUNNING,
-    "COMPLETING": State.RUNNING,
-    "SIGNALING": State.RUNNING,
-    "STAGE_OUT": State.RUNNING,
-    "STOPPED": State.RUNNING,
-    "TIMEOUT": State.TIMED_OUT,
-    "CANCELLED": State.CANCELLED,
-    "COMPLETED": State.FAILED,
-    "FAILED": State.FAILED,
-    "NODE_FAIL": State.FAILED,
-    "BOOT_FAIL": State.FAILED,
-    "DEADLINE": State.FAILED,
-    "OUT_OF_MEMORY": State.FAILED,
-}
-_WORDS = {
-    "COMPLETED": "the job ended without leaving a result",
-    "FAILED": "the job failed without saying why",
-    "NODE_FAIL": "its node failed",
-    "OUT_OF_MEMORY": "out of memory",
-    "TIMEOUT": "out of time",
-}
+DEFAULT_ARRAY_SIZE = 1_001  # SLURM's own MaxArraySize
+TIMEOUTS_ALLOWED = 1_000_000  # a run requeues itself for as long as each attempt brings it further
 
 
 def is_available() -> bool:
-    """Whether sbatch is here and a controller answers."""
+    """Whether sbatch is here and a cluster is configured. ``WorkFailed`` if its controller is silent.
+
+    A cluster that is down for a minute must not turn a sweep into a thousand runs on a login node.
+    """
     if shutil.which("sbatch") is None:
         return False
-    return _ask(["sinfo", "--noheader"]) is not None
+    if scheduler.command("sinfo", "--noheader") is not None:
+        return True
+    if os.environ.get("SLURM_CONF") or Path("/etc/slurm/slurm.conf").exists():
+        raise WorkFailed(
+            "sbatch is here but SLURM does not answer; try again when it does, or say --cluster local"
+        )
+    return False
 
 
-@dataclass(frozen=True)
-class RunJob:
-    """What SLURM runs: one run, checkpointed and requeued by submitit when it is told to leave."""
-
-    folder: str
-    threads: int
-
-    def __call__(self) -> str:
-        """The run's id once it has ended; does not return when the job is requeued or cancelled."""
-        from sweeps.worker import STOPPED, run
-
-        requeue: Any = signal.getsignal(signal.SIGUSR2)  # submitit's handler
-        received: list[int] = []
-        for number in (signal.SIGUSR2, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: received.append(number))
-        folder = RunFolder(Path(self.folder))
-        if run(folder, stop=lambda: bool(received), threads=self.threads):
-            return folder.run_id
-        if signal.SIGUSR2 in received:
-            requeue(signal.SIGUSR2, None)
-        raise SystemExit(STOPPED)
-
-    def checkpoint(self) -> Any:
-        """submitit's protocol: what to run when the job is requeued."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+def array_size() -> int:
+    """How many runs one array may hold on this cluster."""
+    config = scheduler.command("scontrol", "show", "config") or ""
+    most = int(scheduler.setting(config, "MaxArraySize") or DEFAULT_ARRAY_SIZE)
+    limit = re.search(r"max_array_tasks=(\d+)", scheduler.setting(config, "SchedulerParameters") or "")
+    return max(1, min(most, int(limit[1])) if limit else most)
 
 
-def submit(study: Study, run_ids: Sequence[str]) -> None:
-    """Queues runs as job arrays. ``WorkFailed`` says why SLURM refused."""
+def script(study: Study, profile: Profile, runs: int) -> str:
+    """The text that sbatch would get for `runs` runs of one shape."""
+    executor = _executor(study, profile, PREFIX + uuid.uuid4().hex[:16], throttle=_most(profile, runs))
+    if runs > 1:
+        executor.parameters["map_count"] = runs
+    text: str = executor._make_submission_file_text(executor._submitit_command_str, "")
+    return text
+
+
+def submit(study: Study, groups: Mapping[Profile, Sequence[str]], lock: int) -> None:
+    """Queues runs, given by the resources they ask for. ``WorkFailed`` says why SLURM refused.
+
+    `lock` is the descriptor of the study's lock, which the caller holds.
+    """
+    study.slurm.mkdir(parents=True, exist_ok=True)
+    size, queued = array_size(), 0
+    for profile, run_ids in groups.items():
+        for start in range(0, len(run_ids), size):
+            chunk = run_ids[start : start + size]
+            try:
+                _submit_array(study, profile, chunk, lock)
+            except WorkFailed as error:
+                raise WorkFailed(f"{error} ({queued} runs were queued before that)") from error
+            queued += len(chunk)
+
+
+def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: int) -> None:
     import submitit
 
-    study.slurm.mkdir(parents=True, exist_ok=True)
-    for start in range(0, len(run_ids), MAX_ARRAY_SIZE):
-        chunk = run_ids[start : start + MAX_ARRAY_SIZE]
-        name = JOB_NAME + uuid.uuid4().hex[:16]
-        for run_id in chunk:
+    throttle, after = _room(study, profile, len(run_ids))
+    array = Array(
+        name=PREFIX + uuid.uuid4().hex[:16],
+        run_ids=tuple(run_ids),
+        sent_at=time.time(),
+        job_id=None,
+        throttle=throttle,
+        devices=profile.devices,
+    )
+    array.write(study)
+    for task, run_id in enumerate(run_ids):
+        folder = study.run(run_id)
+        write_json(folder.submission, {"array": array.name, "task": task}, durable=False)
+        folder.failure.unlink(missing_ok=True)
+        folder.cancelled.unlink(missing_ok=True)
+    executor = _executor(study, profile, array.name, throttle, after)
+    try:
+        with cleaned(), _inherited(lock), executor.batch():
+            jobs = [executor.submit(_job(study, profile, array.name, run_id)) for run_id in run_ids]
+    except submitit.core.utils.FailedJobError as error:
+        study.array(array.name).unlink()
+        raise WorkFailed(f"sbatch refused the runs: {' '.join(str(error).split())}") from error
+    replace(array, job_id=jobs[0].job_id.split("_")[0]).write(study)
+
+
+def _job(study: Study, profile: Profile, array: str, run_id: str) -> RunJob:
+    return RunJob(
+        folder=str(study.run(run_id).path),
+        array=array,
+        processes=profile.processes,
+        cpus=profile.cpus_per_task,
+        gpus=profile.gpus_per_node,
+    )
+
+
+def _executor(study: Study, profile: Profile, name: str, throttle: int, after: Sequence[str] = ()) -> Any:
+    """submitit's executor for arrays of one shape."""
+    import submitit
+
+    class Executor(submitit.SlurmExecutor):
+        @classmethod
+        def affinity(cls) -> int:  # the text of a script can be had without SLURM
+            return 1
+
+    executor = Executor(folder=study.slurm, max_num_timeout=TIMEOUTS_ALLOWED, python=profile.python)
+    container = [f"--container-image={profile.container}"] if profile.container else []
+    memory = profile.memory_gb_per_node
+    parameters = {
+        "job_name": name,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "time": profile.time_minutes,
+        "nodes": profile.nodes,
+        "ntasks_per_node": profile.tasks_per_node,
+        "cpus_per_task": profile.cpus_per_task,
+        "gpus_per_node": profile.gpus_per_node or None,
+        "mem": None if memory is None else f"{round(memory * 1024)}M",
+        "setup": list(profile.setup) or None,
+        "dependency": f"afterany:{':'.join(after)}" if after else None,
+    }
+    executor.update_parameters(
+        **{key: value for key, value in parameters.items() if value is not None},
+        signal_delay_s=profile.signal_seconds,
+        array_parallelism=throttle,
+        stderr_to_stdout=True,
+        # Since SLURM 22.05 srun no longer takes --cpus-per-task from sbatch. A run whose processes are not
+        # all there must end rather than wait for them.
+        srun_args=[
+            f"--cpus-per-task={profile.cpus_per_task}",
+            "--kill-on-bad-exit=1",
+            *container,
+            *profile.srun_arguments,
+        ],
+        additional_parameters={"requeue": True},
+    )
+    return executor
+
+
+def _most(profile: Profile, runs: int) -> int:
+    return min(runs, profile.concurrent // profile.devices if profile.concurrent else runs)
+
+
+def _room(study: Study, profile: Profile, runs: int) -> tuple[int, list[str]]:
+    """How many of `runs` may run at once, and the arrays that must end before any may start."""
+    if profile.concurrent is None:
+        return runs, []
+    active = [(array, count) for array, count in _active_arrays(study) if array.job_id]
+    held = sum(min(array.throttle, count) * array.devices for array, count in active)
+    room = (profile.concurrent - held) // profile.devices
+    if room >= 1:
+        return min(room, runs), []
+    return _most(profile, runs), [array.job_id for array, _ in active if array.job_id]
+
+
+def _active_arrays(study: Study) -> list[tuple[Array, int]]:
+    """Arrays that still have runs in the queue or running, with how many."""
+    submissions = Submissions(study, list(study.run_ids()))
+    active = []
+    for array in read_arrays(study).values():
+        count = 0
+        for run_id in array.run_ids:
             folder = study.run(run_id)
-            folder.failure.unlink(missing_ok=True)
-            folder.cancelled.unlink(missing_ok=True)
-            write_json(folder.submission, _intent(name, None))
-        executor = submitit.SlurmExecutor(folder=study.slurm)
-        executor.update_parameters(
-            job_name=name,
-            time=TIME_MINUTES,
-            cpus_per_task=1,
-            srun_args=["--cpus-per-task=1"],
-            stderr_to_stdout=True,
-            array_parallelism=len(chunk),
-        )
-        try:
-            with _clean_environment():
-                jobs = _send(executor, study, chunk)
-        except submitit.core.utils.FailedJobError as error:
-            for run_id in chunk:
-                study.run(run_id).submission.unlink(missing_ok=True)
-            raise WorkFailed(f"sbatch refused the runs: {' '.join(str(error).split())}") from error
-        for run_id, job in zip(chunk, jobs, strict=True):
-            write_json(study.run(run_id).submission, _intent(name, job))
-
-
-def _send(executor: Any, study: Study, run_ids: Sequence[str]) -> list[str]:
-    with executor.batch():
-        jobs = [executor.submit(RunJob(str(study.run(run_id).path), threads=1)) for run_id in run_ids]
-    return [job.job_id for job in jobs]
-
-
-def _intent(name: str, job_id: str | None) -> dict[str, Any]:
-    return {"cluster": "slurm", "job_name": name, "job_id": job_id, "at": time.time()}
+            if folder.result.exists() or folder.failure.exists() or folder.cancelled.exists():
+                continue
+            handed_over = submissions.job(folder)
+            mine = handed_over is not None and handed_over[0].name == array.name
+            count += mine and submissions(folder).state in (State.QUEUED, State.RUNNING, State.UNKNOWN)
+        if count:
+            active.append((array, count))
+    return active
 
 
 @contextmanager
-def _clean_environment() -> Iterator[None]:
-    """Keeps the submitting shell's own job out of the new ones, but not which cluster to talk to."""
-    mine = {
-        name: os.environ.pop(name)
-        for name in list(os.environ)
-        if name.startswith(("SLURM_", "SBATCH_", "SRUN_")) and name != "SLURM_CONF"
-    }
+def _inherited(lock: int) -> Iterator[None]:
+    """Makes `lock` this process's standard input, which is what a child inherits whatever starts it."""
+    before = os.dup(0)
+    os.dup2(lock, 0)
     try:
         yield
     finally:
-        os.environ.update(mine)
+        os.dup2(before, 0)
+        os.close(before)
 
 
-def settle(study: Study, run_ids: Sequence[str]) -> None:
-    """Finds out what became of submissions that were cut short, for runs whose intent has no job id.
+def settle(study: Study) -> None:
+    """Finds out what became of submissions that were cut short: arrays without a job id.
 
-    A job whose work submitit had written down is adopted; one that would wait for it in vain is cancelled,
-    and its run is planned again. ``WorkFailed`` where SLURM cannot be asked: then nothing is touched.
+    Called with the study's lock held, so that none of them is under way. A task whose work submitit had
+    written down is adopted; one that would wait for it in vain is cancelled, and its run is planned again.
+    ``WorkFailed`` where SLURM cannot be asked: then nothing is touched.
     """
-    open_intents = {}
-    for run_id in run_ids:
-        submission = read_json(study.run(run_id).submission)
-        if submission is not None and submission.get("job_id") is None:
-            open_intents[run_id] = submission
-    if not open_intents:
-        return
-    youngest = max(intent["at"] for intent in open_intents.values())
-    time.sleep(min(SUBMISSION_SECONDS, max(0.0, youngest + SUBMISSION_SECONDS - time.time())))
-    names = ",".join(sorted({intent["job_name"] for intent in open_intents.values()}))
-    answer = _ask(["squeue", "--noheader", "--array", "--format=%i|%j", f"--name={names}"])
-    if answer is None:
+    for array in read_arrays(study).values():
+        if array.job_id is None:
+            job_id = _sent_as(study, array)
+            if job_id is None:
+                study.array(array.name).unlink()
+            else:
+                _adopt(study, replace(array, job_id=job_id))
+
+
+def _sent_as(study: Study, array: Array) -> str | None:
+    """The job id that SLURM gave to an array, or None if it never got it.
+
+    A job that was sent but has left squeue was never given its work, and so never touched a run.
+    """
+    for path in study.slurm.glob("*_submission.sh"):
+        if f"--job-name={array.name}\n" in path.read_text():
+            return path.name.removesuffix("_submission.sh")
+    said = scheduler.command("squeue", "--noheader", "--states=all", "--format=%F", f"--name={array.name}")
+    if said is None:
         raise WorkFailed("a submission was cut short and SLURM does not answer to settle it; try again later")
-    adopted: dict[str, str] = {}
-    for line in answer.splitlines():
-        job_id, _ = line.split("|")
-        pickled = study.slurm / f"{job_id}_submitted.pkl"
-        pickled_run = _pickled_run(pickled)
-        if pickled_run is None:
-            _ask(["scancel", job_id])
-        else:
-            adopted[pickled_run] = job_id
-    for pickled in study.slurm.glob("*_submitted.pkl"):  # jobs that have ended since
-        ended = _pickled_run(pickled)
-        if ended is None or ended not in open_intents or ended in adopted:
-            continue
-        if pickled.stat().st_mtime >= open_intents[ended]["at"]:
-            adopted[ended] = pickled.name.removesuffix("_submitted.pkl")
-    for run_id, intent in open_intents.items():
-        folder = study.run(run_id)
-        if run_id in adopted:
-            write_json(folder.submission, {**intent, "job_id": adopted[run_id]})
-        else:
-            folder.submission.unlink(missing_ok=True)
+    ids = set(said.split())
+    return ids.pop() if ids else None
 
 
-def _pickled_run(path: Path) -> str | None:
-    """The run that a pickle of submitit's holds."""
-    from submitit.core.utils import DelayedSubmission
-
-    try:
-        job: Any = DelayedSubmission.load(path).function
-        return RunFolder(Path(job.folder)).run_id
-    except (OSError, EOFError):
-        return None
+def _adopt(study: Study, array: Array) -> None:
+    jobs = {run_id: array.job(task) for task, run_id in enumerate(array.run_ids)}
+    idle = [run for run, job in jobs.items() if not (study.slurm / f"{job}_submitted.pkl").exists()]
+    cancel_jobs([str(jobs[run_id]) for run_id in idle])
+    for run_id in idle:
+        study.run(run_id).submission.unlink(missing_ok=True)
+    array.write(study)
 
 
-def job_states(study: Study) -> Mapping[str, Status]:
-    """Job id -> state, for every job of this study that SLURM still knows of."""
-    states: dict[str, Status] = {}
-    history = _ask(
-        [
-            "sacct",
-            "--noheader",
-            "--allocations",
-            "--array",
-            "--parsable2",
-            "--format=JobID,State",
-            "--starttime=now-30days",
-        ]
-    )
-    queue = _ask(["squeue", "--noheader", "--array", "--format=%i|%T"])
-    for answer in (history, queue):
-        for line in (answer or "").splitlines():
-            job_id, word = line.split("|")
-            word = word.split()[0].rstrip("+")  # "CANCELLED by 0"
-            state = _STATES.get(word, State.UNKNOWN)
-            reason = _WORDS.get(word) or (f"SLURM says {word}" if state is State.UNKNOWN else None)
-            states[job_id] = Status(state, reason)
-    return states
+def cancel_jobs(jobs: Sequence[str]) -> None:
+    """Ends jobs. ``WorkFailed`` if SLURM does not answer. A job that has ended already is no error."""
+    for start in range(0, len(jobs), 500):
+        if scheduler.command("scancel", "--quiet", *jobs[start : start + 500]) is None and (
+            scheduler.command("sinfo", "--noheader") is None
+        ):
+            raise WorkFailed("SLURM does not answer, so that its jobs cannot be cancelled; try again later")
 
 
-def _ask(command: list[str]) -> str | None:
-    """What a SLURM command prints; None if it is not here, fails, or does not answer in time."""
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout
+def check_cap(groups: Mapping[Profile, Sequence[str]]) -> None:
+    """``InputError`` if the runs could take more device hours than their profile allows."""
+    for profile, run_ids in groups.items():
+        hours = len(run_ids) * profile.device_hours
+        if profile.gpu_hours_cap is not None and hours > profile.gpu_hours_cap:
+            raise InputError(
+                f"cannot submit {len(run_ids)} runs of {profile.devices} {profile.device}s and "
+                f"{profile.time_minutes / 60:g} h each: {hours:,.6g} {profile.device}-hours are more than "
+                f"gpu_hours_cap = {profile.gpu_hours_cap:g}; lower time_minutes, plan less, or raise the cap"
+            )

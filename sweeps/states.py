@@ -6,7 +6,7 @@ established is *unknown*, and unknown is never resubmitted by itself.
 
 import fcntl
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +30,8 @@ class State(StrEnum):
 FINISHED = frozenset({State.DONE, State.DIVERGED})
 """A result exists; the run is never started again."""
 ACTIVE = frozenset({State.QUEUED, State.RUNNING})
+RETRIABLE = frozenset({State.FAILED, State.TIMED_OUT, State.CANCELLED, State.UNKNOWN})
+"""May be started again when the user asks; never by itself."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,9 @@ def is_locked(lock: Path) -> bool:
     return False
 
 
-def establish(study: Study, folder: RunFolder, scheduler: Mapping[str, Status]) -> Status:
-    """The state of one run. `scheduler` maps job ids that SLURM was asked about to what it said."""
+def establish(study: Study, folder: RunFolder, scheduler: Callable[[RunFolder], Status]) -> Status:
+    """The state of one run. `scheduler` is asked about a run that was handed to SLURM and whose own files
+    do not tell."""
     if folder.result.exists():
         spec = read_json(folder.spec)
         return check_result(spec if isinstance(spec, dict) else {}, read_json(folder.result))
@@ -91,10 +94,6 @@ def establish(study: Study, folder: RunFolder, scheduler: Mapping[str, Status]) 
     if folder.failure.exists():
         failure = read_json(folder.failure) or {}
         return Status(State(failure.get("state", State.FAILED)), failure.get("message"))
-    submission = read_json(folder.submission)
-    if submission is None:
-        return Status(State.PLANNED)
-    job = submission.get("job_id")
-    if job is None:
-        return Status(State.UNKNOWN, "the submission was cut short; `parcae-sweep submit` settles it")
-    return scheduler.get(job, Status(State.UNKNOWN, f"SLURM could not be asked about job {job}"))
+    if folder.submission.exists():
+        return scheduler(folder)
+    return Status(State.PLANNED)

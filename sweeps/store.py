@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STORAGE_VERSION = "v1.5.0"  # the oldest DuckDB that must be able to read the file
 BUSY_SECONDS = 60.0
+_DISK_TROUBLES = ("Read-only file system", "Permission denied", "No space left", "Disk quota")
 
 RUN_COLUMNS = {
     "run_id": "VARCHAR PRIMARY KEY",
@@ -55,6 +56,10 @@ METRIC_COLUMNS = {
     "state_norm": "DOUBLE",
     "recurrent_residual": "DOUBLE",
     "injection_norm": "DOUBLE",
+    "input_norm": "DOUBLE",
+    "readout_norm": "DOUBLE",
+    "loss_spikes": "BIGINT",
+    "gradient_spikes": "BIGINT",
     "seconds": "DOUBLE",
 }
 
@@ -176,6 +181,8 @@ def _connect(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
             connection = duckdb.connect(str(db), config=config)
             break
         except duckdb.IOException as error:
+            if any(trouble in str(error) for trouble in _DISK_TROUBLES):
+                raise WorkFailed(f"cannot use the database {db}: {str(error).splitlines()[0]}") from error
             if "lock" not in str(error):
                 raise InputError(
                     f"cannot open the database {db}: it is not a DuckDB database that can be read; "
@@ -218,7 +225,13 @@ def open_store(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
                 f"the database {db} has schema {version and version[0]}, this version reads "
                 f"{SCHEMA_VERSION}; run `parcae-sweep rebuild`"
             )
-        yield connection
+        try:
+            yield connection
+        except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
+            raise WorkFailed(
+                f"cannot write the database {db}: {str(error).splitlines()[0]}; the run folders have it all, "
+                "so the command can be run again"
+            ) from error
 
 
 def replace_rows(

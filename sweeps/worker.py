@@ -3,44 +3,66 @@
 On this machine the supervisor starts `work` in a process of its own; on SLURM a job calls `run`.
 """
 
+import errno
 import fcntl
+import json
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from parcae.errors import InputError
+from parcae.errors import InputError, WorkFailed
 from sweeps.paths import RunFolder, read_json, write_json
 from sweeps.spec import RunSpec
 
 STOPPED = 75  # exit code: checkpointed and willing to go on (EX_TEMPFAIL)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-LOCK_SECONDS = 5.0  # others hold the lock for an instant when they look whether it is held
 
 
-def run(folder: RunFolder, *, stop: Callable[[], bool], threads: int = 1) -> bool:
+def run(
+    folder: RunFolder,
+    *,
+    stop: Callable[[], bool],
+    threads: int = 1,
+    processes: int = 1,
+    job: str | None = None,
+) -> bool:
     """Trains the run in `folder` to its end. True when it ended, False when `stop` cut it short.
 
-    Whatever goes wrong is written to failure.json and raised again. A run that another process on this
-    machine has, or that has its result, is left alone.
+    Whatever goes wrong is written to failure.json and raised again. A run that has its result or was called
+    off is left alone; one that another process still has is waited for. With several `processes`, the others
+    `attend`.
     """
-    with _locked(folder) as mine:
+    with _locked(folder, stop) as mine:
         if not mine:
-            return True
-        if folder.result.exists():
-            return True
+            return False
+        if folder.cancelled.exists() or (folder.result.exists() and processes == 1):
+            return True  # several processes must first agree that there is a result
         folder.failure.unlink(missing_ok=True)
         try:
-            return _train(folder, stop=stop, threads=threads)
+            log_attempt(folder, "started", job=job)
+            ended = _train(folder, stop=stop, threads=threads)
+            log_attempt(folder, "ended" if ended else "checkpointed", job=job)
+            return ended
         except Exception as error:
             record_failure(folder, error)
             raise
+
+
+def attend(folder: RunFolder, *, stop: Callable[[], bool], threads: int = 1) -> None:
+    """Trains along with the process that called `run`, as one of several of the same run."""
+    try:
+        _train(folder, stop=stop, threads=threads)
+    except Exception as error:
+        record_failure(folder, error)
+        raise
 
 
 def _train(folder: RunFolder, *, stop: Callable[[], bool], threads: int) -> bool:
@@ -69,37 +91,56 @@ def _train(folder: RunFolder, *, stop: Callable[[], bool], threads: int) -> bool
     return train(spec.model, spec.training, corpus, folder.path, stop=stop, execution=execution) is not None
 
 
+def log_attempt(folder: RunFolder, event: str, *, job: str | None) -> None:
+    """Adds a line to attempts.jsonl: started, ended, checkpointed, requeued, cancelled or stopped."""
+    line = {"event": event, "at": time.time(), "host": socket.gethostname(), "pid": os.getpid(), "job": job}
+    with suppress(OSError), folder.attempts.open("a") as file:  # no run fails for want of its log
+        file.write(json.dumps(line) + "\n")
+
+
 def record_failure(folder: RunFolder, error: Exception) -> None:
-    """Writes failure.json: what happened in words, and the traceback."""
-    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    message = "out of memory" if out_of_memory else f"{type(error).__name__}: {error}"
-    write_json(
-        folder.failure,
-        {
-            "state": "failed",
-            "message": " ".join(message.split()),
-            "traceback": "".join(traceback.format_exception(error)),
-            "at": time.time(),
-        },
-    )
+    """Writes failure.json: what happened in words, and the traceback. The first failure of an attempt stays:
+    when one of several processes dies, the others fail for want of it."""
+    if folder.failure.exists():
+        return
+    with suppress(OSError):  # the disk may be what failed; the traceback is in the log
+        write_json(
+            folder.failure,
+            {
+                "state": "failed",
+                "message": " ".join(_in_words(error).split()),
+                "traceback": "".join(traceback.format_exception(error)),
+                "at": time.time(),
+            },
+        )
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, InputError | WorkFailed):
+        return str(error)
+    on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's allocator
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or on_cpu:
+        return f"out of memory ({error})" if str(error) else "out of memory"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({error})"
+    return f"{type(error).__name__}: {error}"
 
 
 @contextmanager
-def _locked(folder: RunFolder) -> Iterator[bool]:
-    """Holds the run's lock; false if another process on this machine has it."""
+def _locked(folder: RunFolder, stop: Callable[[], bool]) -> Iterator[bool]:
+    """Waits for, and holds, the run's lock; false if `stop` became true first."""
     with folder.lock.open("a") as file:
-        deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if stop():
                     yield False
                     return
                 time.sleep(0.05)
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} {socket.gethostname()}")
         file.flush()
         yield True
 

@@ -33,13 +33,15 @@ FAMILIES = {
 }
 
 
-def random_model(config: ModelConfig, dtype: torch.dtype = torch.float64, seed: int = 0) -> LoopedTransformer:
+def random_model(
+    config: ModelConfig, dtype: torch.dtype = torch.float64, seed: int = 0, scale: float = 0.3
+) -> LoopedTransformer:
     """No parameter zero or at its initial value: zero output projections would hide the layers."""
     model = LoopedTransformer(config).to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(std=0.3, generator=generator)
+            parameter.normal_(std=scale, generator=generator)
     return model
 
 

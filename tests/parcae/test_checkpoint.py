@@ -16,8 +16,10 @@ def checkpoint(step: int, identity: str = "mine", metrics_bytes: int = 0) -> Che
         identity=identity,
         step=step,
         model=weights,
-        optimiser={"state": {0: {"step": torch.tensor(1.0)}}},
+        optimisers=[{"state": {0: {"step": torch.tensor(1.0)}}}],
         metrics_bytes=metrics_bytes,
+        layers_bytes=0,
+        spikes=[],
         threads=1,
         seconds=1.5,
     )

@@ -129,11 +129,13 @@ def test_active_only_equals_masking_in_loss_and_gradients(family: str) -> None:
     results = []
     for run in (lambda: model(tokens, state, depths, backward)[0], masked):
         model.zero_grad()
-        loss = (run() * target).sum()
-        loss.backward()
-        results.append((loss, [p.grad for p in model.parameters() if p.grad is not None]))
-    (loss, gradients), (expected_loss, expected_gradients) = results
-    torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=1e-12)
+        y = run()
+        (y * target).sum().backward()
+        results.append((y, [p.grad for p in model.parameters() if p.grad is not None]))
+    (y, gradients), (expected, expected_gradients) = results
+    # A sequence's rows go through the same sums whoever is beside it; gradients are sums over sequences, and
+    # a kernel may take those in another order.
+    assert torch.equal(y, expected)
     torch.testing.assert_close(gradients, expected_gradients, rtol=1e-9, atol=1e-10)
 
 

@@ -1,6 +1,7 @@
 """A run ends with the same numbers however it was interrupted; divergence is a result."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from parcae.config import ExecutionConfig, Injection
+from parcae.config import ExecutionConfig, Injection, Optimiser, Precision
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.presets import preset
 from parcae.result import Result, read_result
@@ -46,18 +47,28 @@ def test_the_result_is_what_the_folder_says(tmp_path: Path) -> None:
     assert lines[0]["loss"] == pytest.approx(5.5, abs=0.3)  # ln 256
 
 
-def test_training_learns(tmp_path: Path) -> None:
-    result = train(TINY, training(steps=60, batch_sequences=16), CORPUS, tmp_path)
+@pytest.mark.parametrize("changes", [{}, {"optimiser": Optimiser.MUON, "precision": Precision.BFLOAT16}])
+def test_training_learns(tmp_path: Path, changes: dict[str, object]) -> None:
+    result = train(TINY, training(steps=60, batch_sequences=16, **changes), CORPUS, tmp_path)
     assert result is not None
     assert result.val_loss is not None
     assert result.val_loss < 4.2
 
 
-def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
-    train(TINY, training(), CORPUS, tmp_path / "whole")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimiser": Optimiser.MUON, "weight_decay": 0.2},
+        {"optimiser": Optimiser.MUON, "precision": Precision.BFLOAT16},
+    ],
+)
+def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, changes: dict[str, object]) -> None:
+    config = training(**changes)
+    train(TINY, config, CORPUS, tmp_path / "whole")
     for _ in range(20):
         asked = iter([False, False, False, True])
-        if train(TINY, training(), CORPUS, tmp_path / "parts", stop=lambda: next(asked)):  # noqa: B023
+        if train(TINY, config, CORPUS, tmp_path / "parts", stop=lambda: next(asked)):  # noqa: B023
             break
     assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
 
@@ -94,6 +105,24 @@ def test_killed_and_resumed_equals_never_killed(tmp_path: Path) -> None:
     assert numbers(folder) == numbers(tmp_path / "whole")
 
 
+def test_a_truncated_checkpoint_costs_the_way_from_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = training(optimiser=Optimiser.MUON, precision=Precision.BFLOAT16, weight_decay=0.2)
+    train(TINY, config, CORPUS, tmp_path / "whole")
+    folder = tmp_path / "parts"
+    for leave_after in (5, 3):
+        asked = iter([False] * (leave_after - 1) + [True])
+        train(TINY, config, CORPUS, folder, stop=lambda: next(asked))  # noqa: B023
+    newest = folder / "checkpoint" / "step-000000008.pt"
+    os.truncate(newest, newest.stat().st_size // 2)
+    train(TINY, config, CORPUS, folder)
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert f"checkpoint {newest} is refused" in message
+    assert numbers(folder) == numbers(tmp_path / "whole")
+
+
 def test_a_resumed_run_keeps_its_threads(tmp_path: Path) -> None:
     train(TINY, training(), CORPUS, tmp_path, stop=lambda: True)
     result = train(TINY, training(), CORPUS, tmp_path, execution=ExecutionConfig(threads=2))
@@ -114,7 +143,7 @@ def test_a_checkpoint_of_another_run_is_not_taken_up(
 
 def test_unconstrained_injection_diverges_where_the_diagonal_one_converges(tmp_path: Path) -> None:
     """The paper's table 2 in miniature."""
-    nano = preset("nano").model
+    nano = preset("nano-32").model
     config = training(
         mean_recurrence=8, backward_depth=4, steps=60, batch_sequences=8, learning_rate=HIGH_RATE
     )

@@ -39,14 +39,15 @@ StoragePass=slurm
 StorageLoc=slurm_acct
 EOF
     chmod 600 "$conf/slurmdbd.conf"
-    # cred_expire bounds how long a requeued job waits before it may start again: 120 s unless set.
+    # cred_expire bounds how long a requeued job waits before it may start again: 120 s unless set. A job that
+    # takes more memory than it asked for is killed, which cgroups would do on a real cluster.
     cat >"$conf/slurm.conf" <<EOF
 ClusterName=parcae
 SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmctldPort=17817
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=cred_expire=8
+AuthInfo=cred_expire=5
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation=$home/state
@@ -58,18 +59,21 @@ SlurmdLogFile=$home/log/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=3000
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 ReturnToService=2
-SlurmdTimeout=10
-KillWait=5
+SlurmdTimeout=6
+KillWait=3
 MinJobAge=300
-MaxArraySize=1001
+MaxArraySize=${MAX_ARRAY_SIZE:-17}
 MaxJobCount=50000
 MpiDefault=none
 JobRequeue=1
 JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort=17819
@@ -146,7 +150,7 @@ stop_one() {
     if running "$file"; then
         pid=$(cat "$file")
         kill "$pid"
-        await 20 eval "! kill -0 $pid" || kill -9 "$pid"
+        await 5 eval "! kill -0 $pid" 2>/dev/null || kill -9 "$pid"
     fi
     rm -f "$file"
 }
@@ -160,6 +164,6 @@ start)
     for daemon in ${2:-munge mariadb slurmdbd slurmctld slurmd-n1 slurmd-n2}; do start_one "$daemon"; done
     [ $# -gt 1 ] || await 60 both_idle
     ;;
-stop) for daemon in ${2:-slurmd-n1 slurmd-n2 slurmctld slurmdbd mariadb}; do stop_one "$daemon"; done ;;
+stop) for daemon in ${2:-slurmctld slurmd-n1 slurmd-n2 slurmdbd mariadb}; do stop_one "$daemon"; done ;;
 *) sed -n '2,11s/^# \?//p' "$0"; exit 2 ;;
 esac

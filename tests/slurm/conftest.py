@@ -1,37 +1,57 @@
 """A real SLURM for the tests of this folder, started once and stopped at the end."""
 
+import fcntl
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command, Ran
+from tests.slurm.shell import Shell
 
 SCRIPT = Path(__file__).parent / "cluster.sh"
 HOME = Path("/var/tmp/parcae-slurm")
 
 
 @pytest.fixture(scope="session")
-def slurm() -> Iterator[dict[str, str]]:
-    """The environment in which SLURM's commands find the cluster."""
+def cluster() -> Iterator[dict[str, str]]:
+    """The environment in which SLURM's commands find the cluster. One test run at a time has it."""
     if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
-        why = "a real SLURM is started by root on Debian only"
+        why = "a real SLURM can be started by root on Debian only, so sweeps on SLURM were not tested here"
         if os.environ.get("CI"):
             pytest.fail(why)
         pytest.skip(why)
-    for step in ("install", "start"):
-        subprocess.run([SCRIPT, step], check=True, timeout=280)
-    yield {"SLURM_CONF": str(HOME / "etc" / "slurm.conf")}
-    subprocess.run([SCRIPT, "stop"], check=True)
+    HOME.mkdir(exist_ok=True)
+    with (HOME / "in-use").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        environment = {"SLURM_CONF": str(HOME / "etc" / "slurm.conf")}
+        subprocess.run([SCRIPT, "install"], check=True, timeout=240)
+        try:
+            subprocess.run([SCRIPT, "start"], check=True, timeout=120)
+            yield environment
+        finally:
+            subprocess.run([SCRIPT, "stop"], check=True, timeout=120)
 
 
 @pytest.fixture
-def on_slurm(slurm: dict[str, str], command: Command) -> Callable[..., Ran]:
-    """Runs a command of ours where SLURM answers."""
+def shell(cluster: dict[str, str], tmp_path: Path) -> Iterator[Shell]:
+    """A shell in an empty folder; its jobs are gone when the test is."""
+    yield Shell(tmp_path, cluster)
+    subprocess.run(["scancel", "--user=root"], check=True, env={**os.environ, **cluster})
 
-    def run(name: str, *arguments: str, env: dict[str, str] | None = None, timeout: float = 240) -> Ran:
-        return command(name, *arguments, env={**slurm, **(env or {})}, timeout=timeout)
 
-    return run
+@pytest.fixture
+def daemon(cluster: dict[str, str]) -> Iterator["Daemons"]:
+    """Stops and starts SLURM's daemons; all run again when the test is done."""
+    daemons = Daemons()
+    yield daemons
+    subprocess.run([SCRIPT, "start"], check=True, timeout=120)
+
+
+class Daemons:
+    def stop(self, name: str) -> None:
+        subprocess.run([SCRIPT, "stop", name], check=True, timeout=60)
+
+    def start(self, name: str) -> None:
+        subprocess.run([SCRIPT, "start", name], check=True, timeout=60)

@@ -22,7 +22,7 @@ def grid(
 
 
 @given(
-    st.sampled_from(sorted(PRESETS)),
+    st.sampled_from(sorted(name for name, known in PRESETS.items() if known.model.has_loop)),
     st.floats(1.0, 1e6),
     st.integers(1, 32),
     st.sampled_from(Convention),
@@ -94,3 +94,19 @@ def test_an_unknown_model_gets_the_list_of_known_ones() -> None:
 def test_sweep_names() -> None:
     assert default_sweep_name("small-140m", [1e19]) == "small-140m-1e19"
     assert default_sweep_name("nano", [4e11, 1e9]) == "nano-1e9-to-4e11"
+
+
+def test_a_baseline_is_planned_under_a_name_of_its_own() -> None:
+    for baseline, injection in (("concat", "concat"), ("add", "add"), ("residual-norm", "concat")):
+        specs = grid(f"nano-{baseline}", [1e10])
+        assert {spec.training.mean_recurrence for spec in specs} == set(RECURRENCES)
+        assert {spec.model.injection for spec in specs} == {injection}
+        assert {spec.model_name for spec in specs} == {f"nano-{baseline}"}
+        assert all(spec.model.residual_norm is (baseline == "residual-norm") for spec in specs)
+
+
+def test_a_model_without_a_loop_has_one_recurrence() -> None:
+    (spec,) = isoflop_grid("nano-fixed", [1e10], **TEXT)
+    assert (spec.training.mean_recurrence, spec.training.backward_depth) == (1, 1)
+    with pytest.raises(InputError, match="no loop"):
+        isoflop_grid("nano-fixed", [1e10], [1, 2], **TEXT)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parcae.config import DepthSampling, Injection, Optimiser, TrainConfig
+from parcae.config import DepthSampling, Injection, Optimiser, Precision, TrainConfig
 from parcae.errors import InputError
 from parcae.flops import Convention
 from parcae.presets import PRESETS
@@ -21,6 +21,7 @@ TRAINING = st.builds(
     steps=st.integers(1, 10**6),
     batch_sequences=st.integers(1, 512),
     optimiser=st.sampled_from(Optimiser),
+    precision=st.sampled_from(Precision),
     learning_rate=st.floats(1e-6, 1.0),
     adamw_learning_rate=st.floats(1e-6, 1.0),
     seed=st.integers(0, 2**63 - 1),
@@ -75,7 +76,7 @@ def test_the_id_never_changes_between_versions() -> None:
     """Run folders outlive the program that wrote them: this literal changes only with the format."""
     spec = RunSpec(
         model_name="nano",
-        model=PRESETS["nano"].model,
+        model=PRESETS["nano-32"].model,
         training=TrainConfig(
             mean_recurrence=4,
             backward_depth=2,

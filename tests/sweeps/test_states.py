@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from sweeps.arrays import Submissions
 from sweeps.paths import Study, write_json
 from sweeps.states import State, Status, establish
 from tests.sweeps.studies import finish, plan
 
 
-def state(study: Study, run_id: str, scheduler: dict[str, Status] | None = None) -> Status:
-    return establish(study, study.run(run_id), scheduler or {})
+def state(study: Study, run_id: str) -> Status:
+    return establish(study, study.run(run_id), Submissions(study, [run_id]))
 
 
 @pytest.mark.parametrize(
@@ -66,14 +67,3 @@ def test_a_failure_says_why(study: Study) -> None:
     folder.path.mkdir()
     write_json(folder.failure, {"state": "failed", "message": "out of memory", "traceback": "", "at": 0})
     assert state(study, run_id) == Status(State.FAILED, "out of memory")
-
-
-def test_what_slurm_says_counts_and_silence_is_unknown(study: Study) -> None:
-    run_id = plan(study)[0].run_id
-    folder = study.run(run_id)
-    folder.path.mkdir()
-    write_json(folder.submission, {"cluster": "slurm", "job_id": "7_0"})
-    assert state(study, run_id, {"7_0": Status(State.QUEUED)}).state is State.QUEUED
-    assert state(study, run_id).state is State.UNKNOWN
-    write_json(folder.submission, {"cluster": "slurm", "job_id": None})
-    assert state(study, run_id).state is State.UNKNOWN

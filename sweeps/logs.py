@@ -1,0 +1,28 @@
+"""What the workers of a run printed: in its folder on this machine, beside submitit's files on SLURM."""
+
+import re
+from itertools import count, takewhile
+from pathlib import Path
+
+_TAIL_BYTES = 65_536
+_OUT_OF_MEMORY = re.compile(r"exceeded .*memory limit|oom[-_ ]kill|out of memory", re.IGNORECASE)
+"""slurmstepd's words, where SLURM itself only says that the job failed."""
+
+
+def job_logs(slurm: Path, job: str) -> list[Path]:
+    """The logs of a job's tasks in submitit's folder, by rank."""
+    ranks = (slurm / f"{job}_{rank}_log.out" for rank in count())  # a folder too large to list
+    return list(takewhile(Path.exists, ranks))
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines of a text file."""
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - _TAIL_BYTES))
+        return file.read().decode(errors="replace").splitlines()[-lines:]
+
+
+def tells_of_memory(logs: list[Path]) -> bool:
+    """Whether one of the logs ends with SLURM's word that the job took too much memory."""
+    return any(_OUT_OF_MEMORY.search(line) for path in logs for line in tail(path, 30))

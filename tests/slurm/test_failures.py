@@ -1,0 +1,65 @@
+"""Runs that fail on a real SLURM: `why` says what happened, the others go on, and `retry` runs one alone."""
+
+from dataclasses import replace
+
+from tests.slurm.shell import SHORT, Shell, events, specs, until
+
+
+def test_what_failed_says_why_and_is_retried_alone(shell: Shell) -> None:
+    good, broken = specs(SHORT, [1], [0, 1])
+    wrong = replace(good, corpus_hash="another text")
+    huge = replace(good, model=replace(good.model, width=2_000_000, mlp_width=8_000_000))
+    runs = shell.plan([good, broken, wrong, huge])
+    done, failing, misconfigured, too_large = runs
+    assert shell("submit").code == 0
+    failing.path.joinpath("checkpoint").write_text("in the way of a folder")
+    waited = shell("watch")
+    assert waited.code == 1
+    assert "3 of 4 runs are not done" in waited.err
+    assert shell.states() == ["done", "failed", "failed", "failed"]
+
+    assert "checkpoint" in shell.why(failing)["reason"]
+    assert "Traceback" in shell.why(failing)["traceback"]
+    assert "retry" in shell.why(failing)["next_step"]
+    assert "has the hash" in shell.why(misconfigured)["reason"]
+    assert shell.why(too_large)["reason"].startswith("out of memory")
+    assert shell.why(done)["reason"] is None
+    listed = shell("why").out
+    assert all(run.run_id in listed for run in runs[1:])
+    assert done.run_id not in listed
+    assert failing.run_id in shell("logs", failing.run_id[:8], "--lines", "100").out
+
+    refused = shell("retry", done.run_id)
+    assert (refused.code, "which is done" in refused.sentence) == (2, True)
+    failing.path.joinpath("checkpoint").unlink()
+    retried = shell("retry", failing.run_id, "--wait")
+    assert "1 of 4 runs handed to SLURM" in retried.err
+    assert shell.states() == ["done", "done", "failed", "failed"]
+    assert [len(events(run, "started")) for run in runs] == [1, 2, 1, 1]
+
+
+def test_slurms_own_ends_are_told_in_words_and_nothing_unknown_or_cancelled_starts_by_itself(
+    shell: Shell,
+) -> None:
+    (shell.folder / "cluster.toml").write_text("memory_gb_per_node = 0.1\n")
+    (greedy,) = shell.plan(specs(SHORT, [1], [0]))
+    shell("submit")
+    (shell.folder / "cluster.toml").write_text("setup = ['sleep 100']\n")
+    waiting = shell.plan(specs(SHORT, [1], [1, 2]))[0]
+    shell("submit")
+    until(lambda: "done" if shell.job_state(job_of(shell, greedy.run_id)) == "FAILED" else "")
+    shell.slurm("scancel", job_of(shell, waiting.run_id))
+    until(lambda: shell.job_state(job_of(shell, waiting.run_id)) == "CANCELLED")
+    shell.study.answer.unlink()  # as a minute later
+    assert shell.states()[:2] == ["failed", "cancelled"]
+    assert "out of memory" in shell.why(greedy)["reason"]
+    assert "cancelled in SLURM" in shell.why(waiting)["reason"]
+    assert "0 of 3" in shell("submit").err
+    shell("cancel")
+    assert shell.states() == ["failed", "cancelled", "cancelled"]
+    assert "0 of 3" in shell("submit").err
+
+
+def job_of(shell: Shell, run_id: str) -> str:
+    job: str = shell.status()[run_id]["job"]
+    return job

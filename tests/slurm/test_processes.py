@@ -1,0 +1,32 @@
+"""Two processes of one run, a task on each of two nodes, train as one and resume as one."""
+
+import json
+from pathlib import Path
+
+from tests.slurm.shell import LONG, Shell, events, final_losses, specs, steps_logged, until
+
+
+def test_two_processes_over_two_nodes_train_as_one_and_resume_as_one(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
+    (spec,) = specs(LONG / 2, [1], [0])
+    shells, runs = [], []
+    for name in ("interrupted", "undisturbed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cluster.toml").write_text("nodes = 2\n")
+        shells.append(Shell(tmp_path / name, cluster))
+        runs += shells[-1].plan([spec])
+        assert shells[-1]("submit").code == 0
+    interrupted, undisturbed = runs
+    until(lambda: steps_logged(interrupted) >= 5)
+    job = shells[0].status()[spec.run_id]["job"]
+    assert shells[0].slurm("squeue", "--noheader", "--format=%N", f"--jobs={job}").strip() == "n[1-2]"
+    shells[0].slurm("scancel", "--signal=USR2", job)
+    until(lambda: len(events(interrupted, "started")) == 2)
+    for run in runs:
+        until(run.result.exists)
+        assert json.loads(run.result.read_text())["environment"]["processes"] == 2
+        assert steps_logged(run) == spec.training.steps
+    assert final_losses(interrupted) == final_losses(undisturbed)
+    assert len(list(shells[0].study.slurm.glob(f"{job}_[01]_log.out"))) == 2
+    assert shells[0].states() == ["done"]
