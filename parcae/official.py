@@ -367,14 +367,14 @@ def _check_positions(positions: Tensor | None, config: ModelConfig, path: Path) 
 def _whole(values: dict[str, Any], key: str, default: int | None = None) -> int:
     value = values.get(key, default)
     value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InputError(f"config.json says {key} {value!r}; it takes a whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
+        raise InputError(f"config.json says {key} {value!r}; it takes a whole number below 2^31")
     return value
 
 
 def _number(values: dict[str, Any], key: str, default: float) -> float:
     value = values.get(key, default)
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e30:
         raise InputError(f"config.json says {key} {value!r}; it takes a number")
     return float(value)
 
