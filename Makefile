@@ -6,7 +6,7 @@ BIN = $(abspath $(VENV))/bin
 READY = $(VENV)/.ready
 
 DEMO = demo
-DEMO_BUDGETS = 1e11 4e11 1.6e12
+DEMO_BUDGETS = 5e10 1e11 2e11
 DEMO_RECURRENCES = 1,2,4,8
 
 .PHONY: demo test lint clean

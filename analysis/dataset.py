@@ -6,9 +6,10 @@ published sweep comes from the package itself. Nothing is dropped without being 
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from analysis.laws import Array, Mask
 from parcae.errors import InputError
 from sweeps.console import PUBLISHED
 from sweeps.store import StudyTables
+
+Item = TypeVar("Item")
 
 FIXED_DEPTH = "fixed depth"
 """The group of all runs without a loop, whose sizes together make one law."""
@@ -79,6 +82,13 @@ class ModelPoints:
             loss=self.loss[keep],
             conventions=self.conventions,
         )
+
+
+def spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """All of a list, or `most` of a longer one at even distances, its ends among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
 def known_tokens(points: ModelPoints) -> Array | None:

@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from analysis.dataset import TestTimeCurve, spaced
 from analysis.findings import Findings, ModelFindings, TestTimeFindings
 from analysis.frontier import best_recurrence
 from analysis.intervals import Interval
@@ -20,7 +21,7 @@ from analysis.isoflop import Parabola
 from analysis.laws import UNIFIED, Array
 from analysis.powerlaw import PowerLaw
 from analysis.robustness import Robustness
-from analysis.testtime import GAMMA_ONE
+from analysis.testtime import GAMMA_ONE, SaturationFit
 from analysis.text import (
     PUBLISHED_GAMMAS,
     frontier_text,
@@ -36,7 +37,11 @@ from analysis.text import (
 )
 
 PAGE_INCHES = (8.27, 11.69)
+BOTTOM = 0.04
 CURVES_A_PAGE = 12
+CURVES_SHOWN = 24
+ROWS_SHOWN = 60
+LEGEND_ENTRIES = 8
 MODEL_COLOURS = ("#1f4e8c", "#c8641e", "#2f7d4f", "#8b3a8f", "#7a6a1f", "#4a4a4a")
 BUDGET_COLOURS = colormaps["viridis"]
 Colour = tuple[float, float, float, float]
@@ -60,13 +65,18 @@ def page(title: str, subtitle: str = "") -> Figure:
 def write(figure: Figure, top: float, text: str) -> float:
     """A block of fixed-width text from `top` (fraction of the page) down, shrunk to the page's width.
 
-    Returns where the next block can start.
+    What the page has no room for is cut off and counted. Returns where the next block can start.
     """
-    longest = max(len(line) for line in text.split("\n"))
+    lines = text.split("\n")
+    longest = max(len(line) for line in lines)
     fits = WIDTH * PAGE_INCHES[0] * 72 / (0.602 * max(longest, 1))  # 0.602: DejaVu Sans Mono's advance
     size = min(8.5, fits)
+    room = max(int((top - BOTTOM) / _line(size)), 1)
+    if len(lines) > room:
+        lines = [*lines[: room - 1], f"… {len(lines) - room + 1} lines more: `parcae-fit` prints them all"]
+    text = "\n".join(lines)
     figure.text(LEFT, top, text, fontsize=size, family="DejaVu Sans Mono", va="top", linespacing=SPACING)
-    return top - (text.count("\n") + 2.5) * _line(size)
+    return top - (len(lines) + 1.0) * _line(size)
 
 
 def _line(size: float) -> float:
@@ -105,9 +115,11 @@ def isoflop_figure(name: str, findings: ModelFindings) -> Figure:
         )
         return figure
     panels = [figure.add_axes(place) for place in PANELS]
+    named = spaced(optima, LEGEND_ENTRIES)
     tokens_known = bool(np.isfinite(points.tokens[points.on_grid]).all())
     for position, optimum in enumerate(optima):
         colour = _budget_colour(position, len(optima))
+        label = f"{optimum.flops:.3g}" if optimum in named else None
         at = points.on_grid & (points.flops == optimum.flops)
         for axes, values, curve, vertex in (
             (panels[0], points.mean_recurrence[at], optimum.in_recurrence, optimum.mean_recurrence),
@@ -115,7 +127,7 @@ def isoflop_figure(name: str, findings: ModelFindings) -> Figure:
         ):
             if axes is panels[1] and not tokens_known:
                 continue
-            axes.scatter(values, points.loss[at], color=colour, s=16, zorder=3, label=f"{optimum.flops:.2g}")
+            axes.scatter(values, points.loss[at], color=colour, s=16, zorder=3, label=label)
             if curve is not None:
                 _draw_parabola(axes, curve, values, vertex, colour)
     _log_axis(panels[0], "mean recurrence")
@@ -218,10 +230,9 @@ def routes_figure(findings: Findings) -> Figure:
     return figure
 
 
-def saturation_figure(found: TestTimeFindings, first: int, note: str) -> Figure:
-    """L(T) of up to ``CURVES_A_PAGE`` runs from `first` on, measured and fitted."""
+def saturation_figure(shown: Sequence[tuple[TestTimeCurve, SaturationFit]], note: str) -> Figure:
+    """L(T) of up to ``CURVES_A_PAGE`` runs, measured and fitted."""
     figure = page("Test-time saturation", note)
-    shown = found.saturation[first : first + CURVES_A_PAGE]
     columns = 3 if len(shown) > 4 else 2
     rows = math.ceil(len(shown) / columns)
     height = min(0.26, 0.84 / rows)
@@ -279,7 +290,7 @@ def robustness_figure(name: str, panel: Robustness) -> Figure:
         f"Robustness, {name}", "The training law under other choices: Huber's delta, budgets left out"
     )
     columns = ("E", "x", "y", "gamma_mean_recurrence")
-    labels = ("E (nats)", "x", "y", "gamma of mean recurrence")
+    labels = ("E (nats)", "x", "y", "gamma, law")
     height = min(0.40, 0.05 + 0.025 * len(panel.variants))
     for position, (column, label) in enumerate(zip(columns, labels, strict=True)):
         axes = figure.add_axes((0.27 + 0.175 * position, 0.89 - height, 0.145, height))
@@ -368,12 +379,6 @@ def _whisker(axes: Axes, row: float, value: Interval, colour: str, label: str | 
         axes.plot([value.low, value.high], [row, row], color=colour, lw=1.5)
 
 
-def _powers() -> ScalarFormatter:
-    formatter = ScalarFormatter(useMathText=True)
-    formatter.set_powerlimits((-2, 3))
-    return formatter
-
-
 def _log_axis(axes: Axes, label: str, *, vertical: bool = False) -> None:
     """A logarithmic axis whose ticks can be read even when it spans less than a decade."""
     axis = axes.yaxis if vertical else axes.xaxis
@@ -384,16 +389,19 @@ def _log_axis(axes: Axes, label: str, *, vertical: bool = False) -> None:
     axis.set_label_text(label)
     axes.tick_params(labelsize=7)
     low, high = axes.get_ylim() if vertical else axes.get_xlim()
-    if high / low < 30:
-        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 4, 6, 8)))
-        axis.set_major_formatter(_powers())
+    if high / low < 100:
+        subs = (1, 2, 5) if high / low > 10 else (1, 1.5, 2, 3, 4, 6, 8)
+        axis.set_major_locator(LogLocator(base=10, subs=subs))
+        axis.set_major_formatter(FuncFormatter(_tick))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _tick(value: float, _position: int) -> str:
+    """8, 150, 2.5e9: as the tables write numbers, without an exponent's sign and zeros."""
+    return f"{value:.3g}".replace("e+0", "e").replace("e+", "e")
 
 
 def _sentences(figure: Figure, top: float, sentences: Sequence[str]) -> None:
     lines = [line for sentence in sentences for line in wrap(f"- {sentence}", 92, subsequent_indent="  ")]
-    room = int((top - 0.04) / _line(8.5)) - 1
-    if len(lines) > room:
-        lines = [*lines[: max(room - 1, 0)], "  …"]
-    if lines:
+    if lines and top - BOTTOM > 3 * _line(8.5):
         write(figure, top, "\n".join(["Warnings", *lines]))

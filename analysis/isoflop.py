@@ -130,11 +130,12 @@ def fit_isoflop(
         same_length(name, values, arrays["loss"])
     budgets = np.unique(arrays["flops"])
     curves = [_curve(float(budget), arrays) for budget in budgets]
+    variances = [_variance(curve) for curve in curves]
     curves = [
-        _without_wild(curve, _noise([c for c in curves if c is not curve or len(curves) == 1]))
-        for curve in curves
+        _without_wild(curve, _noise(variances[:i] + variances[i + 1 :] or variances))
+        for i, curve in enumerate(curves)
     ]
-    noise = _noise(curves)
+    noise = _noise([_variance(curve) for curve in curves])
     optima = [_optimum(curve, noise) for curve in curves]
     kept = [(o, c) for o, c in zip(optima, curves, strict=True) if o.interior]
     with_tokens = [(o, c) for o, c in kept if np.isfinite(o.tokens)]
@@ -190,20 +191,25 @@ def _curve(budget: float, arrays: Mapping[str, Array]) -> _Points:
     )
 
 
-def _noise(curves: Sequence[_Points]) -> tuple[float, int]:
-    """Standard deviation about the parabolas and its degrees of freedom, by the median over budgets.
+def _variance(curve: _Points) -> tuple[float, int]:
+    """Variance about the parabola and its degrees of freedom, 0 for too few points.
 
-    The median of a chi-square of k degrees is about k (1 - 2 / 9k)^3 (Wilson and Hilferty 1931).
+    Scaled so that its median is the variance of the noise: the median of a chi-square of k degrees is about
+    k (1 - 2 / 9k)^3 (Wilson and Hilferty 1931).
     """
-    variances, total = [], 0
-    for curve in curves:
-        freedom = len(curve.losses) - 3
-        if curve.distinct >= FEWEST_POINTS:
-            parabola = _parabola(curve.log_mu, curve.losses)
-            squares = ((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum()
-            variances.append(squares / (freedom * (1 - 2 / (9 * freedom)) ** 3))
-            total += freedom
-    return (float(np.sqrt(np.median(variances))), total) if variances else (float("nan"), 0)
+    if curve.distinct < FEWEST_POINTS:
+        return float("nan"), 0
+    freedom = len(curve.losses) - 3
+    parabola = _parabola(curve.log_mu, curve.losses)
+    squares = float(((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum())
+    return squares / (freedom * (1 - 2 / (9 * freedom)) ** 3), freedom
+
+
+def _noise(variances: Sequence[tuple[float, int]]) -> tuple[float, int]:
+    """Standard deviation about the parabolas and its degrees of freedom, by the median over budgets."""
+    known = [variance for variance, freedom in variances if freedom]
+    total = sum(freedom for _, freedom in variances)
+    return (float(np.sqrt(np.median(known))), total) if known else (float("nan"), 0)
 
 
 def _without_wild(curve: _Points, noise: tuple[float, int]) -> _Points:

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.laws import Array, Law
 from analysis.solver import Problem, minimise
 
-MOST_POINTS = 2000
+MOST_POINTS = 600
 """Points that the early rounds look at: of more, so many are drawn, and the finalists run on all."""
 
 

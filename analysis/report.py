@@ -9,6 +9,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from analysis import figures
+from analysis.dataset import spaced
 from analysis.findings import Findings
 from analysis.text import equivalence_text, saturation_text
 from sweeps.console import PUBLISHED
@@ -27,14 +28,15 @@ def pages(findings: Findings) -> Iterator[Figure]:
         yield figures.training_figure(name, found)
     yield figures.routes_figure(findings)
     test_time = findings.test_time
-    note = (
-        "Perplexities of the paper's table 8: four points for three parameters prove little"
-        if findings.study.name == PUBLISHED
-        else "Dots: measured; line: L_inf + Z exp(-z T); dashed: mean recurrence; dotted: L_inf"
-    )
-    for first in range(0, len(test_time.saturation), figures.CURVES_A_PAGE):
-        yield figures.saturation_figure(test_time, first, note)
-    yield figures.text_page("Saturation fits", saturation_text(test_time))
+    shown = spaced(test_time.saturation, figures.CURVES_SHOWN)
+    note = "Dots: measured; line: L_inf + Z exp(-z T); dashed: mean recurrence; dotted: L_inf"
+    if findings.study.name == PUBLISHED:
+        note += "\nPerplexities of the paper's table 8: four points for three parameters prove little"
+    if len(shown) < len(test_time.saturation):
+        note += f"\n{len(shown)} of {len(test_time.saturation)} runs, at even distances in model and tokens"
+    for first in range(0, len(shown), figures.CURVES_A_PAGE):
+        yield figures.saturation_figure(shown[first : first + figures.CURVES_A_PAGE], note)
+    yield figures.text_page("Saturation fits", saturation_text(test_time, figures.ROWS_SHOWN))
     for name in test_time.unified:
         yield figures.unified_figure(name, test_time)
     for name, found in findings.models.items():

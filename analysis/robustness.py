@@ -1,7 +1,7 @@
 """How much the training law depends on choices that a reader might have made otherwise.
 
-The law is refitted under other Huber deltas, under squared error and without each budget in turn; the spread
-of each column is what those choices are worth, to be read beside the bootstrap interval.
+The law is refitted under other Huber deltas, under squared error and without each budget (of many, some) in
+turn; the spread of each column is what those choices are worth, to be read beside the bootstrap interval.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.dataset import ModelPoints
+from analysis.dataset import ModelPoints, spaced
 from analysis.fit import DELTA
 from analysis.frontier import Shape, best_recurrence
 from analysis.isoflop import fit_isoflop
@@ -17,6 +17,10 @@ from analysis.powerlaw import slope
 from analysis.training import TrainingFit, fit_training_law
 from analysis.verdict import Status
 
+MOST_LEFT_OUT = 12
+"""Budgets left out in turn; of more, so many are taken at even distances."""
+PANEL_STARTS = 50
+"""Starts of a refit: fifty end where five hundred do, and a study may have many budgets."""
 DELTAS = (1e-4, 3e-4, DELTA, 3e-3, 1e-2, np.inf)
 
 
@@ -52,16 +56,19 @@ def robustness(points: ModelPoints, shape: Shape | None) -> Robustness:
     variants = [
         _variant(
             "squared error" if np.isinf(delta) else f"delta {delta:g}",
-            fit_training_law(points.effective_parameters, points.tokens, points.loss, delta=delta),
+            fit_training_law(
+                points.effective_parameters, points.tokens, points.loss, starts=PANEL_STARTS, delta=delta
+            ),
             points,
             shape,
             parabolas=float("nan"),
         )
         for delta in DELTAS
     ]
-    for budget in points.budgets if len(points.budgets) > 1 else ():
+    budgets = spaced(points.budgets.tolist(), MOST_LEFT_OUT) if len(points.budgets) > 1 else []
+    for budget in budgets:
         rest = points.select(points.flops != budget)
-        law = fit_training_law(rest.effective_parameters, rest.tokens, rest.loss)
+        law = fit_training_law(rest.effective_parameters, rest.tokens, rest.loss, starts=PANEL_STARTS)
         variants.append(_variant(f"without {budget:.3g} FLOPs", law, points, shape, parabolas=_gamma(rest)))
     return Robustness(variants=tuple(variants))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from analysis.compare import FormResult
-from analysis.dataset import Study
+from analysis.dataset import Study, spaced
 from analysis.equivalence import EquivalenceFit
 from analysis.findings import Findings, ModelFindings, TestTimeFindings, limit_error
 from analysis.intervals import Interval
@@ -62,10 +62,11 @@ def isoflop_text(fit: IsoflopFit) -> str:
         )
         for o in fit.optima
     ]
-    lines = [table(("FLOPs", "runs", "mu_rec*", "D*", "loss*", "verdict"), rows), ""]
+    lines = []
     for symbol, law in (("mu_rec*", fit.gamma_mean_recurrence), ("D*", fit.gamma_tokens)):
         value = spell(law.exponent)
         lines.append(f"{symbol} = k C^gamma: gamma = {value}, k = {number(law.k, 3)}; {law.message}")
+    lines += ["", table(("FLOPs", "runs", "mu_rec*", "D*", "loss*", "verdict"), rows)]
     return "\n".join(lines)
 
 
@@ -132,12 +133,17 @@ def robustness_text(panel: Robustness) -> str:
         (v.setting, v.status.value, *(number(getattr(v, column)) for column in columns))
         for v in panel.variants
     ]
-    spread = ("spread", "", *(" to ".join(number(v, 3) for v in panel.spread(column)) for column in columns))
-    return table(("setting", "status", "E", "x", "y", "gamma, law", "gamma, parabolas"), [*rows, spread])
+    spreads = [panel.spread(column) for column in columns]
+    spread = (
+        "spread",
+        "",
+        *(f"{low:.3g} to {high:.3g}" if math.isfinite(low) else "–" for low, high in spreads),
+    )
+    return table(("setting", "status", "E", "x", "y", "gamma, law", "gamma, parabolas"), [spread, *rows])
 
 
-def saturation_text(found: TestTimeFindings) -> str:
-    """Each run's saturation, the four forms, and what few points prove."""
+def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
+    """The four forms, each run's saturation (or `most` of them), and what few points prove."""
     if not found.saturation:
         return "No run has losses at several test recurrences."
     rows = [
@@ -152,20 +158,32 @@ def saturation_text(found: TestTimeFindings) -> str:
             number(100 * limit_error(curve, fit), 2),
             fit.status.value,
         )
-        for curve, fit in found.saturation
+        for curve, fit in (found.saturation if most is None else spaced(found.saturation, most))
     ]
     columns = ("run", "mu_rec", "points", "L_inf", "Z", "z", "mean Huber", "L_inf off %", "status")
-    lines = [SATURATION["exponential"].equation, table(columns, rows)]
-    fewest = min(fit.points for _, fit in found.saturation)
-    if fewest < 6:
-        lines.append(f"Note: {fewest} points for 3 parameters prove little.")
-    if found.forms[0].runs:
+    lines = []
+    runs = found.forms[0].runs
+    if runs:
         scores = [
             (score.form, number(score.in_distribution, 3), number(score.extrapolation, 3))
             for score in found.forms
         ]
-        lines += ["", f"Mean Huber loss over {found.forms[0].runs} runs, fitted to T <= mu_rec:"]
-        lines.append(table(("form", "in distribution", "extrapolated"), scores))
+        lines += [f"Mean Huber loss over {runs} run{'s' * (runs != 1)}, fitted to T <= mu_rec:"]
+        lines += [table(("form", "in distribution", "extrapolated"), scores), ""]
+    off = [100 * limit_error(curve, fit) for curve, fit in found.saturation]
+    known = [error for error in off if math.isfinite(error)]
+    if len(known) > 1:
+        lines.append(
+            f"L_inf against the measured loss at T = mu_rec over {len(known)} runs: "
+            f"{sum(known) / len(known):.2g} % off on average, {max(known):.2g} % at most"
+        )
+    fewest = min(fit.points for _, fit in found.saturation)
+    if fewest < 6:
+        lines.append(f"Note: {fewest} points for 3 parameters prove little.")
+    lines.append(SATURATION["exponential"].equation)
+    if len(rows) < len(found.saturation):
+        lines.append(f"{len(rows)} of {len(found.saturation)} runs; `parcae-fit saturation` prints them all.")
+    lines.append(table(columns, rows))
     return "\n".join(lines)
 
 

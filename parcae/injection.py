@@ -115,7 +115,7 @@ class Concat(StateUpdate):
         return transition, F.linear(e, entry)
 
     def update(self, transition: Tensor, h: Tensor, injected: Tensor) -> Tensor:
-        return injected + F.linear(h, transition)
+        return injected + F.linear(h, transition).to(h.dtype)  # autocast halves the state otherwise
 
     def spectral_norm(self) -> float:
         """The largest singular value of W1."""
@@ -141,7 +141,24 @@ def largest_singular_value(matrix: Tensor) -> float:
     matrix = matrix.detach().double()
     if not torch.isfinite(matrix).all():  # a diverged run has such
         return math.nan
-    return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(matrix @ matrix.T)[-1])))
+    gram = matrix @ matrix.T
+    if gram.is_cuda:  # a decomposition takes a GPU longer than a step of a small model
+        return math.sqrt(largest_eigenvalue_by_squaring(gram))
+    return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(gram)[-1])))
+
+
+def largest_eigenvalue_by_squaring(gram: Tensor) -> float:
+    """Of a positive semi-definite (n, n) matrix G: ||G^m||_F^(1/m), m = 2^30, by nothing but products.
+
+    It exceeds the eigenvalue by at most log(n) / 2^31 of it.
+    """
+    logarithm = gram.new_zeros(())
+    for exponent in range(31):
+        norm = torch.linalg.matrix_norm(gram).clamp_min(torch.finfo(gram.dtype).tiny)
+        logarithm = logarithm + norm.log() / 2**exponent
+        gram = gram / norm
+        gram = gram @ gram
+    return float(logarithm.exp())
 
 
 def build_injection(model: ModelConfig) -> StateUpdate | None:

@@ -114,7 +114,7 @@ class LoopedTransformer(nn.Module):
 
     def finish(self, h: Tensor, encoded: Encoded) -> Tensor:
         """Readout, coda and final norm: h_T (B, S, d_h) -> the unembedding's input (B, S, d)."""
-        x = h if self.readout is None else self.readout(h)
+        x = h if self.readout is None else self.readout(h).to(h.dtype)  # autocast halves it otherwise
         first = self.config.prelude_layers + self.config.recurrent_layers
         for layer, block in enumerate(self.coda, start=first):
             x = block(x, self.rotation[: x.shape[1]], encoded.values.get(layer))

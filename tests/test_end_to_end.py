@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import BIN, Command, tree
 
-PLAN = ("plan", "--model", "nano", "--flops", "3e9", "--flops", "6e9", "--flops", "1.2e10")
+PLAN = ("plan", "--model", "nano", "--flops", "1e9", "--flops", "2e9", "--flops", "4e9")
 GRID = (*PLAN, "--recurrences", "1,2,4,6")
 RUNS = 12
 

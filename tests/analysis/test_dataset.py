@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.dataset import FIXED_DEPTH, Study, build_study, load_study, read_sweep
+from analysis.dataset import FIXED_DEPTH, Study, build_study, load_study, read_sweep, spaced
 from analysis.published import published_tables
 from parcae.errors import InputError
 from parcae.flops import effective_parameters
@@ -136,3 +136,9 @@ def test_hash_is_of_the_data_and_not_of_their_order() -> None:
 def test_a_study_without_finished_runs_says_why() -> None:
     with pytest.raises(InputError, match="6 queued"):
         study(runs(state="queued")).require_points()
+
+
+def test_spaced_keeps_the_ends_and_takes_nothing_twice() -> None:
+    assert spaced(range(5), 5) == [0, 1, 2, 3, 4]
+    assert spaced(range(101), 5) == [0, 25, 50, 75, 100]
+    assert len(set(spaced(range(13), 12))) == 12

@@ -8,6 +8,7 @@ import pytest
 
 from analysis import text
 from analysis.dataset import Study
+from analysis.figures import text_page
 from analysis.findings import find
 from analysis.report import pages, write_report
 
@@ -92,8 +93,11 @@ def test_the_pdf_holds_the_text_of_the_fits() -> None:
 def test_curves_bring_saturation_and_unified_pages() -> None:
     study = published_study()
     named = tuple(replace(curve, model="small-140m") for curve in curves(noise=0.001))
-    titles = [figure.texts[0].get_text() for figure in pages(find(replace(study, curves=named)))]
-    assert titles.count("Test-time saturation") == 3
+    report = list(pages(find(replace(study, curves=named))))
+    titles = [figure.texts[0].get_text() for figure in report]
+    saturation = [f for f in report if f.texts[0].get_text() == "Test-time saturation"]
+    assert [len(figure.axes) for figure in saturation] == [12, 12]  # however many runs there are
+    assert f"24 of {len(named)} runs" in saturation[0].texts[1].get_text()
     assert "Unified law, small-140m" in titles
 
 
@@ -109,3 +113,9 @@ def test_tables_line_up() -> None:
     lines = text.table(("a", "b"), [("x", "10"), ("yyy", "2")]).splitlines()
     assert lines == ["a     b", "x    10", "yyy   2"]
     assert text.number(float("nan")) == "–"
+
+
+def test_text_without_room_is_cut_and_counted() -> None:
+    lines = text_page("Long", "\n".join(f"line {i}" for i in range(500))).texts[-1].get_text().split("\n")
+    assert lines[0] == "line 0"
+    assert lines[-1] == f"… {500 - len(lines) + 1} lines more: `parcae-fit` prints them all"

@@ -17,13 +17,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parcae.config import ExecutionConfig, Optimiser, Precision, TrainConfig
+from parcae.config import ExecutionConfig, Injection, ModelConfig, Optimiser, Precision, TrainConfig
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.distributed import Launch, Processes, choose_device, find_launch, first_node
 from parcae.errors import InputError
 from parcae.result import read_result
 from parcae.train import train
-from tests.parcae.models import TINY, training
+from tests.parcae.models import TINY, shape, training
 from tests.parcae.test_train import numbers
 
 SECONDS = 60
@@ -50,7 +50,12 @@ def by_srun(rank: int, port: int) -> dict[str, str]:
 
 
 def one_of_two(
-    environment: dict[str, str], config: TrainConfig, folder: Path, answer: Path, stop_after: int | None
+    environment: dict[str, str],
+    model: ModelConfig,
+    config: TrainConfig,
+    folder: Path,
+    answer: Path,
+    stop_after: int | None,
 ) -> None:
     """What each process does: trains, and leaves what `train` gave it in `answer`."""
     os.environ.update(environment)
@@ -58,7 +63,7 @@ def one_of_two(
     execution = ExecutionConfig(checkpoint_seconds=0.05)
     try:
         result = train(
-            TINY,
+            model,
             config,
             load_corpus(EMBEDDED),
             folder,
@@ -77,13 +82,14 @@ def two(
     config: TrainConfig,
     launched: Callable[[int, int], dict[str, str]] = by_torchrun,
     stop_after: tuple[int | None, int | None] = (None, None),
+    model: ModelConfig = TINY,
 ) -> Iterator[list[BaseProcess]]:
     """Two processes that train in `folder`; killed when the block ends."""
     port = free_port()
     running: list[BaseProcess] = [
         SERVER.Process(
             target=one_of_two,
-            args=(launched(rank, port), config, folder, answer(folder, rank), stop_after[rank]),
+            args=(launched(rank, port), model, config, folder, answer(folder, rank), stop_after[rank]),
         )
         for rank in range(2)
     ]
@@ -156,6 +162,18 @@ def test_all_leave_at_the_step_at_which_one_is_told_to(tmp_path: Path) -> None:
     with two(folder, training(), stop_after=(None, 3)) as running:
         assert finish(folder, running) == ["null", "null"]
     assert newest(folder) == "step-000000003.pt"
+
+
+def test_divergence_is_the_same_verdict_for_all(tmp_path: Path) -> None:
+    folder, unstable = tmp_path / "diverged", shape(injection=Injection.CONCAT)
+    config = training(mean_recurrence=8, backward_depth=4, learning_rate=1.0, steps=30, batch_sequences=2)
+    with two(folder, config, model=unstable) as running:
+        first, second = finish(folder, running)
+    result = read_result(folder)
+    assert result is not None
+    assert first == second == json.dumps(asdict(result))
+    assert result.diverged_at is not None
+    assert result.diverged_at.step == result.steps < 30
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parcae.config import Injection
-from parcae.injection import INITIAL_DECAY, Add, Concat, Diagonal, build_injection
+from parcae.injection import (
+    INITIAL_DECAY,
+    Add,
+    Concat,
+    Diagonal,
+    build_injection,
+    largest_eigenvalue_by_squaring,
+)
 from tests.parcae.models import TINY, shape
 
 
@@ -64,6 +71,15 @@ def test_concat_is_the_product_with_the_concatenation() -> None:
     )
     torch.nn.init.constant_(update.W, math.nan)
     assert math.isnan(update.spectral_norm())
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-12, 1.0, 1e12])
+def test_squaring_finds_the_largest_eigenvalue(scale: float) -> None:
+    torch.manual_seed(0)
+    for matrix in (torch.randn(24, 24), torch.eye(24), torch.randn(24, 1), torch.eye(24) + 1e-3):
+        matrix = scale * matrix.double()
+        largest = float(torch.linalg.svdvals(matrix)[0])
+        assert largest_eigenvalue_by_squaring(matrix @ matrix.T) == pytest.approx(largest**2, rel=1e-8)
 
 
 def test_every_kind_is_built() -> None:

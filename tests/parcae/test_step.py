@@ -13,9 +13,10 @@ from parcae.corpus import EMBEDDED, load_corpus
 from parcae.data import Batches
 from parcae.depth import sample_depths
 from parcae.distributed import Processes
-from parcae.model import LoopedTransformer, active_counts
+from parcae.layers import Layer
+from parcae.model import LoopedTransformer, active_counts, initial_state
 from parcae.step import COMPILED_FORMS, Gradients, Measured, compile_layers
-from tests.parcae.models import FAMILIES, TINY, random_model, shape, training
+from tests.parcae.models import FAMILIES, TINY, random_model, random_tokens, shape, training
 
 CORPUS = load_corpus(EMBEDDED)
 
@@ -69,6 +70,19 @@ def test_half_precision_loses_digits_and_no_gradient(family: str) -> None:
         assert gradient.dtype == torch.float32
         error = torch.linalg.vector_norm(gradient - gradients[name])
         assert error < 0.1 * torch.linalg.vector_norm(gradients[name]), name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_half_precision_the_residual_stream_is_not(family: str) -> None:
+    config = FAMILIES[family]
+    model, tokens = random_model(config, torch.float32), random_tokens(config, 2)
+    seen = set()
+    for module in model.modules():
+        if isinstance(module, Layer):
+            module.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model(tokens, initial_state(config, [1, 2], model.embedding.weight), [2, 1], 1)
+    assert seen | {output.dtype for output in outputs} == {torch.float32}
 
 
 def test_a_share_that_does_not_fit_is_halved_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,9 @@ def test_the_result_is_what_the_folder_says(tmp_path: Path) -> None:
     assert lines[0]["loss"] == pytest.approx(5.5, abs=0.3)  # ln 256
 
 
-def test_training_learns(tmp_path: Path) -> None:
-    result = train(TINY, training(steps=60, batch_sequences=16), CORPUS, tmp_path)
+@pytest.mark.parametrize("changes", [{}, {"optimiser": Optimiser.MUON, "precision": Precision.BFLOAT16}])
+def test_training_learns(tmp_path: Path, changes: dict[str, object]) -> None:
+    result = train(TINY, training(steps=60, batch_sequences=16, **changes), CORPUS, tmp_path)
     assert result is not None
     assert result.val_loss is not None
     assert result.val_loss < 4.2
@@ -142,7 +143,7 @@ def test_a_checkpoint_of_another_run_is_not_taken_up(
 
 def test_unconstrained_injection_diverges_where_the_diagonal_one_converges(tmp_path: Path) -> None:
     """The paper's table 2 in miniature."""
-    nano = preset("nano").model
+    nano = preset("nano-32").model
     config = training(
         mean_recurrence=8, backward_depth=4, steps=60, batch_sequences=8, learning_rate=HIGH_RATE
     )

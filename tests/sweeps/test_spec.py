@@ -76,7 +76,7 @@ def test_the_id_never_changes_between_versions() -> None:
     """Run folders outlive the program that wrote them: this literal changes only with the format."""
     spec = RunSpec(
         model_name="nano",
-        model=PRESETS["nano"].model,
+        model=PRESETS["nano-32"].model,
         training=TrainConfig(
             mean_recurrence=4,
             backward_depth=2,
