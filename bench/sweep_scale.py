@@ -2,12 +2,14 @@
 
     python bench/sweep_scale.py [RUNS]
 
-Prints seconds for each stage, and ingesting as a ratio against reading the same folders one file at a time
-without a database, in the same run. The run folders are written here, not trained.
+Prints seconds for each stage, a command as a user runs it, and ingesting as a ratio against reading the same
+folders one file at a time without a database, in the same run. The run folders are written here, not trained.
 """
 
 import json
 import math
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,22 +17,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeps.collect import collect
-from sweeps.grid import isoflop_grid
 from sweeps.paths import Study
 from sweeps.spec import RunSpec
 from sweeps.store import read_study
-from sweeps.sweep import plan_sweep
+from sweeps.sweep import find_sweep, read_manifest
 
 METRIC_LINES = 200
+BIN = Path(sys.executable).parent
 
 
 @contextmanager
 def timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), _cpu_seconds()
     yield
     seconds[stage] = time.perf_counter() - started
-    print(f"{stage:48s} {seconds[stage]:8.2f} s", flush=True)
+    print(f"{stage:48s} {seconds[stage]:8.2f} s, of CPU {_cpu_seconds() - worked:8.2f} s", flush=True)
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of the commands that it waited for: on a busy machine, the number to look at."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def finish(study: Study, spec: RunSpec) -> None:
@@ -78,19 +85,20 @@ def main() -> None:
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         study = Study(Path(name) / "results.duckdb")
-        with timed(f"plan {runs:,} runs", seconds):
-            specs = isoflop_grid(
-                "nano",
-                [1e11, 2e11, 4e11, 8e11],
-                range(1, 11),
-                seeds=range(math.ceil(runs / 40)),
-                corpus="python-stdlib",
-                corpus_hash="0",
-                tokenizer="bytes",
-                tokenizer_hash="0",
-            )[:runs]
-            plan_sweep(study, "scale", specs, [None] * len(specs))
-            collect(study.db)
+
+        def timed_command(stage: str, *words: str) -> None:
+            with timed(stage, seconds):
+                subprocess.run([BIN / words[0], *words[1:]], cwd=name, check=True, capture_output=True)
+
+        seeds = ",".join(str(seed) for seed in range(math.ceil(runs / 40)))
+        timed_command(
+            f"plan {runs:,} runs",
+            *("parcae-sweep", "plan", "--model", "nano", "--recurrences", "1,2,3,4,5,6,7,8,9,10"),
+            *("--flops", "1e11", "--flops", "2e11", "--flops", "4e11", "--flops", "8e11", "--seeds", seeds),
+        )
+        manifest = read_manifest(study, find_sweep(study, None))
+        assert manifest is not None
+        specs = list(manifest.specs.values())
         for spec in specs:
             finish(study, spec)
         with timed("read the same folders, no database", seconds):
@@ -98,15 +106,13 @@ def main() -> None:
                 folder = study.run(spec.run_id)
                 json.loads(folder.result.read_text())
                 [json.loads(line) for line in folder.metrics.read_text().splitlines()]
-        with timed("ingest", seconds):
-            collect(study.db)
-        with timed("ingest again, nothing new", seconds):
-            collect(study.db)
-        with timed("ask for every state", seconds):
-            collect(study.db)
-            assert (read_study(study.db, None).runs["state"] == "done").all()
-        ratio = seconds["ingest"] / seconds["read the same folders, no database"]
-        print(f"ingest / plain reading: {ratio:.2f}")
+        timed_command("ingest: collect", "parcae-sweep", "collect")
+        timed_command("ingest again, nothing new: collect", "parcae-sweep", "collect")
+        timed_command("status", "parcae-sweep", "status")
+        assert set(read_study(study.db, None).runs["state"]) == {"done"}
+        ratio = seconds["ingest: collect"] / seconds["read the same folders, no database"]
+        print(f"ingest / plain reading: {ratio:.2f}", flush=True)
+        timed_command("report", "parcae-fit", "report")
 
 
 if __name__ == "__main__":

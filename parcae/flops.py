@@ -7,6 +7,7 @@ mu_rec mean recurrence, mu_bwd backward depth.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from parcae.config import Injection, ModelConfig
 
@@ -51,6 +52,7 @@ class ParameterGroups:
         )
 
 
+@cache
 def parameter_groups(model: ModelConfig) -> ParameterGroups:
     """Counts every parameter of `model` from its shape alone."""
     d, state_width, first_recurrent = model.width, model.loop_width, model.prelude_layers

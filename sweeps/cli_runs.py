@@ -336,11 +336,11 @@ def _watch(study: "Study", name: str, keep_alive: Callable[[], None]) -> None:
     try:
         tables = progress.watch(study, name, keep_alive)
     except KeyboardInterrupt:
-        console.note(
-            "no longer watching; the runs go on (`parcae-sweep watch` shows them, `parcae-sweep cancel` "
-            f"stops them, and so does Ctrl-C again within {SECOND_CTRL_C_SECONDS:.0f} s)"
-        )
         try:
+            console.note(
+                "no longer watching; the runs go on (`parcae-sweep watch` shows them, `parcae-sweep cancel` "
+                f"stops them, and so does Ctrl-C again within {SECOND_CTRL_C_SECONDS:.0f} s)"
+            )
             time.sleep(SECOND_CTRL_C_SECONDS)
         except KeyboardInterrupt:
             stopped = call_off(study, name, None)

@@ -26,6 +26,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Study:
 
     db: Path
 
-    @property
+    @cached_property
     def runs(self) -> Path:
         return self.db.absolute().parent / "runs"
 

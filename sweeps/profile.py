@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from parcae.errors import InputError
+from parcae.presets import preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,10 @@ def read_profiles(path: Path) -> Profiles:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     models = plain.pop("model", {})
+    if not (isinstance(models, dict) and all(isinstance(table, dict) for table in models.values())):
+        raise InputError(f"{path}: model is {models!r}; it takes a table for each model, [model.NAME]")
+    for name in models:
+        preset(name)
     default = _override(Profile(), plain, path)
     return Profiles(default, {name: _override(default, table, path) for name, table in models.items()})
 

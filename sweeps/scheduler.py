@@ -6,6 +6,7 @@ longer lists. Both may be silent: then what they would have said stays unknown.
 
 import fcntl
 import getpass
+import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -154,10 +155,12 @@ def _covers(answer: Answer, job: str) -> bool:
 
 def _ask_now(jobs: Iterable[str]) -> Answer:
     asked_at = time.time()
-    said = command(
-        *("squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}"),
-        f"--format={_SQUEUE_FORMAT}",
-    )
+    said = None
+    if answers():
+        said = command(
+            *("squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}"),
+            f"--format={_SQUEUE_FORMAT}",
+        )
     queue = None if said is None else _parse(said)
     ours = [job for job in jobs if queue is None or job not in queue]
     accounts: Mapping[str, Job] | None = {}
@@ -218,6 +221,11 @@ def command(*words: str, seconds: float = COMMAND_SECONDS) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return said.stdout
+
+
+def answers() -> bool:
+    """Whether a controller is up; known in milliseconds, where other commands try for long."""
+    return re.search(r"\bis UP\b", command("scontrol", "ping") or "") is not None
 
 
 def setting(config: str, key: str) -> str | None:

@@ -11,8 +11,9 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def is_available() -> bool:
     """
     if shutil.which("sbatch") is None:
         return False
-    if scheduler.command("sinfo", "--noheader") is not None:
+    if scheduler.answers():
         return True
     if os.environ.get("SLURM_CONF") or Path("/etc/slurm/slurm.conf").exists():
         raise WorkFailed(
@@ -47,9 +48,9 @@ def is_available() -> bool:
 
 def array_size() -> int:
     """How many runs one array may hold on this cluster."""
-    config = scheduler.command("scontrol", "show", "config") or ""
-    most = int(scheduler.setting(config, "MaxArraySize") or DEFAULT_ARRAY_SIZE)
-    limit = re.search(r"max_array_tasks=(\d+)", scheduler.setting(config, "SchedulerParameters") or "")
+    config = scheduler.command("scontrol", "show", "config") if scheduler.answers() else None
+    most = int(scheduler.setting(config or "", "MaxArraySize") or DEFAULT_ARRAY_SIZE)
+    limit = re.search(r"max_array_tasks=(\d+)", scheduler.setting(config or "", "SchedulerParameters") or "")
     return max(1, min(most, int(limit[1])) if limit else most)
 
 
@@ -67,6 +68,8 @@ def submit(study: Study, groups: Mapping[Profile, Sequence[str]], lock: int) -> 
 
     `lock` is the descriptor of the study's lock, which the caller holds.
     """
+    if any(groups.values()) and not scheduler.answers():
+        raise WorkFailed("SLURM does not answer, so that nothing was submitted; try again when it does")
     study.slurm.mkdir(parents=True, exist_ok=True)
     size, queued = array_size(), 0
     for profile, run_ids in groups.items():
@@ -99,12 +102,22 @@ def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: 
         folder.cancelled.unlink(missing_ok=True)
     executor = _executor(study, profile, array.name, throttle, after)
     try:
-        with cleaned(), _inherited(lock), executor.batch():
+        with cleaned(), _inherited(lock), redirect_stderr(StringIO()), executor.batch():
             jobs = [executor.submit(_job(study, profile, array.name, run_id)) for run_id in run_ids]
     except submitit.core.utils.FailedJobError as error:
         study.array(array.name).unlink()
+        _remove_unsent(study)
         raise WorkFailed(f"sbatch refused the runs: {' '.join(str(error).split())}") from error
     replace(array, job_id=jobs[0].job_id.split("_")[0]).write(study)
+
+
+def _remove_unsent(study: Study) -> None:
+    """Deletes what submitit wrote for jobs that were never sent."""
+    for path in [*study.slurm.glob("*.pkl"), *study.slurm.glob(".submission_file_*.sh")]:
+        if re.fullmatch(r"[0-9a-f]{32}\.pkl|\.submission_file_[0-9a-f]{32}\.sh", path.name) and (
+            not path.is_symlink()
+        ):
+            path.unlink()
 
 
 def _job(study: Study, profile: Profile, array: str, run_id: str) -> RunJob:
@@ -232,7 +245,7 @@ def _sent_as(study: Study, array: Array) -> str | None:
         if f"--job-name={array.name}\n" in path.read_text():
             return path.name.removesuffix("_submission.sh")
     said = scheduler.command("squeue", "--noheader", "--states=all", "--format=%F", f"--name={array.name}")
-    if said is None:
+    if said is None:  # not a word, rather than not a job
         raise WorkFailed("a submission was cut short and SLURM does not answer to settle it; try again later")
     ids = set(said.split())
     return ids.pop() if ids else None
@@ -249,11 +262,10 @@ def _adopt(study: Study, array: Array) -> None:
 
 def cancel_jobs(jobs: Sequence[str]) -> None:
     """Ends jobs. ``WorkFailed`` if SLURM does not answer. A job that has ended already is no error."""
+    if jobs and not scheduler.answers():
+        raise WorkFailed("SLURM does not answer, so that its jobs cannot be cancelled; try again later")
     for start in range(0, len(jobs), 500):
-        if scheduler.command("scancel", "--quiet", *jobs[start : start + 500]) is None and (
-            scheduler.command("sinfo", "--noheader") is None
-        ):
-            raise WorkFailed("SLURM does not answer, so that its jobs cannot be cancelled; try again later")
+        scheduler.command("scancel", "--quiet", *jobs[start : start + 500])
 
 
 def check_cap(groups: Mapping[Profile, Sequence[str]]) -> None:

@@ -90,7 +90,8 @@ def establish(study: Study, folder: RunFolder, scheduler: Callable[[RunFolder], 
     if folder.cancelled.exists():
         return Status(State.CANCELLED)
     if (study.queue / folder.run_id).exists():
-        return Status(State.QUEUED)
+        nobody = "no supervisor works off the queue yet, or any more; `parcae-sweep submit` starts one"
+        return Status(State.QUEUED, None if is_locked(study.supervisor_lock) else nobody)
     if folder.failure.exists():
         failure = read_json(folder.failure) or {}
         return Status(State(failure.get("state", State.FAILED)), failure.get("message"))

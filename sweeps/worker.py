@@ -121,9 +121,18 @@ def _in_words(error: Exception) -> str:
     on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's allocator
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or on_cpu:
         return f"out of memory ({error})" if str(error) else "out of memory"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full ({error})"
+    for cause in _chain(error):  # torch puts words of its own before the disk's
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"the disk is full ({cause})"
     return f"{type(error).__name__}: {error}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it came from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 @contextmanager

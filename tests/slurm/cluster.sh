@@ -3,7 +3,7 @@
 # share the host as nodes n1 and n2, two CPUs each.
 #
 #   cluster.sh install     the Debian packages, where they are missing
-#   cluster.sh start       starts what is not running; returns when both nodes are idle
+#   cluster.sh start       starts what is not running; returns when both nodes are up
 #   cluster.sh stop        stops it all
 #   cluster.sh stop|start DAEMON    one of slurmdbd, slurmctld, slurmd-n1, slurmd-n2
 #
@@ -66,6 +66,7 @@ SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 ReturnToService=2
 SlurmdTimeout=6
 KillWait=3
+UnkillableStepTimeout=300
 MinJobAge=300
 MaxArraySize=${MAX_ARRAY_SIZE:-17}
 MaxJobCount=50000
@@ -155,14 +156,23 @@ stop_one() {
     rm -f "$file"
 }
 
-both_idle() { [ "$(sinfo -h -N -t idle -o %N | sort -u | wc -l)" = 2 ]; }
+both_up() { [ "$(sinfo -h -N -t idle,alloc,mix,comp -o %N | sort -u | wc -l)" = 2 ]; }
+
+resume() { # a node that a test left drained or down
+    for node in $(sinfo -h -N -t drain,down -o %N | sort -u); do
+        scontrol update NodeName="$node" State=RESUME 2>/dev/null || true
+    done
+}
 
 case ${1:-} in
 install) install ;;
 start)
     configure
     for daemon in ${2:-munge mariadb slurmdbd slurmctld slurmd-n1 slurmd-n2}; do start_one "$daemon"; done
-    [ $# -gt 1 ] || await 60 both_idle
+    if [ $# = 1 ]; then
+        resume
+        await 60 both_up
+    fi
     ;;
 stop) for daemon in ${2:-slurmctld slurmd-n1 slurmd-n2 slurmdbd mariadb}; do stop_one "$daemon"; done ;;
 *) sed -n '2,11s/^# \?//p' "$0"; exit 2 ;;

@@ -11,6 +11,7 @@ from typing import Any
 
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.tokenizer import BYTES, tokenizer_hash
+from sweeps.arrays import Submissions
 from sweeps.grid import isoflop_grid
 from sweeps.paths import RunFolder, Study, read_json_lines
 from sweeps.spec import RunSpec
@@ -18,8 +19,8 @@ from sweeps.sweep import plan_sweep
 from tests.conftest import BIN, Ran
 
 SWEEP = "s"
-SHORT, LONG = 3e9, 6e10
-"""Budgets in FLOPs at recurrence 1: 3 and about 70 steps of nano."""
+SHORT, LONG = 3e8, 1.8e10
+"""Budgets in FLOPs at recurrence 1: 6 and 388 steps of nano, each a line of its metrics."""
 
 
 def until(seen: Callable[[], Any], seconds: float = 90.0) -> Any:
@@ -92,6 +93,13 @@ class Shell:
         return subprocess.run(
             words, check=True, capture_output=True, text=True, env={**os.environ, **self.env}
         ).stdout
+
+    def job(self, run: RunFolder) -> str:
+        """The id of the job that the run was handed to."""
+        handed_over = Submissions(self.study, []).job(run)
+        assert handed_over is not None
+        assert handed_over[1] is not None
+        return handed_over[1]
 
     def job_state(self, job: str) -> str:
         return self.slurm("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}").strip()

@@ -47,9 +47,9 @@ def test_slurms_own_ends_are_told_in_words_and_nothing_unknown_or_cancelled_star
     (shell.folder / "cluster.toml").write_text("setup = ['sleep 100']\n")
     waiting = shell.plan(specs(SHORT, [1], [1, 2]))[0]
     shell("submit")
-    until(lambda: "done" if shell.job_state(job_of(shell, greedy.run_id)) == "FAILED" else "")
-    shell.slurm("scancel", job_of(shell, waiting.run_id))
-    until(lambda: shell.job_state(job_of(shell, waiting.run_id)) == "CANCELLED")
+    until(lambda: shell.job_state(shell.job(greedy)) == "FAILED")
+    shell.slurm("scancel", shell.job(waiting))
+    until(lambda: shell.job_state(shell.job(waiting)) == "CANCELLED")
     shell.study.answer.unlink()  # as a minute later
     assert shell.states()[:2] == ["failed", "cancelled"]
     assert "out of memory" in shell.why(greedy)["reason"]
@@ -58,8 +58,3 @@ def test_slurms_own_ends_are_told_in_words_and_nothing_unknown_or_cancelled_star
     shell("cancel")
     assert shell.states() == ["failed", "cancelled", "cancelled"]
     assert "0 of 3" in shell("submit").err
-
-
-def job_of(shell: Shell, run_id: str) -> str:
-    job: str = shell.status()[run_id]["job"]
-    return job

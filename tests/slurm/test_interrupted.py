@@ -45,7 +45,7 @@ def test_interrupted_runs_end_to_the_last_digit_as_one_that_was_not(
 
     def hand_over(way: str) -> None:
         assert shells[way]("submit").code == 0
-        jobs[way] = shells[way].status()[spec.run_id]["job"]
+        jobs[way] = shells[way].job(runs[way])
 
     # Stopped, the process spends no step until SLURM wakes it to say that its time is nearly up.
     hand_over("timed out")

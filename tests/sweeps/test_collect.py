@@ -1,13 +1,15 @@
 """The database says what the folders say: again and again, anew, and after any loss of it."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from parcae.errors import InputError
+from parcae.errors import InputError, WorkFailed
 from sweeps.collect import collect, rebuild
 from sweeps.imported import import_csv
 from sweeps.paths import Study
@@ -78,6 +80,25 @@ def test_an_unreadable_database_is_refused_and_kept_when_rebuilt(study: Study) -
     assert kept is not None
     assert kept.read_text() == "my thesis"
     assert states(study) == ["done", "planned", "planned", "planned"]
+
+
+def test_a_database_that_another_process_holds_is_told_in_a_sentence(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan(study)
+    collect(study.db)
+    holding = (
+        f"import duckdb, sys; c = duckdb.connect({str(study.db)!r}); print(flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", holding], stdin=-1, stdout=-1)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    monkeypatch.setattr("sweeps.store.BUSY_SECONDS", 0.3)
+    with pytest.raises(WorkFailed, match=r"another process has held it.*nothing is lost"):
+        collect(study.db)
+    holder.communicate()
+    collect(study.db)
+    assert states(study) == ["planned"] * 4
 
 
 def test_somebody_elses_database_is_refused(study: Study) -> None:

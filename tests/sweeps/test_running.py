@@ -1,0 +1,91 @@
+"""This machine as a cluster: several shells at once, Ctrl-C, cancel and retry, through the real commands."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sweeps.collect import rebuild
+from sweeps.paths import Study, read_json_lines
+from tests.conftest import BIN, Command
+from tests.sweeps.test_collect import content
+
+PLAN = ("plan", "--model", "nano", "--sweep", "s", "--recurrences", "1", "--json", "--flops")
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [BIN / arguments[0], *arguments[1:]],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(seen: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_many_shells_at_once_start_each_run_once(command: Command, tmp_path: Path) -> None:
+    runs = command("parcae-sweep", *PLAN, "3e9", "--seeds", "0,1,2").json["runs"]
+    submit = ("parcae-sweep", "submit", "--cluster", "local", "--detach")
+    status, collect = ("parcae-sweep", "status", "--json"), ("parcae-sweep", "collect")
+    report = ("parcae-fit", "report", "--sweep", "published")
+    shells = [start(tmp_path, *words) for words in (submit, status, submit, collect, submit, report, status)]
+    said = [shell.communicate(timeout=120) for shell in shells]
+    assert [shell.returncode for shell in shells] == [0] * len(shells), said
+    assert sorted(err.split()[2] for _, err in said if "handed to" in err) == ["0", "0", "3"]
+    assert command("parcae-sweep", "watch").code == 0
+    study = Study(tmp_path / "results.duckdb")
+    for run in runs:
+        attempts = [line["event"] for line in read_json_lines(study.run(run["run_id"]).attempts)]
+        assert attempts == ["started", "ended"]
+    before = content(study)
+    rebuild(study.db)
+    assert content(study) == before
+
+
+def test_ctrl_c_stops_watching_and_a_second_one_the_runs(command: Command, tmp_path: Path) -> None:
+    (run,) = command("parcae-sweep", *PLAN, "1e13").json["runs"]
+    folder = Study(tmp_path / "results.duckdb").run(run["run_id"])
+
+    def states() -> list[str]:
+        return [now["state"] for now in command("parcae-sweep", "status", "--json").json["runs"]]
+
+    def ctrl_c(shell: "subprocess.Popen[str]", times: int) -> str:
+        assert shell.stderr is not None
+        said = ""
+        for _ in range(times):
+            shell.send_signal(signal.SIGINT)
+            while "Ctrl-C again" not in said:
+                said += shell.stderr.readline()
+        return said + shell.communicate(timeout=60)[1]
+
+    shell = start(tmp_path, "parcae-sweep", "submit", "--cluster", "local")
+    until(lambda: folder.metrics.exists() and folder.metrics.read_bytes())
+    assert "the runs go on" in ctrl_c(shell, 1)
+    assert shell.returncode == 130
+    assert states() == ["running"]
+
+    shell = start(tmp_path, "parcae-sweep", "watch")
+    assert shell.stderr is not None
+    assert "running" in shell.stderr.readline()
+    assert "1 runs called off" in ctrl_c(shell, 2)
+    until(lambda: states() == ["cancelled"])
+    steps = json.loads(folder.metrics.read_bytes().splitlines()[-1])["step"]
+    assert "0 of 1" in command("parcae-sweep", "submit", "--cluster", "local").err
+
+    assert (
+        command("parcae-sweep", "retry", "--state", "cancelled", "--cluster", "local", "--detach").code == 0
+    )
+    until(lambda: json.loads(folder.metrics.read_bytes().splitlines()[-1])["step"] > steps)
+    assert command("parcae-sweep", "cancel", run["run_id"][:6]).code == 0
+    until(lambda: states() == ["cancelled"])
+    refused = command("parcae-sweep", "cancel", run["run_id"])
+    assert (refused.code, "is cancelled" in refused.sentence) == (2, True)
