@@ -41,9 +41,9 @@ def race(problem: Problem, log_loss: Array, weights: Array, starts: int, seed: i
         entrants = _best(entrants, objective, sets, max(kept, 1))
         losses, shares = (np.repeat(a, len(entrants) // sets, axis=0) for a in (short_loss, short_weights))
         entrants, objective = minimise(heats, entrants, losses, shares, steps=steps, second_order=False)
-    entrants = _best(entrants, objective, sets, finalists)
+    entrants = _best(entrants, objective, sets, finalists if heats is problem else 4)
     losses, shares = (np.repeat(a, len(entrants) // sets, axis=0) for a in (log_loss, weights))
-    if heats is not problem:
+    if heats is not problem:  # already near its minimum, and few are far from the best
         entrants, _ = minimise(problem, entrants, losses, shares, steps=12, second_order=False)
     polished, objective = minimise(problem, entrants, losses, shares, steps=200, second_order=True)
     winners = _best(polished, objective, sets, 1)

@@ -126,7 +126,7 @@ def on_cpu(steps: int) -> None:
 
 def telemetry(steps: int) -> None:
     """The part of a logged step, and of one that is not logged, that telemetry takes."""
-    for name in ("nano", "nano-128"):
+    for name in ("nano", "nano-32", "nano-128"):
         model = preset(name).model
         step = Steps(model, run_config(4, preset(name).batch_sequences), ExecutionConfig())
         h = torch.randn(preset(name).batch_sequences, model.context, model.width)

@@ -175,7 +175,8 @@ class LoopedTransformer(nn.Module):
             previous = h
             with_gradient = torch.is_grad_enabled() and remaining <= backward_depth
             if remaining == backward_depth:
-                torch.clear_autocast_cache()  # it would reuse half-precision weights that carry no gradient
+                # Older torch would reuse weights cast without gradient (pytorch/pytorch issue 112583).
+                torch.clear_autocast_cache()
             with torch.set_grad_enabled(with_gradient):
                 if recompute and with_gradient:
                     h = checkpoint(

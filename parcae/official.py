@@ -1,7 +1,6 @@
 """The official release's layout: `config.json`, and a state dict in `pytorch_model.bin` or `model.pt`.
 
-What the official code would compute and this model cannot is refused, naming key and value. Names and rules
-are those of the release of arXiv 2604.12946.
+Names and rules are those of the release of arXiv 2604.12946.
 
 The official code numbers layers twice. Value-embedding tables go by a layer's place, prelude, recurrent and
 coda layers counted once each; gates by a number that puts the coda after `mean_recurrence` recurrent blocks,
@@ -11,38 +10,30 @@ it has both. So it is the file that says which layers have which, and not every 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from parcae.config import Activation, Injection, ModelConfig, StateInit
+from parcae.config import Injection, ModelConfig
 from parcae.errors import InputError
 from parcae.flops import GATE_CHANNELS
 from parcae.layers import rotation_table
+from parcae.official_config import (
+    check_supported,
+    has_loop,
+    layer_counts,
+    model_config,
+    official_values,
+    whole,
+)
 from parcae.weights import read_state
 
 WEIGHTS = ("pytorch_model.bin", "model.pt", "model.bin", "model.safetensors")
 """Where the official loaders look for the state dict; the first that is there."""
 
-_INJECTIONS = {"diagonal": Injection.DIAGONAL, "linear": Injection.CONCAT, "add": Injection.ADD}
-_ACTIVATIONS = {"ReLU2": Activation.SQUARED_RELU, "SiLU": Activation.SILU}
-_MLPS = {"BaseMLP": False, "GatedMLP": True}
-_STATES = {kind.value: kind for kind in StateInit}
-_ONLY: dict[str, tuple[Any, ...]] = {
-    "block_class_name": ("TransformerPreNormBlock",),
-    # Five codings of one norm.
-    "norm_class_name": ("RMSNorm", "RMSNorm_llama", "TorchRMSNorm", "GemmalikeRMS", "FusedRMSNorm"),
-    # Those that scale neither embeddings nor logits, and draw embeddings from N(0, 2 / (5 d)).
-    "init_strategy": ("scaled", "scaled-zero", "scaled-geiping", "scaled-stuck", "small"),
-    **dict.fromkeys(("bias", "qk_bias", "use_abacus"), (False,)),
-    **dict.fromkeys(("clip_qkv", "logit_softcap"), (None,)),
-    "mup_model_scaling_factor": (1,),
-}
-_ROPE_ONLY: dict[str, tuple[Any, ...]] = {"use_rope": (True,), "rope_condense_ratio": (1,)}
 _TABLE_TOLERANCE = 0.01  # the position table may have been rounded to bfloat16
 _STAGES = ("prelude", "recurrent", "coda")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +51,13 @@ class OfficialModel:
 
 def read_official(folder: Path, values: dict[str, Any]) -> OfficialModel:
     """The checkpoint in `folder`, whose config.json holds `values`. ``InputError`` says what is wrong."""
-    loop = _has_loop(values)
-    _check_supported(values)
+    loop = has_loop(values)
+    check_supported(values)
     path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if path is None:
         raise InputError(f"there are no weights in {folder}; it takes {' or '.join(WEIGHTS[:2])}")
     state = read_state(path)
-    config = _model_config(values, state, path, loop=loop)
+    config = _model_config(values, state, path)
     _check_positions(state.pop("freqs_cis", None), config, path)
     weights = {}
     for ours, theirs in _parameter_names(config):
@@ -88,9 +79,9 @@ def read_official(folder: Path, values: dict[str, Any]) -> OfficialModel:
     return OfficialModel(
         config=config,
         weights=weights,
-        mean_recurrence=_whole(values, "mean_recurrence", 32) if loop else 1,
-        backward_depth=_whole(values, "mean_backprop_depth", 8) if loop else 1,
-        used_vocabulary=_whole(values, "vocab_size", config.vocabulary),
+        mean_recurrence=whole(values, "mean_recurrence", 32) if loop else 1,
+        backward_depth=whole(values, "mean_backprop_depth", 8) if loop else 1,
+        used_vocabulary=whole(values, "vocab_size", config.vocabulary),
     )
 
 
@@ -105,7 +96,12 @@ def official_layout(model: OfficialModel) -> tuple[dict[str, Any], dict[str, Ten
         raise InputError("the official layout has no residual norms; this model has them")
     if min(config.width, config.loop_width) < GATE_CHANNELS:
         raise InputError(f"the official gates take {GATE_CHANNELS} channels; this model has {config.width}")
-    values = _official_values(model)
+    values = official_values(
+        config,
+        mean_recurrence=model.mean_recurrence,
+        backward_depth=model.backward_depth,
+        used_vocabulary=model.used_vocabulary,
+    )
     state: dict[str, Tensor] = {}
     for ours, theirs in _parameter_names(config):
         parts = [weights[ours]]
@@ -141,132 +137,24 @@ def official_layout(model: OfficialModel) -> tuple[dict[str, Any], dict[str, Ten
     return values, state
 
 
-def _has_loop(values: dict[str, Any]) -> bool:
-    """Whether the class is ParcaeConfig, which one of the official writers leaves out."""
-    by_its_keys = "ParcaeConfig" if "n_layers_in_recurrent_block" in values else "GPTConfig"
-    name = values.get("_class_name", by_its_keys)
-    if name not in ("ParcaeConfig", "GPTConfig"):
-        raise InputError(f"config.json says _class_name {name!r}; it takes ParcaeConfig or GPTConfig")
-    return bool(name == "ParcaeConfig")
-
-
-def _check_supported(values: dict[str, Any]) -> None:
-    rope = values.get("rope_settings") or {}
-    if not isinstance(rope, dict):
-        raise InputError(f"config.json says rope_settings {rope!r}; it takes an object")
-    for place, only in ((values, _ONLY), (rope, _ROPE_ONLY)):
-        for key, allowed in only.items():
-            if key in place and place[key] not in allowed:
-                raise InputError(
-                    f"config.json says {key} {place[key]!r}; this model takes {_either(allowed)}"
-                )
-    if "Gemma" in str(values.get("name")):  # the official code's own rule
-        raise InputError(f"config.json says name {values['name']!r}: norms with Gemma's offset are not built")
-
-
-def _model_config(values: dict[str, Any], state: dict[str, Tensor], path: Path, *, loop: bool) -> ModelConfig:
-    width, heads = _whole(values, "n_embd"), _whole(values, "num_attention_heads")
-    if loop:
-        layers = [_whole(values, f"n_layers_in_{stage}") for stage in ("prelude", "recurrent_block", "coda")]
-        found = [_count(state, f"transformer.{stage}.") for stage in ("prelude", "core_block", "coda")]
-    else:  # the split into three is ours: it decides nothing
-        total, third = _whole(values, "n_layer", 16), _whole(values, "n_layer", 16) // 3
-        layers, found = [third, total - 2 * third, third], [_count(state, "transformer.h.")]
-    if (layers if loop else [sum(layers)]) != found:
-        raise InputError(
-            f"{path} holds {found} layers and config.json counts {layers if loop else sum(layers)}"
-        )
+def _model_config(values: dict[str, Any], state: dict[str, Tensor], path: Path) -> ModelConfig:
+    """What config.json says, held against the file, which alone says where value embeddings are."""
+    loop, layers = has_loop(values), layer_counts(values)
+    stages = ("prelude.", "core_block.", "coda.") if loop else ("h.",)
+    found = [_count(state, f"transformer.{stage}") for stage in stages]
+    expected = layers if loop else [sum(layers)]
+    if found != expected:
+        raise InputError(f"{path} holds {found} layers and its config.json counts {expected}")
     if "transformer.wte.weight" not in state:
         raise InputError(f"{path} lacks transformer.wte.weight")
-    mlp_width = _whole(values, "intermediate_size", 4 * width)
     prefixes = [_official_prefix(stage, i, layers, loop=loop) for stage, i in _places(layers)]
-    config = ModelConfig(
-        injection=_choice(values, "injection_type", _INJECTIONS, "diagonal") if loop else Injection.NONE,
-        prelude_layers=layers[0],
-        recurrent_layers=layers[1],
-        coda_layers=layers[2],
-        width=width,
-        heads=heads,
-        mlp_width=mlp_width,
+    return model_config(
+        values,
+        layers,
         vocabulary=len(state["transformer.wte.weight"]),
-        context=_whole(values, "block_size", 4096),
-        activation=_choice(values, "nonlin_name", _ACTIVATIONS, "GELU"),
-        gated_mlp=_choice(values, "mlp_class_name", _MLPS, "BaseMLP"),
-        qk_norm=_switch(values, "qk_norm"),
-        prelude_norm=loop and _switch(values, "prelude_norm"),
-        readout=loop,
         value_tables=tuple(i for i in range(sum(layers)) if f"value_embeds.{i}.weight" in state),
         value_gates=tuple(i for i, p in enumerate(prefixes) if f"{p}.attn.ve_gate.weight" in state),
-        key_value_heads=_whole(values, "num_key_value_heads", heads),
-        state_width=_whole(values, "recurrent_embedding_dimension", width) if loop else None,
-        recurrent_mlp_width=(
-            _whole(values, "recurrent_intermediation_embedding_dimension", mlp_width) if loop else None
-        ),
-        tied_embeddings=_switch(values, "tie_embeddings"),
-        norm_epsilon=_number(values, "norm_eps", 1e-5),
-        rope_theta=_number(values.get("rope_settings") or {}, "rope_base", 50_000.0),
-        state_init=_choice(values, "state_init", _STATES, "like-init") if loop else StateInit.LIKE_INIT,
     )
-    recurrent_heads = _whole(values, "recurrent_num_attention_heads", heads) if loop else heads
-    if recurrent_heads * config.head_dimension != config.loop_width:
-        raise InputError(
-            f"config.json gives the recurrent block {recurrent_heads} heads over {config.loop_width} "
-            f"channels; RoPE takes the prelude's head dimension, {config.head_dimension}"
-        )
-    return config
-
-
-def _official_values(model: OfficialModel) -> dict[str, Any]:
-    """config.json: every key that decides the model."""
-    config = model.config
-    values: dict[str, Any] = {
-        "block_size": config.context,
-        "n_embd": config.width,
-        "intermediate_size": config.mlp_width,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.key_value_heads or config.heads,
-        "vocab_size": model.used_vocabulary,
-        "padded_vocab_size": config.vocabulary,
-        "rope_settings": {
-            "use_rope": True,
-            "rope_condense_ratio": 1,
-            "rope_base": _as_whole(config.rope_theta),
-        },
-        "block_class_name": "TransformerPreNormBlock",
-        "norm_class_name": "RMSNorm",
-        "norm_eps": config.norm_epsilon,
-        "mlp_class_name": _key_of(_MLPS, config.has_gated_mlp),
-        "nonlin_name": _key_of(_ACTIVATIONS, config.mlp_activation),
-        "bias": False,
-        "init_strategy": "scaled-zero",
-        "init_orthogonal": True,
-        "use_fused_head": "pytorch",
-        "qk_norm": config.has_qk_norm,
-        "tie_embeddings": config.tied_embeddings,
-    }
-    if not config.has_loop:
-        fits_kernel = config.width % 256 == 0 and config.vocabulary % 4096 == 0  # what its head asks for
-        return values | {
-            "n_layer": config.layers,
-            "use_fused_head": "pytorch" if fits_kernel else None,
-            "_class_name": "GPTConfig",
-        }
-    return values | {
-        "injection_type": _key_of(_INJECTIONS, config.injection),
-        "n_layers_in_prelude": config.prelude_layers,
-        "n_layers_in_recurrent_block": config.recurrent_layers,
-        "n_layers_in_coda": config.coda_layers,
-        "state_init": config.state_init.value,
-        "recurrent_embedding_dimension": config.loop_width,
-        "recurrent_intermediation_embedding_dimension": config.block(config.prelude_layers).mlp_width,
-        "recurrent_num_attention_heads": config.block(config.prelude_layers).heads,
-        "prelude_norm": config.has_prelude_norm,
-        "sampling_scheme": "poisson-truncated-full",
-        "recurrent_iteration_method": "per-sequence",
-        "mean_recurrence": model.mean_recurrence,
-        "mean_backprop_depth": model.backward_depth,
-        "_class_name": "ParcaeConfig",
-    }
 
 
 def _official_value_layers(model: OfficialModel) -> tuple[set[int], set[int]]:
@@ -362,44 +250,3 @@ def _check_positions(positions: Tensor | None, config: ModelConfig, path: Path) 
             f"{path} holds a freqs_cis that is not the table of config.json's block_size {config.context} "
             f"and rope_base {config.rope_theta:g}"
         )
-
-
-def _whole(values: dict[str, Any], key: str, default: int | None = None) -> int:
-    value = values.get(key, default)
-    value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InputError(f"config.json says {key} {value!r}; it takes a whole number")
-    return value
-
-
-def _number(values: dict[str, Any], key: str, default: float) -> float:
-    value = values.get(key, default)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise InputError(f"config.json says {key} {value!r}; it takes a number")
-    return float(value)
-
-
-def _switch(values: dict[str, Any], key: str) -> bool:
-    value = values.get(key, False)
-    if not isinstance(value, bool):
-        raise InputError(f"config.json says {key} {value!r}; it takes true or false")
-    return value
-
-
-def _choice(values: dict[str, Any], key: str, known: dict[str, T], default: str) -> T:
-    value = values.get(key, default)
-    if not isinstance(value, str) or value not in known:
-        raise InputError(f"config.json says {key} {value!r}; this model takes {_either(tuple(known))}")
-    return known[value]
-
-
-def _key_of(known: dict[str, T], value: T) -> str:
-    return next(key for key, kind in known.items() if kind == value)
-
-
-def _either(allowed: tuple[Any, ...]) -> str:
-    return " or ".join(repr(value) for value in allowed)
-
-
-def _as_whole(value: float) -> float | int:
-    return int(value) if value == int(value) else value

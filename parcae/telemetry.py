@@ -47,6 +47,7 @@ class SpikeCounter:
             self._variance += (step * step - self._variance) / min(self._seen - 1, VARIANCE_STEPS)
 
 
+@torch.no_grad()
 def spectral_norms(model: LoopedTransformer) -> dict[str, float | None]:
     """Of Abar, Bbar and C_out; None for what the model has not, or where it is not finite."""
     injection, readout = model.injection, model.readout

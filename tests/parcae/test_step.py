@@ -60,7 +60,7 @@ def test_recomputed_activations_give_the_same_gradients_to_the_bit(precision: Pr
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_loses_digits_and_no_gradient(family: str) -> None:
-    """Autocast's cache keeps weights cast where no gradient is wanted; used again, they would have none."""
+    """Not even where weights were cast for recurrences without one, as autocast's cache once had it."""
     (exact,), gradients = computed(FAMILIES[family], precision=Precision.FLOAT32)
     (half,), rounded = computed(FAMILIES[family], precision=Precision.BFLOAT16)
     assert half.loss != exact.loss
