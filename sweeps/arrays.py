@@ -90,7 +90,7 @@ class Submissions:
                 return Status(State.QUEUED)
             if attempts[-1]["event"] == "cancelled":
                 return Status(State.CANCELLED, "its job was cancelled in SLURM")
-        if not attempts and self.answer.has_no_trace(job):
+        if not attempts and self.answer.left_the_queue_waiting(job):
             return Status(
                 State.CANCELLED, "its job left SLURM before it started, as one does that is cancelled"
             )

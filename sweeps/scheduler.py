@@ -120,10 +120,11 @@ class Answer:
         why = "has no record of its end" if self.accounts is not None else "keeps no accounts that answer"
         return Status(State.UNKNOWN, f"SLURM no longer lists its job {job_id} and {why}")
 
-    def has_no_trace(self, job_id: str) -> bool:
-        """Whether squeue and sacct both answered and neither knows of the job."""
+    def left_the_queue_waiting(self, job_id: str) -> bool:
+        """Whether squeue no longer lists the job, and sacct, which follows late, knows of no start of it."""
         record = (self.accounts or {}).get(job_id)
-        return self.queue is not None and record is not None and record.state == _NO_RECORD.state
+        listed = self.queue is None or job_id in self.queue
+        return not listed and record is not None and record.state in (_NO_RECORD.state, "PENDING")
 
     @property
     def is_silent(self) -> bool:

@@ -68,6 +68,7 @@ def state(study: Study, run_id: str, answer: Answer) -> Status:
         (({}, {JOB: job("TIMEOUT")}), State.TIMED_OUT, None),
         (({}, {JOB: job("RUNNING")}), State.UNKNOWN, "no record of its end"),  # the controller lost it
         (({}, {JOB: job("")}), State.CANCELLED, "before it started"),
+        (({}, {JOB: job("PENDING")}), State.CANCELLED, "before it started"),
         (({}, None), State.UNKNOWN, "no accounts"),
         ((None, None), State.UNKNOWN, "does not answer"),
         ((None, {JOB: job("RUNNING")}), State.UNKNOWN, "does not answer"),
