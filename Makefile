@@ -9,7 +9,7 @@ DEMO = demo
 DEMO_BUDGETS = 5e10 1e11 2e11
 DEMO_RECURRENCES = 1,2,4,8
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slurm test-others lint clean
 
 demo: $(READY)
 	mkdir -p $(DEMO)
@@ -17,8 +17,15 @@ demo: $(READY)
 	cd $(DEMO) && $(BIN)/parcae-sweep submit --sweep demo --cluster local
 	cd $(DEMO) && $(BIN)/parcae-fit report --sweep demo
 
+# Tests on SLURM mostly wait for it, and the others keep the processor busy.
 test: $(READY)
-	$(BIN)/pytest
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-slurm test-others
+
+test-slurm: $(READY)
+	$(BIN)/pytest tests/slurm
+
+test-others: $(READY)
+	$(BIN)/pytest --ignore tests/slurm
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
