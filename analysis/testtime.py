@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.dataset import TestTimeCurve
+from analysis.dataset import TestTimeCurve, spaced
 from analysis.fit import DELTA, LawFit, fit_each, fit_law
 from analysis.inputs import finite_numbers
 from analysis.laws import ORACLE_FLOOR, SATURATION, UNIFIED, Array
@@ -138,7 +138,7 @@ def score_forms(curves: Sequence[TestTimeCurve]) -> tuple[FormScore, ...]:
 
     Of more than ``MOST_SCORED`` curves as many at even distances: means over them change no more.
     """
-    curves = curves[:: -(-len(curves) // MOST_SCORED)] if curves else curves
+    curves = spaced(curves, MOST_SCORED)
     inside: dict[str, list[Array]] = {form: [] for form in SATURATION}
     beyond: dict[str, list[Array]] = {form: [] for form in SATURATION}
     seen = []

@@ -47,7 +47,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     place.mkdir(exist_ok=True)
     with replacing(place / f"step-{checkpoint.step:09d}.pt") as file:
         torch.save(asdict(checkpoint), file)
-    for old in _newest_first(folder)[KEPT:]:
+    for old in newest_first(folder)[KEPT:]:
         old.unlink()
 
 
@@ -56,7 +56,7 @@ def load_checkpoint(folder: Path, identity: str) -> Checkpoint | None:
 
     One that is refused is named on stderr, in a sentence, and the one before it is tried.
     """
-    for path in _newest_first(folder):
+    for path in newest_first(folder):
         try:
             return _read(path, identity, folder / FILE_NAME)
         except _Refused as refusal:
@@ -90,5 +90,6 @@ def _read(path: Path, identity: str, metrics: Path) -> Checkpoint:
     return checkpoint
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def newest_first(folder: Path) -> list[Path]:
+    """The files of the checkpoints under a run folder."""
     return sorted((folder / "checkpoint").glob("step-*.pt"), reverse=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from parcae.checkpoint import newest_first
 from parcae.config import ModelConfig, TrainConfig
 from parcae.errors import InputError
 from parcae.files import replacing
@@ -149,7 +150,7 @@ def _run(folder: Path) -> Pretrained:
         tokenizer = spec["tokenizer"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"cannot read {folder / RUN_SPEC}: {error}") from error
-    paths = sorted((folder / "checkpoint").glob("step-*.pt"), reverse=True)
+    paths = newest_first(folder)
     if not paths:
         raise InputError(f"the run in {folder} has no checkpoint yet")
     refusal = None

@@ -58,17 +58,14 @@ def isoflop_grid(
     for flops in sorted(budgets):
         for recurrence in sorted(recurrences):
             backward_depth = default_backward_depth(recurrence)
-            flops_per_step = (
-                flops_per_token(
-                    chosen.model,
-                    mean_recurrence=recurrence,
-                    backward_depth=backward_depth,
-                    convention=convention,
-                )
-                * chosen.batch_sequences
-                * chosen.model.context
+            a_token = flops_per_token(
+                chosen.model,
+                mean_recurrence=recurrence,
+                backward_depth=backward_depth,
+                convention=convention,
             )
-            tokens = flops / flops_per_step * chosen.batch_sequences * chosen.model.context
+            flops_per_step = a_token * chosen.batch_sequences * chosen.model.context
+            tokens = flops / a_token
             if tokens > MOST_TOKENS:
                 raise InputError(
                     f"cannot plan {flops:g} FLOPs for {model_name} at recurrence {recurrence}: that is "

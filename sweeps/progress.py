@@ -11,28 +11,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from sweeps.arrays import Submissions
 from sweeps.collect import collect_sweep
+from sweeps.logs import tail
 from sweeps.paths import RunFolder, Study
 from sweeps.states import ACTIVE, FINISHED, State, Status, establish
 from sweeps.store import StudyTables
 
 POLL_SECONDS = 0.5
-_TAIL_BYTES = 4_096
 
 
 def last_metrics(folder: RunFolder) -> dict[str, float] | None:
     """The newest whole line of a run's metrics; None where there is none yet."""
     try:
-        with folder.metrics.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            lines = file.read().splitlines()
+        lines = tail(folder.metrics, 2)
     except FileNotFoundError:
         return None
     for line in reversed(lines):
         try:
             metrics: dict[str, float] = json.loads(line)
             return metrics
-        except ValueError:  # a line being written, or cut off by the seek
+        except ValueError:  # a line being written
             continue
     return None
 
