@@ -11,6 +11,8 @@ from analysis.solver import Problem
 
 SINGULAR = 1e-9
 """A normalised Jacobian with a smaller singular value than this is rank-deficient in floating point."""
+CONSTANT = 0.05
+"""A term that varies by less than this fraction over the points cannot be told from a constant (assumption)."""
 NORMAL_LIMIT = 1.96
 """Half width of a normal distribution's 95 % interval, in standard deviations."""
 
@@ -26,7 +28,7 @@ class Status(StrEnum):
 
 def verdict(problem: Problem, best: Array, residuals: Array, weights: Array) -> tuple[Status, str, Mask]:
     """Status, sentence, and which parameters (p,) mean something."""
-    known, at_bound, falls = _at_bounds(problem, best)
+    known, at_bound, falls = _at_bounds(problem, best, weights > 0)
     nothing = np.zeros(len(best), dtype=bool)
     if not falls:
         together = " or ".join(NAMES.get(name, name) for name in problem.law.variables)
@@ -48,10 +50,12 @@ def verdict(problem: Problem, best: Array, residuals: Array, weights: Array) -> 
     return Status.CONVERGED, "the minimum is inside all bounds and the points decide every parameter", known
 
 
-def _at_bounds(problem: Problem, best: Array) -> tuple[Mask, list[str], bool]:
+def _at_bounds(problem: Problem, best: Array, used: Mask) -> tuple[Mask, list[str], bool]:
     """Which parameters (p,) keep a meaning, a sentence for each bound reached, and whether any term is left
     that has exponents."""
     law, names = problem.law, problem.law.parameters
+    columns = problem.columns(best[None, len(law.coefficients) :])[0][0][:, used]
+    varies = np.ptp(columns, axis=1) > CONSTANT * columns.max(axis=1)
     known, sentences, falls = np.ones(len(names), dtype=bool), [], False
     constants = [i for i, term in enumerate(t for t in law.terms if t.free) if not term.exponents]
     index, exponent = 0, len(law.coefficients)
@@ -72,7 +76,7 @@ def _at_bounds(problem: Problem, best: Array) -> tuple[Mask, list[str], bool]:
                 if not problem.low[i] < best[i] < problem.high[i]:
                     known[[index, *mine]] = False
                     beside = ""
-                    if best[i] <= problem.low[i] and constants:  # nearly constant itself
+                    if constants and not varies[index]:
                         known[constants] = False
                         beside = f" or of {' and '.join(names[c] for c in constants)}"
                     sentences.append(

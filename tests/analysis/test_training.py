@@ -196,6 +196,19 @@ def test_data_without_an_answer_get_a_verdict(case: str, status: Status) -> None
     assert fit.usable == (case == "no floor")
 
 
+@pytest.mark.parametrize(("constant", "term"), [("N", "Xx"), ("D", "Yy")])
+def test_a_variable_of_one_value_hides_the_floor(constant: str, term: str) -> None:
+    """Its term is a constant too: any share of E fits as well, wherever the exponent ends."""
+    vary = np.geomspace(1e7, 1e9, 30)
+    n, d = (np.full(30, 1e8), vary) if constant == "N" else (vary, np.full(30, 1e10))
+    fit = fit_training_law(n, d, 2 + 400 * vary**-0.34)
+    assert not fit.usable
+    for name in ("E", *term):
+        assert math.isnan(getattr(fit, name)), fit.message
+    if fit.status is Status.AT_A_BOUND:
+        assert as_dict(fit)["y" if constant == "N" else "x"] == pytest.approx(0.34, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
