@@ -88,6 +88,8 @@ def training_law(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: Jso
         print(
             f"{name}\n{training_text(f.training)}\n\n{frontier_text(f)}\n\n{robustness_text(f.robustness)}\n"
         )
+        for warning in f.frontier.warnings if f.frontier else ():
+            note(f"warning: {name}: {warning}")
 
 
 @app.command()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.dataset import ModelPoints
-from analysis.intervals import Interval, interval
+from analysis.intervals import NOTHING, Interval, interval
 from analysis.laws import Array
 from analysis.powerlaw import slope
 from analysis.training import TrainingStudy
@@ -22,6 +22,8 @@ from parcae.presets import PRESETS
 
 DEEPEST = 1e4
 """The largest mean recurrence looked at."""
+DEEPEST_FACTOR = 2.0
+"""Mean and test recurrences up to this factor beyond the sampled ones are believed (assumption)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,8 @@ def best_recurrence(parameters: Array, shape: Shape, flops: ArrayLike) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontierPoint:
+    """The law's optimum for a budget; NaN where it lies further out than the runs support."""
+
     flops: float
     mean_recurrence: Interval
     tokens: Interval
@@ -112,7 +116,7 @@ class FrontierPoint:
     loss_without_loop: float
     """The law's loss at mean recurrence 1 for the same FLOPs, nats."""
     interior: bool
-    """False where the best recurrence is 1: the budget does not pay for a loop."""
+    """False where the best recurrence is 1 (the budget does not pay for a loop), or is not supported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,13 +124,20 @@ class Frontier:
     points: tuple[FrontierPoint, ...]
     gamma_mean_recurrence: Interval
     gamma_tokens: Interval
+    warnings: tuple[str, ...]
+    """A sentence for each budget whose optimum the runs do not support."""
+
+
+def deepest_supported(points: ModelPoints) -> float:
+    """The largest mean recurrence that the runs of a model support as an optimum."""
+    return DEEPEST_FACTOR * float(np.nanmax(points.mean_recurrence))
 
 
 def frontier(study: TrainingStudy, shape: Shape, budgets: ArrayLike) -> Frontier | None:
     """Optima and exponents over `budgets` (B,) FLOPs; None when the law is not decided.
 
-    The exponents are least-squares slopes in logs through the budgets whose optimum has a loop, as the
-    parabolas' are.
+    The exponents are least-squares slopes in logs through the budgets whose optimum has a loop and is
+    supported by the runs, as the parabolas' are.
     """
     flops = np.atleast_1d(np.asarray(budgets, dtype=float))
     if not study.law.usable or not len(flops):
@@ -141,19 +152,25 @@ def frontier(study: TrainingStudy, shape: Shape, budgets: ArrayLike) -> Frontier
         (flops / shape.flops_per_token(1.0))[None, :],
     )[0]
     interior = (mean_recurrence > 1.001) & (mean_recurrence < DEEPEST / 1.001)
-    inside = interior[0]
+    deepest = deepest_supported(study.points)
+    supported = mean_recurrence[0] <= deepest
+    inside = interior[0] & supported
     gammas = []
     for values in (mean_recurrence, tokens):
         logs = np.where(interior, np.log(values), np.nan)[:, inside]
         slopes = slope(np.log(flops[inside]), logs)[0] if inside.sum() >= 2 else np.full(len(rows), np.nan)
         gammas.append(interval(float(slopes[0]), slopes[1:]))
+
+    def optimum(values: Array, i: int) -> Interval:
+        return interval(float(values[0, i]), values[1:, i]) if supported[i] else NOTHING
+
     return Frontier(
         points=tuple(
             FrontierPoint(
                 flops=float(flops[i]),
-                mean_recurrence=interval(float(mean_recurrence[0, i]), mean_recurrence[1:, i]),
-                tokens=interval(float(tokens[0, i]), tokens[1:, i]),
-                loss=interval(float(loss[0, i]), loss[1:, i]),
+                mean_recurrence=optimum(mean_recurrence, i),
+                tokens=optimum(tokens, i),
+                loss=optimum(loss, i),
                 loss_without_loop=float(flat[i]),
                 interior=bool(inside[i]),
             )
@@ -161,6 +178,11 @@ def frontier(study: TrainingStudy, shape: Shape, budgets: ArrayLike) -> Frontier
         ),
         gamma_mean_recurrence=gammas[0],
         gamma_tokens=gammas[1],
+        warnings=tuple(
+            f"{flops[i]:.3g} FLOPs: the training law puts the best mean recurrence at "
+            f"{mean_recurrence[0, i]:.3g}, but the runs support up to {deepest:g}, so no optimum"
+            for i in np.flatnonzero(~supported)
+        ),
     )
 
 

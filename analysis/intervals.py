@@ -35,6 +35,10 @@ class Interval:
         return self.low <= other.high and other.low <= self.high
 
 
+NOTHING = Interval(value=float("nan"), low=float("nan"), high=float("nan"))
+"""What is known of a number that has no meaning."""
+
+
 def interval(value: float, draws: Array) -> Interval:
     """Percentile limits of the finite draws; none when fewer than 90 % of them are finite."""
     finite = draws[np.isfinite(draws)]

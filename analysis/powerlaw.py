@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.intervals import Interval, interval
+from analysis.intervals import NOTHING, Interval, interval
 from analysis.laws import Array
 from analysis.verdict import Status
 
@@ -40,7 +40,7 @@ def power_law(
     """
     if len(flops) < FEWEST_OPTIMA:
         return PowerLaw(
-            exponent=Interval(value=float("nan"), low=float("nan"), high=float("nan")),
+            exponent=NOTHING,
             k=float("nan"),
             status=Status.TOO_FEW_POINTS,
             message=f"{len(flops)} of {budgets} budgets with an interior optimum in {of}; "

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.dataset import ModelPoints, Study
-from analysis.frontier import Shape, best_recurrence, losses_at, shape_of
+from analysis.frontier import (
+    DEEPEST_FACTOR,
+    Shape,
+    best_recurrence,
+    deepest_supported,
+    losses_at,
+    shape_of,
+)
 from analysis.intervals import RESAMPLES, Interval, bootstrap, interval
 from analysis.laws import UNIFIED, Array
 from analysis.testtime import GAMMA_ONE, fit_unified_law, stacked
@@ -19,8 +26,6 @@ from parcae.errors import InputError
 
 FURTHEST = 4.0
 """Budgets up to this factor beyond the sampled ones are predicted: where coverage was measured."""
-DEEPEST_FACTOR = 2.0
-"""Mean and test recurrences up to this factor beyond the sampled ones are predicted (assumption)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +142,7 @@ def _unsupported(
             f"{low:.3g} to {high:.3g} ({FURTHEST:g} times beyond what was trained)"
         )
     best = float(best_recurrence(row, shape, [budget])[0, 0])
-    deepest = DEEPEST_FACTOR * float(np.nanmax(points.mean_recurrence))
+    deepest = deepest_supported(points)
     if best > deepest:
         found.append(
             f"the law puts the best mean recurrence at {best:.3g}, too far from the runs of {points.model}, "

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.dataset import ModelPoints, spaced
 from analysis.fit import DELTA
-from analysis.frontier import Shape, best_recurrence
+from analysis.frontier import Shape, best_recurrence, deepest_supported
 from analysis.isoflop import fit_isoflop
 from analysis.powerlaw import slope
 from analysis.training import TrainingFit, fit_training_law
@@ -78,7 +78,7 @@ def _variant(
 ) -> Variant:
     gamma = float("nan")
     if law.usable and shape is not None and len(points.budgets) > 1:
-        gamma = law_exponent(law, shape, points.budgets)
+        gamma = law_exponent(law, shape, points.budgets, deepest_supported(points))
     return Variant(
         setting=setting,
         status=law.status,
@@ -90,10 +90,15 @@ def _variant(
     )
 
 
-def law_exponent(law: TrainingFit, shape: Shape, budgets: Sequence[float] | np.ndarray) -> float:
-    """Slope of ln mu_rec*(C) over the budgets whose optimum has a loop; NaN with fewer than two."""
+def law_exponent(
+    law: TrainingFit, shape: Shape, budgets: Sequence[float] | np.ndarray, deepest: float
+) -> float:
+    """Slope of ln mu_rec*(C) over the budgets whose optimum has a loop and is no deeper than `deepest`.
+
+    NaN with fewer than two.
+    """
     best = best_recurrence(law.fit.vector, shape, budgets)
-    logs = np.where(best > 1.001, np.log(best), np.nan)
+    logs = np.where((best > 1.001) & (best <= deepest), np.log(best), np.nan)
     return float(slope(np.log(np.asarray(budgets)), logs)[0][0])
 
 

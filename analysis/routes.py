@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.dataset import ModelPoints
 from analysis.frontier import Frontier
-from analysis.intervals import Interval
+from analysis.intervals import NOTHING, Interval
 from analysis.isoflop import Curve, IsoflopFit, fit_isoflop
 from analysis.training import TrainingFit
 
@@ -58,13 +58,12 @@ def two_routes(
     points: ModelPoints, isoflop: IsoflopFit, law: TrainingFit, frontier: Frontier | None
 ) -> Routes:
     """Both routes for one model; ``law`` may be unusable and ``frontier`` None."""
-    none = Interval(value=float("nan"), low=float("nan"), high=float("nan"))
     of_law = _parabolas_of_law(points, law)
     routes = [
         Route(
             quantity=quantity,
             parabolas=getattr(isoflop, gamma).exponent,
-            law=getattr(frontier, gamma) if frontier else none,
+            law=getattr(frontier, gamma) if frontier else NOTHING,
             parabolas_of_law=getattr(of_law, gamma).exponent.value if of_law else float("nan"),
         )
         for quantity, gamma in (
@@ -73,6 +72,7 @@ def two_routes(
         )
     ]
     warnings = _grid_warnings(points, isoflop)
+    warnings += frontier.warnings if frontier else ()
     for route in routes:
         if route.disagree:
             warnings.append(

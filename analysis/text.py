@@ -112,7 +112,9 @@ def frontier_text(findings: ModelFindings) -> str:
             spell(p.tokens),
             number(p.loss.value),
             number(p.loss_without_loop),
-            f"{100 * (p.loss.value / p.loss_without_loop - 1):+.2f} %",
+            f"{100 * (p.loss.value / p.loss_without_loop - 1):+.2f} %"
+            if math.isfinite(p.loss.value)
+            else "–",
         )
         for p in findings.frontier.points
     ]
@@ -297,8 +299,11 @@ def headlines(findings: Findings) -> list[str]:
             )
         else:
             sentences.append(f"{name}: no training law, {law.status}: {law.message}.")
-        if found.frontier:
-            last = found.frontier.points[-1]
+        supported = (
+            [p for p in found.frontier.points if math.isfinite(p.loss.value)] if found.frontier else []
+        )
+        if supported:
+            last = supported[-1]
             gain = 100 * (1 - last.loss.value / last.loss_without_loop)
             sentences.append(
                 f"{name}: at {last.flops:.3g} FLOPs the law's optimum is mean recurrence "

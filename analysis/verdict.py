@@ -12,7 +12,7 @@ from analysis.solver import Problem
 SINGULAR = 1e-9
 """A normalised Jacobian with a smaller singular value than this is rank-deficient in floating point."""
 CONSTANT = 0.05
-"""A term that varies by less than this fraction over the points cannot be told from a constant (assumption)."""
+"""A term that varies by less than this fraction over the points is as good as constant (assumption)."""
 NORMAL_LIMIT = 1.96
 """Half width of a normal distribution's 95 % interval, in standard deviations."""
 

@@ -1,5 +1,7 @@
 """The training law's own optimum against a brute-force search, and the two routes side by side."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -100,3 +102,18 @@ def test_published_routes_agree_within_their_intervals() -> None:
         routes = model_findings(points).routes
         assert not routes.mean_recurrence.disagree
         assert not any("disagree" in warning for warning in routes.warnings)
+
+
+def test_an_optimum_far_beyond_the_runs_is_none() -> None:
+    """Losses that only fall with the loop: the law's minimum is an extrapolation, and gives no exponent."""
+    points = published_study().models["small-140m"]
+    falling = 3 - 0.05 * np.log(points.mean_recurrence) - 0.02 * np.log(points.flops / 1e18)
+    found = model_findings(dataclasses.replace(points, loss=falling))
+    assert found.frontier is not None
+    assert len(found.frontier.warnings) == len(found.frontier.points) == 6
+    assert "the runs support up to 24, so no optimum" in found.routes.warnings[-1]
+    for optimum in found.frontier.points:
+        assert not optimum.interior
+        assert np.isnan([optimum.mean_recurrence.value, optimum.tokens.value, optimum.loss.value]).all()
+    assert np.isnan([found.routes.mean_recurrence.law.value, found.routes.tokens.law.value]).all()
+    assert np.isnan([v.gamma_mean_recurrence for v in found.robustness.variants]).all()
