@@ -7,7 +7,9 @@ handed over anew since leaves that run alone.
 
 import os
 import re
+import shlex
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +29,8 @@ from sweeps.profile import Profile
 from sweeps.states import State
 
 DEFAULT_ARRAY_SIZE = 1_001  # SLURM's own MaxArraySize
+# A warning that comes while Python starts, before the job has its handler, must not end the job.
+DEAF_TO_WARNINGS = """sh -c 'trap "" USR2; exec "$0" "$@"'"""
 TIMEOUTS_ALLOWED = 1_000_000  # a run requeues itself for as long as each attempt brings it further
 
 
@@ -139,7 +143,8 @@ def _executor(study: Study, profile: Profile, name: str, throttle: int, after: S
         def affinity(cls) -> int:  # the text of a script can be had without SLURM
             return 1
 
-    executor = Executor(folder=study.slurm, max_num_timeout=TIMEOUTS_ALLOWED, python=profile.python)
+    python = f"{DEAF_TO_WARNINGS} {profile.python or shlex.quote(sys.executable)}"
+    executor = Executor(folder=study.slurm, max_num_timeout=TIMEOUTS_ALLOWED, python=python)
     container = [f"--container-image={profile.container}"] if profile.container else []
     memory = profile.memory_gb_per_node
     parameters = {

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from parcae.corpus import load_corpus
 from parcae.train import train
 from sweeps.paths import RunFolder
 from tests.slurm.conftest import HOME, Daemons
-from tests.slurm.shell import LONG, Shell, events, final_losses, specs, steps_logged, until
+from tests.slurm.shell import LONG, SHORT, Shell, events, final_losses, specs, steps_logged, until
 
 ONE_MINUTE = "time_minutes = 1\nsignal_seconds = 55\n"  # SLURM looks every 30 s who is near his limit
 WAYS = ("preempted", "requeued", "timed out", "node died")
@@ -90,3 +91,18 @@ def test_interrupted_runs_end_to_the_last_digit_as_one_that_was_not(
         assert len(events(runs[way], "started")) >= 2, way
         assert shells[way].states() == ["done"]
         assert steps_logged(runs[way]) == spec.training.steps
+
+
+@pytest.mark.timeout(120)
+def test_a_warning_that_comes_before_python_is_up_ends_no_run(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
+    shell = Shell(tmp_path, cluster)
+    (run,) = shell.plan(specs(SHORT, [1], [0]))
+    assert shell("submit").code == 0
+    job = shell.job(run)
+    until(lambda: shell.job_state(job) == "RUNNING")
+    while not events(run, "started"):
+        subprocess.run(["scancel", "--signal=USR2", job], check=False, env={**os.environ, **shell.env})
+    until(run.result.exists)
+    assert shell.states() == ["done"]
