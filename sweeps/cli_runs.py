@@ -28,7 +28,10 @@ ProfileOption = Annotated[
     typer.Option("--profile", help="What runs ask of SLURM; cluster.toml beside the database unless given."),
 ]
 SlotsOption = Annotated[
-    int | None, typer.Option("--slots", help="Runs at once on this machine; a core each unless given.", min=1)
+    int | None,
+    typer.Option(
+        "--slots", help="Runs at once on this machine; unless given, a GPU or else a core each.", min=1
+    ),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="On SLURM: stay until the runs have ended.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="On this machine: return at once.")]

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from parcae.config import ExecutionConfig
 from parcae.errors import WorkFailed
 from sweeps import scheduler
 from sweeps.paths import RunFolder, read_json
@@ -30,10 +31,10 @@ class RunJob:
     array: str
     """The array that this job belongs to. A run whose submission names another one is not this job's."""
     processes: int
-    cpus: int
-    """Cores a task."""
     gpus: int
     """GPUs a node."""
+    execution: ExecutionConfig
+    """Of each task; its threads are the cores that the task asks for."""
 
     def __call__(self) -> str:
         """Returns the run's id when there is nothing left to do; does not return when it must go on later."""
@@ -51,11 +52,10 @@ class RunJob:
             record_failure(folder, error)
             raise
         if not first:
-            attend(folder, stop=lambda: bool(received), threads=self.cpus)
+            attend(folder, self.execution, stop=lambda: bool(received))
             return folder.run_id
         job = own_job_id()
-        threads, processes = self.cpus, self.processes
-        if run(folder, stop=lambda: bool(received), threads=threads, processes=processes, job=job):
+        if run(folder, self.execution, stop=lambda: bool(received), processes=self.processes, job=job):
             return folder.run_id
         _leave(folder, job, received)
         raise SystemExit(STOPPED)
@@ -73,9 +73,9 @@ class RunJob:
     def _check_allocation(self) -> None:
         """``WorkFailed`` unless this task has what was asked for: a run must not crawl along unnoticed."""
         cores = len(os.sched_getaffinity(0))
-        if cores < self.cpus:
+        if cores < self.execution.threads:
             raise WorkFailed(
-                f"SLURM gave this task {cores} of the {self.cpus} cores that it asked for; "
+                f"SLURM gave this task {cores} of the {self.execution.threads} cores that it asked for; "
                 "see srun_arguments and cpus_per_task in cluster.toml"
             )
         processes = int(os.environ.get("SLURM_STEP_NUM_TASKS", os.environ.get("SLURM_NTASKS", "1")))

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from sweeps.environment import outside_a_job
-from sweeps.paths import RunFolder, Study, write_json
+from sweeps.paths import RunFolder, Study, read_json, write_json
 from sweeps.states import is_locked
 from sweeps.worker import STOPPED, work
 
@@ -30,8 +30,16 @@ ATTEMPTS = 3
 
 
 def default_slots() -> int:
-    """As many runs at once as this process may use cores."""
-    return len(os.sched_getaffinity(0))
+    """As many runs at once as this process may use GPUs, or without any, cores."""
+    return len(visible_gpus()) or len(os.sched_getaffinity(0))
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+    return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
 
 
 def enqueue(study: Study, run_ids: Iterable[str]) -> None:
@@ -85,6 +93,7 @@ class _Supervisor:
         # Forked from a process that has torch loaded: a short run would else spend its time importing.
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(["parcae.train", "torch._dynamo", "sweeps.worker"])
+        self.gpus = visible_gpus()
         self.workers: dict[str, BaseProcess] = {}
         self.deaths: dict[str, tuple[int, int]] = {}  # run_id -> (deaths, progress at the last one)
         self.stopping = False
@@ -125,9 +134,24 @@ class _Supervisor:
         return bool(queued)
 
     def _start(self, folder: RunFolder) -> None:
-        worker = self.processes.Process(target=work, args=(folder.path,), name=folder.run_id)
+        gpu = self._free_gpu()
+        if gpu is not None:
+            with suppress(OSError):  # a full disk: another supervisor would not know
+                write_json(self.study.queue / folder.run_id, {"gpu": gpu}, durable=False)
+        worker = self.processes.Process(target=work, args=(folder.path, gpu), name=folder.run_id)
         worker.start()
         self.workers[folder.run_id] = worker
+
+    def _free_gpu(self) -> str | None:
+        """The GPU that the fewest live runs have, a killed supervisor's included; None without GPUs."""
+        if not self.gpus:
+            return None
+        held = [
+            (read_json(self.study.queue / run_id) or {}).get("gpu")
+            for run_id in _queued(self.study)
+            if run_id in self.workers or is_locked(self.study.run(run_id).lock)
+        ]
+        return min(self.gpus, key=held.count)
 
     def _reap(self) -> None:
         for run_id, worker in list(self.workers.items()):

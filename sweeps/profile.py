@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from parcae.config import ExecutionConfig, Telemetry
 from parcae.errors import InputError
 from parcae.presets import preset
 
@@ -41,6 +42,21 @@ class Profile:
     """Refuse to submit more than this many GPU-hours (without GPUs: task-hours) of time limits."""
     signal_seconds: int = 90
     """How long before the time limit a run is told to checkpoint and requeue."""
+    micro_batch_sequences: int | None = None
+    activation_checkpointing: bool = False
+    compile: bool | None = None
+    telemetry: str = Telemetry.NORMAL.value
+
+    @property
+    def execution(self) -> ExecutionConfig:
+        """How each process trains; see there what the last four settings mean."""
+        return ExecutionConfig(
+            threads=self.cpus_per_task,
+            micro_batch_sequences=self.micro_batch_sequences,
+            activation_checkpointing=self.activation_checkpointing,
+            compile=self.compile,
+            telemetry=Telemetry(self.telemetry),
+        )
 
     @property
     def devices(self) -> int:
@@ -65,6 +81,12 @@ class Profile:
         for name in ("time_minutes", "nodes", "tasks_per_node", "cpus_per_task", "signal_seconds"):
             if getattr(self, name) < 1:
                 raise InputError(f"cluster.toml: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.telemetry not in [kind.value for kind in Telemetry]:
+            raise InputError(f"cluster.toml: telemetry is {self.telemetry!r}; it takes normal or extreme")
+        if self.micro_batch_sequences is not None and self.micro_batch_sequences < 1:
+            raise InputError(
+                f"cluster.toml: micro_batch_sequences is {self.micro_batch_sequences}; it must be at least 1"
+            )
         if self.gpus_per_node < 0:
             raise InputError(f"cluster.toml: gpus_per_node is {self.gpus_per_node}; it cannot be negative")
         if self.gpus_per_node:
@@ -114,7 +136,7 @@ def _override(profile: Profile, table: dict[str, Any], path: Path) -> Profile:
             right = isinstance(value, list) and all(isinstance(item, str) for item in value)
             value = tuple(value) if right else value
         else:
-            right = isinstance(value, wanted) and not isinstance(value, bool)
+            right = isinstance(value, wanted) and (not isinstance(value, bool) or "bool" in str(wanted))
             right = right or (wanted == float | None and isinstance(value, int))
         if not right:
             raise InputError(f"{path}: {key} is {value!r}; it takes {_in_words(wanted)}")
@@ -125,4 +147,5 @@ def _override(profile: Profile, table: dict[str, Any], path: Path) -> Profile:
 def _in_words(kind: Any) -> str:
     if kind == tuple[str, ...]:
         return "a list of strings"
-    return {str | None: "a string", int: "a whole number", int | None: "a whole number"}.get(kind, "a number")
+    words = {"str": "a string", "int": "a whole number", "bool": "true or false"}
+    return words.get(str(getattr(kind, "__name__", kind)).removesuffix(" | None"), "a number")

@@ -129,8 +129,8 @@ def _job(study: Study, profile: Profile, array: str, run_id: str) -> RunJob:
         folder=str(study.run(run_id).path),
         array=array,
         processes=profile.processes,
-        cpus=profile.cpus_per_task,
         gpus=profile.gpus_per_node,
+        execution=profile.execution,
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from parcae.config import ExecutionConfig
 from parcae.errors import InputError, WorkFailed
 from sweeps.paths import RunFolder, read_json, write_json
 from sweeps.spec import RunSpec
@@ -28,9 +29,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def run(
     folder: RunFolder,
+    execution: ExecutionConfig,
     *,
     stop: Callable[[], bool],
-    threads: int = 1,
     processes: int = 1,
     job: str | None = None,
 ) -> bool:
@@ -48,7 +49,7 @@ def run(
         folder.failure.unlink(missing_ok=True)
         try:
             log_attempt(folder, "started", job=job)
-            ended = _train(folder, stop=stop, threads=threads)
+            ended = _train(folder, execution, stop=stop)
             log_attempt(folder, "ended" if ended else "checkpointed", job=job)
             return ended
         except Exception as error:
@@ -56,17 +57,16 @@ def run(
             raise
 
 
-def attend(folder: RunFolder, *, stop: Callable[[], bool], threads: int = 1) -> None:
+def attend(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], bool]) -> None:
     """Trains along with the process that called `run`, as one of several of the same run."""
     try:
-        _train(folder, stop=stop, threads=threads)
+        _train(folder, execution, stop=stop)
     except Exception as error:
         record_failure(folder, error)
         raise
 
 
-def _train(folder: RunFolder, *, stop: Callable[[], bool], threads: int) -> bool:
-    from parcae.config import ExecutionConfig
+def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], bool]) -> bool:
     from parcae.corpus import load_corpus
     from parcae.tokenizer import tokenizer_hash
     from parcae.train import train
@@ -87,7 +87,6 @@ def _train(folder: RunFolder, *, stop: Callable[[], bool], threads: int) -> bool
                 f"the {what} {getattr(spec, what)} has the hash {here} here and {planned} in the plan; "
                 "run it where it was planned, or plan it anew (another Python brings another text)"
             )
-    execution = ExecutionConfig(threads=threads)
     return train(spec.model, spec.training, corpus, folder.path, stop=stop, execution=execution) is not None
 
 
@@ -169,11 +168,14 @@ class StopFlag:
         return self.stopped
 
 
-def work(folder: Path, threads: int = 1) -> NoReturn:
-    """What a process started for one run does: its output goes to the run's log, its end to the exit code."""
+def work(folder: Path, gpu: str | None) -> NoReturn:
+    """What a process started for one run does, on `gpu` if it is given one: its output goes to the run's log,
+    its end to the exit code."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     os.setsid()  # a terminal's Ctrl-C is for whoever watches
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)
-    ended = run(RunFolder(folder), stop=StopFlag(), threads=threads)
+    ended = run(RunFolder(folder), ExecutionConfig(), stop=StopFlag())
     sys.exit(0 if ended else STOPPED)

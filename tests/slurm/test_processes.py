@@ -5,6 +5,13 @@ from pathlib import Path
 
 from tests.slurm.shell import LONG, Shell, events, final_losses, specs, steps_logged, until
 
+PROFILE = """
+nodes = 2
+micro_batch_sequences = 4
+activation_checkpointing = true
+telemetry = "extreme"
+"""
+
 
 def test_two_processes_over_two_nodes_train_as_one_and_resume_as_one(
     cluster: dict[str, str], tmp_path: Path
@@ -13,7 +20,7 @@ def test_two_processes_over_two_nodes_train_as_one_and_resume_as_one(
     shells, runs = [], []
     for name in ("interrupted", "undisturbed"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "cluster.toml").write_text("nodes = 2\n")
+        (tmp_path / name / "cluster.toml").write_text(PROFILE)
         shells.append(Shell(tmp_path / name, cluster))
         runs += shells[-1].plan([spec])
         assert shells[-1]("submit").code == 0
@@ -27,6 +34,7 @@ def test_two_processes_over_two_nodes_train_as_one_and_resume_as_one(
         until(run.result.exists)
         assert json.loads(run.result.read_text())["environment"]["processes"] == 2
         assert steps_logged(run) == spec.training.steps
+        assert (run.path / "layers.jsonl").stat().st_size > 0
     assert final_losses(interrupted) == final_losses(undisturbed)
     assert len(list(shells[0].study.slurm.glob(f"{job}_[01]_log.out"))) == 2
     assert shells[0].states() == ["done"]

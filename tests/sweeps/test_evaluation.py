@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from parcae.config import ExecutionConfig
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.data import windows
 from parcae.errors import InputError
@@ -41,7 +42,7 @@ def trained(folder: Path) -> str:
     place = RunFolder(folder / "runs" / spec.run_id)
     place.path.mkdir(parents=True)
     place.spec.write_text(spec.json)
-    assert run(place, stop=lambda: False)
+    assert run(place, ExecutionConfig(), stop=lambda: False)
     return spec.run_id
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from parcae.config import ExecutionConfig, Telemetry
 from parcae.errors import InputError
 from sweeps.paths import Study
 from sweeps.profile import Profile, read_profiles
@@ -36,6 +37,18 @@ def test_a_process_for_each_gpu(tmp_path: Path) -> None:
     assert profile.device_hours == 12
 
 
+def test_how_a_run_is_executed_is_for_its_processes(tmp_path: Path) -> None:
+    text = "cpus_per_task = 3\nmicro_batch_sequences = 8\nactivation_checkpointing = true\ncompile = false\n"
+    assert read(tmp_path, text + 'telemetry = "extreme"\n').execution == ExecutionConfig(
+        threads=3,
+        micro_batch_sequences=8,
+        activation_checkpointing=True,
+        compile=False,
+        telemetry=Telemetry.EXTREME,
+    )
+    assert Profile().execution == ExecutionConfig()
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -48,6 +61,10 @@ def test_a_process_for_each_gpu(tmp_path: Path) -> None:
         ("gpus_per_node = 8\nconcurrent = 4", "one run holds 8"),
         ("[model.nano]\nqueue = 'a'", "'queue'"),
         ("time_minutes = ", "cannot read"),
+        ("micro_batch_sequences = 0", "at least 1"),
+        ("activation_checkpointing = 1", "true or false"),
+        ("compile = 'yes'", "true or false"),
+        ("telemetry = 'all'", "'all'; it takes normal or extreme"),
         ("model = 3", "model"),
         ("[model]\nnano = 3", "nano"),
         ("[model.nona]\nnodes = 2", "'nona'"),

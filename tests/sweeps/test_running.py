@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeps.collect import rebuild
-from sweeps.paths import Study, read_json_lines
+from sweeps.local import signal_holder
+from sweeps.paths import Study, read_json, read_json_lines
+from sweeps.states import is_locked
 from tests.conftest import BIN, Command
 from tests.sweeps.test_collect import content
 
@@ -89,3 +91,31 @@ def test_ctrl_c_stops_watching_and_a_second_one_the_runs(command: Command, tmp_p
     until(lambda: states() == ["cancelled"])
     refused = command("parcae-sweep", "cancel", run["run_id"])
     assert (refused.code, "is cancelled" in refused.sentence) == (2, True)
+
+
+def test_each_run_has_a_gpu_of_its_own(command: Command, tmp_path: Path) -> None:
+    """As the shell names them; the runs find no such GPUs here, and train on the processor."""
+    planned = command("parcae-sweep", *PLAN, "1e13", "--seeds", "0,1,2").json["runs"]
+    study = Study(tmp_path / "results.duckdb")
+    submit = ("submit", "--cluster", "local", "--detach")
+    assert command("parcae-sweep", *submit, env={"CUDA_VISIBLE_DEVICES": "3,5"}).code == 0
+
+    def held() -> dict[str, str]:
+        """Run id -> its GPU, of the runs that train."""
+        ids = [run["run_id"] for run in planned if is_locked(study.run(run["run_id"]).lock)]
+        started = {run_id: read_json(study.queue / run_id) for run_id in ids}
+        return {run_id: plain["gpu"] for run_id, plain in started.items() if plain and "gpu" in plain}
+
+    until(lambda: len(held()) == 2)
+    before = held()
+    assert sorted(before.values()) == ["3", "5"]
+
+    signal_holder(study.supervisor_lock, signal.SIGKILL)
+    until(lambda: not is_locked(study.supervisor_lock))
+    assert command("parcae-sweep", *submit, env={"CUDA_VISIBLE_DEVICES": "3,5"}).code == 0
+    ended = next(run_id for run_id, gpu in before.items() if gpu == "3")
+    assert command("parcae-sweep", "cancel", ended).code == 0
+    until(lambda: len(held().keys() - {ended}) == 2)
+    assert sorted(held().values()) == ["3", "5"]
+    assert command("parcae-sweep", "cancel").code == 0
+    until(lambda: not held())
