@@ -3,8 +3,10 @@
 Peaks are dense bfloat16 tensor FLOPs a second, without sparsity, from the makers' data sheets as of 2025.
 """
 
+import re
+
 PEAK_BF16_FLOPS: dict[str, float] = {
-    # A name that contains the key; the first that fits, so the particular stand before the general.
+    # A name that has the key's words; the first that fits, so the particular stand before the general.
     "H100 PCIe": 756e12,
     "H100 NVL": 835e12,
     "H100": 989e12,  # SXM: "H100 80GB HBM3"
@@ -21,13 +23,14 @@ PEAK_BF16_FLOPS: dict[str, float] = {
     "RTX 4090": 165e12,
     "RTX 3090": 71e12,
     "MI300X": 1_307e12,
-    "MI250X": 383e12,
+    "MI250X": 191e12,  # a die: each of a card's two is a device
 }
 
 
 def peak_flops_per_second(device_name: str) -> float | None:
     """Peak of one device by the name its driver gives it; None for a CPU and for what is not in the table."""
-    return next((peak for key, peak in PEAK_BF16_FLOPS.items() if key in device_name), None)
+    fitting = (peak for key, peak in PEAK_BF16_FLOPS.items() if re.search(rf"\b{key}\b", device_name))
+    return next(fitting, None)
 
 
 def model_flops_utilisation(

@@ -80,6 +80,7 @@ def test_utilisation_is_of_the_device_there_is() -> None:
     assert peak_flops_per_second("NVIDIA H100 PCIe") == 756e12
     assert peak_flops_per_second("NVIDIA A100-SXM4-80GB") == 312e12
     assert peak_flops_per_second("NVIDIA L40S") == 362e12
+    assert peak_flops_per_second("NVIDIA RTX A1000") is None
     assert peak_flops_per_second("cpu") is None
     assert model_flops_utilisation(1e9, 1e5, "cpu") is None
     assert model_flops_utilisation(1e9, 1e5, "NVIDIA A100-SXM4-80GB", devices=2) == pytest.approx(
