@@ -360,6 +360,7 @@ class ExecutionConfig:
     telemetry: Telemetry = Telemetry.NORMAL
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "telemetry", Telemetry(self.telemetry))  # a string where it comes from JSON
         if self.threads < 1:
             raise InputError(f"threads is {self.threads}; it must be at least 1")
         if self.micro_batch_sequences is not None and self.micro_batch_sequences < 1:

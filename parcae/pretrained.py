@@ -88,7 +88,7 @@ def save_model(pretrained: Pretrained, folder: Path, *, official: bool = False) 
             )
         )
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "model.pt") as file:
+        with replacing(folder / WEIGHTS[0]) as file:
             torch.save(_with_storage_of_its_own(state), file)
     else:
         values = {

@@ -59,6 +59,7 @@ class Submissions:
         self.study = study
         self.run_ids = run_ids
         self.arrays: Mapping[str, Array] | None = None
+        self.ever: dict[str, list[str | None]] | None = None
         self.answer: scheduler.Answer | None = None
 
     def job(self, folder: RunFolder) -> tuple[Array, str | None] | None:
@@ -68,6 +69,15 @@ class Submissions:
         submission = read_json(folder.submission)
         array = self.arrays.get(submission["array"]) if submission else None
         return (array, array.job(submission["task"])) if array else None
+
+    def jobs_ever(self, run_id: str) -> list[str | None]:
+        """Every job that the run was ever handed to, for where its folder does not tell."""
+        if self.ever is None:
+            self.ever = {}
+            for array in read_arrays(self.study).values():
+                for task, member in enumerate(array.run_ids):
+                    self.ever.setdefault(member, []).append(array.job(task))
+        return self.ever.get(run_id, [])
 
     def __call__(self, folder: RunFolder) -> Status:
         """The state of a run from SLURM's answer and what happened to the run since."""

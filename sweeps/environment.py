@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-_OF_A_JOB = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "PMI_", "PMIX_", "PMI2_")
+_OF_A_JOB = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "PMI_", "PMIX_", "PMI2_", "SUBMITIT_")
+_FILTERS = ("SQUEUE_", "SACCT_", "SCANCEL_")
 _OF_A_PROCESS = {  # what torchrun and SLURM say of one process among several, and of its GPUs
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"),
     *("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"),
@@ -23,6 +24,11 @@ def outside_a_job(environment: Mapping[str, str], *, keep_gpus: bool = False) ->
         for name, value in environment.items()
         if name in _WHICH_CLUSTER or not (name in dropped or name.startswith(_OF_A_JOB))
     }
+
+
+def without_filters(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` without what would have SLURM's commands show, or cancel, some jobs only."""
+    return {name: value for name, value in environment.items() if not name.startswith(_FILTERS)}
 
 
 @contextmanager

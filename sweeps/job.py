@@ -109,7 +109,7 @@ def _leave(folder: RunFolder, job: str, received: list[int]) -> None:
         if state == "CANCELLED":
             log_attempt(folder, "cancelled", job=job)
             return
-        if state not in ("RUNNING", "TIMEOUT", "PREEMPTED"):  # silent, or on its way back to the queue
+        if state not in ("RUNNING", "TIMEOUT", "PREEMPTED", "TimeLimit"):  # silent, or back to the queue
             log_attempt(folder, "stopped", job=job)
             return
     log_attempt(folder, "requeued", job=job)
@@ -119,6 +119,9 @@ def _leave(folder: RunFolder, job: str, received: list[int]) -> None:
 
 
 def _state(job: str) -> str | None:
-    shown = scheduler.command("scontrol", "--oneliner", "show", "job", job)
-    found = re.search(r"\bJobState=(\w+)", shown or "")
-    return found[1] if found else None
+    """In SLURM's word. A job at its end is COMPLETING whatever ends it; then the reason, if there is one."""
+    shown = scheduler.command("scontrol", "--oneliner", "show", "job", job) or ""
+    state, reason = (re.search(rf"\b{key}=(\w+)", shown) for key in ("JobState", "Reason"))
+    if state and reason and state[1] == "COMPLETING" and reason[1] != "None":
+        return reason[1]
+    return state[1] if state else None

@@ -64,11 +64,14 @@ def launch(
         assert manifest is not None
         _end_jobs(study, wanted)
         for run_id in wanted:
-            _make_folder(study.run(run_id), manifest.specs[run_id])
+            folder = study.run(run_id)
+            _make_folder(folder, manifest.specs[run_id])
+            if folder.result.exists():  # one that was found wrong: the run is not finished
+                folder.result.replace(folder.result.with_suffix(".refused"))
         if cluster is Cluster.SLURM:
             slurm.submit(study, groups, lock)
         else:
-            local.enqueue(study, wanted)
+            local.enqueue(study, groups)
     return Launched(cluster, len(wanted), read_study(study.db, sweep))
 
 
@@ -107,8 +110,11 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
 def _end_jobs(study: Study, run_ids: Sequence[str]) -> None:
     """Ends whatever SLURM may still have for these runs."""
     submissions = Submissions(study, run_ids)
-    handed_over = [submissions.job(study.run(run_id)) for run_id in run_ids]
-    slurm.cancel_jobs([pair[1] for pair in handed_over if pair and pair[1]])
+    jobs = []
+    for run_id in run_ids:
+        handed_over = submissions.job(study.run(run_id))
+        jobs += [handed_over[1]] if handed_over else submissions.jobs_ever(run_id)
+    slurm.cancel_jobs([job for job in jobs if job])
 
 
 def _make_folder(folder: RunFolder, spec: RunSpec) -> None:

@@ -14,17 +14,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TextIO
 
+from parcae.config import ExecutionConfig
 from sweeps.environment import outside_a_job
 from sweeps.paths import RunFolder, Study, read_json, write_json
+from sweeps.profile import Profile
 from sweeps.states import is_locked
 from sweeps.worker import STOPPED, work
 
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 1.0
 ATTEMPTS = 3
 """Times that a run may die without a word and without progress before it counts as failed."""
 
@@ -42,14 +47,17 @@ def visible_gpus() -> list[str]:
     return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
 
 
-def enqueue(study: Study, run_ids: Iterable[str]) -> None:
-    """Hands runs to this machine; what they failed with before is forgotten."""
+def enqueue(study: Study, groups: Mapping[Profile, Iterable[str]]) -> None:
+    """Hands runs to this machine, to be executed as their profiles say, a thread each; what they failed with
+    before is forgotten."""
     study.queue.mkdir(parents=True, exist_ok=True)
-    for run_id in run_ids:
-        folder = study.run(run_id)
-        for stale in (folder.failure, folder.cancelled, folder.submission):
-            stale.unlink(missing_ok=True)
-        write_json(study.queue / run_id, {"at": time.time()}, durable=False)
+    for profile, run_ids in groups.items():
+        execution = asdict(replace(profile.execution, threads=1))
+        for run_id in run_ids:
+            folder = study.run(run_id)
+            for stale in (folder.failure, folder.cancelled, folder.submission):
+                stale.unlink(missing_ok=True)
+            write_json(study.queue / run_id, {"execution": execution}, durable=False)
 
 
 def ensure_supervisor(study: Study, slots: int) -> None:
@@ -78,11 +86,12 @@ def signal_holder(lock: Path, number: signal.Signals) -> None:
 
 def _queued(study: Study) -> list[str]:
     """Queued runs, the first handed over first."""
-    try:
-        with os.scandir(study.queue) as entries:
-            files = [(entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.name[0] != "."]
-    except FileNotFoundError:
-        return []
+    files = []
+    with suppress(FileNotFoundError), os.scandir(study.queue) as entries:
+        for entry in entries:
+            if entry.name[0] != ".":
+                with suppress(FileNotFoundError):  # called off since
+                    files.append((entry.stat().st_mtime_ns, entry.name))
     return [name for _, name in sorted(files)]
 
 
@@ -134,11 +143,13 @@ class _Supervisor:
         return bool(queued)
 
     def _start(self, folder: RunFolder) -> None:
-        gpu = self._free_gpu()
+        queued, gpu = self.study.queue / folder.run_id, self._free_gpu()
+        plain = read_json(queued) or {}
         if gpu is not None:
             with suppress(OSError):  # a full disk: another supervisor would not know
-                write_json(self.study.queue / folder.run_id, {"gpu": gpu}, durable=False)
-        worker = self.processes.Process(target=work, args=(folder.path, gpu), name=folder.run_id)
+                write_json(queued, {**plain, "gpu": gpu}, durable=False)
+        execution = ExecutionConfig(**plain.get("execution", {}))
+        worker = self.processes.Process(target=work, args=(folder.path, execution, gpu), name=folder.run_id)
         worker.start()
         self.workers[folder.run_id] = worker
 
@@ -189,6 +200,20 @@ class _Supervisor:
         (self.study.queue / run_id).unlink(missing_ok=True)
 
 
+def _acquired(lock: TextIO) -> bool:
+    """Whether the lock is ours now. One who only looks whether it is held has it for a moment too."""
+    deadline = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Work off the queue of a study on this machine.")
     parser.add_argument("db", type=Path)
@@ -196,9 +221,7 @@ def main() -> None:
     arguments = parser.parse_args()
     study = Study(arguments.db)
     with study.supervisor_lock.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _acquired(lock):
             return
         lock.truncate(0)
         lock.write(f"{os.getpid()} {socket.gethostname()}")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 
+from sweeps.environment import without_filters
 from sweeps.paths import Study, read_json, write_json
 from sweeps.states import State, Status
 
@@ -21,6 +22,7 @@ SECONDS_AFTER_SILENCE = 5.0
 COMMAND_SECONDS = 60
 _SEPARATOR = "|"
 _SQUEUE_FORMAT = _SEPARATOR.join(("%i", "%T", "%r", "%M", "%l", "%N"))
+_COLUMNS = 6
 _SACCT_FORMAT = "JobID,State,Reason,Elapsed,Timelimit,NodeList"
 
 _STATES = {
@@ -103,6 +105,7 @@ class Answer:
 
     asked_at: float
     """Seconds since the epoch; what happened later is not in it."""
+    answered_at: float
     queue: Mapping[str, Job] | None
     """Job id -> job, of all jobs of this user in squeue; None if the controller did not answer."""
     accounts: Mapping[str, Job] | None
@@ -135,7 +138,7 @@ class Answer:
         return SECONDS_AFTER_SILENCE if self.is_silent else SECONDS_BETWEEN_QUESTIONS
 
 
-NEVER_ASKED = Answer(asked_at=0.0, queue=None, accounts=None)
+NEVER_ASKED = Answer(asked_at=0.0, answered_at=0.0, queue=None, accounts=None)
 
 
 def ask(study: Study, jobs: Mapping[str, float]) -> Answer:
@@ -146,9 +149,9 @@ def ask(study: Study, jobs: Mapping[str, float]) -> Answer:
     with _shared(study):
         answer = remembered(study)
         missing = [job for job, sent in jobs.items() if sent < answer.asked_at and not _covers(answer, job)]
-        if 0 <= time.time() - answer.asked_at < answer.lasts_seconds and not missing:
+        if 0 <= time.time() - answer.answered_at < answer.lasts_seconds and not missing:
             return answer
-        answer = _ask_now(jobs)
+        answer = _ask_now({*jobs, *(answer.accounts or {})})  # what another shell asks about stays known
         _remember(study, answer)
         return answer
 
@@ -177,14 +180,16 @@ def _ask_now(jobs: Iterable[str]) -> Answer:
             *(f"--format={_SACCT_FORMAT}", f"--jobs={arrays}"),
         )
         accounts = None if said is None else dict.fromkeys(ours, _NO_RECORD) | _parse(said)
-    return Answer(asked_at=asked_at, queue=queue, accounts=accounts)
+    return Answer(asked_at=asked_at, answered_at=time.time(), queue=queue, accounts=accounts)
 
 
 def _parse(lines: str) -> dict[str, Job]:
     jobs = {}
     for line in lines.splitlines():
-        job_id, word, *rest = line.split(_SEPARATOR)
-        reason, elapsed, limit, nodes = rest
+        columns = line.split(_SEPARATOR)
+        if len(columns) != _COLUMNS:  # a banner, or a heading of several clusters
+            continue
+        job_id, word, reason, elapsed, limit, nodes = columns
         word = word.split()[0].rstrip("+")  # "CANCELLED by 0"
         job = Job(state=word, reason=reason, elapsed=elapsed, limit=limit, nodes=nodes)
         jobs.update(dict.fromkeys(_tasks(job_id), job))
@@ -210,7 +215,7 @@ def remembered(study: Study) -> Answer:
             part: None if plain[part] is None else {job: Job(**row) for job, row in plain[part].items()}
             for part in ("queue", "accounts")
         }
-        return Answer(asked_at=plain["asked_at"], **parts)
+        return Answer(asked_at=plain["asked_at"], answered_at=plain["answered_at"], **parts)
     except (TypeError, KeyError, AttributeError):  # none yet, or another version's
         return NEVER_ASKED
 
@@ -234,7 +239,13 @@ def command(*words: str, seconds: float = COMMAND_SECONDS) -> str | None:
     """What a SLURM command prints; None if it is not here, fails, or does not answer in time."""
     try:
         said = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=True
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=True,
+            env=without_filters(os.environ),
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -244,6 +255,23 @@ def command(*words: str, seconds: float = COMMAND_SECONDS) -> str | None:
 def answers() -> bool:
     """Whether a controller is up; known in milliseconds, where other commands try for long."""
     return re.search(r"\bis UP\b", command("scontrol", "ping") or "") is not None
+
+
+def is_configured() -> bool:
+    """Whether SLURM's commands know of a cluster, be it up or not."""
+    try:
+        said = subprocess.run(
+            ("scontrol", "ping"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+        )
+    except FileNotFoundError:
+        return False
+    except (OSError, subprocess.SubprocessError):
+        return True
+    return re.search(r"configuration source|configuration file|slurm\.conf", said.stderr) is None
 
 
 def setting(config: str, key: str) -> str | None:

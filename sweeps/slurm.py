@@ -31,6 +31,7 @@ from sweeps.states import State
 DEFAULT_ARRAY_SIZE = 1_001  # SLURM's own MaxArraySize
 # A warning that comes while Python starts, before the job has its handler, must not end the job.
 DEAF_TO_WARNINGS = """sh -c 'trap "" USR2; exec "$0" "$@"'"""
+FIRST_SECONDS = 5  # of a job in which no warning makes sense
 TIMEOUTS_ALLOWED = 1_000_000  # a run requeues itself for as long as each attempt brings it further
 
 
@@ -43,7 +44,7 @@ def is_available() -> bool:
         return False
     if scheduler.answers():
         return True
-    if os.environ.get("SLURM_CONF") or Path("/etc/slurm/slurm.conf").exists():
+    if scheduler.is_configured():
         raise WorkFailed(
             "sbatch is here but SLURM does not answer; try again when it does, or say --cluster local"
         )
@@ -99,6 +100,7 @@ def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: 
         devices=profile.devices,
     )
     array.write(study)
+    before = _to_be_changed(study, run_ids)
     for task, run_id in enumerate(run_ids):
         folder = study.run(run_id)
         write_json(folder.submission, {"array": array.name, "task": task}, durable=False)
@@ -111,8 +113,17 @@ def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: 
     except submitit.core.utils.FailedJobError as error:
         study.array(array.name).unlink()
         _remove_unsent(study)
+        for path, content in before.items():
+            path.write_bytes(content)
         raise WorkFailed(f"sbatch refused the runs: {' '.join(str(error).split())}") from error
     replace(array, job_id=jobs[0].job_id.split("_")[0]).write(study)
+
+
+def _to_be_changed(study: Study, run_ids: Sequence[str]) -> dict[Path, bytes]:
+    """What says that these runs failed or were cancelled, and where they were handed over before."""
+    folders = [study.run(run_id) for run_id in run_ids]
+    files = [path for folder in folders for path in (folder.failure, folder.cancelled, folder.submission)]
+    return {path: path.read_bytes() for path in files if path.exists()}
 
 
 def _remove_unsent(study: Study) -> None:
@@ -163,7 +174,7 @@ def _executor(study: Study, profile: Profile, name: str, throttle: int, after: S
     }
     executor.update_parameters(
         **{key: value for key, value in parameters.items() if value is not None},
-        signal_delay_s=profile.signal_seconds,
+        signal_delay_s=min(profile.signal_seconds, 60 * profile.time_minutes - FIRST_SECONDS),
         array_parallelism=throttle,
         stderr_to_stdout=True,
         # Since SLURM 22.05 srun no longer takes --cpus-per-task from sbatch. A run whose processes are not
@@ -274,12 +285,13 @@ def cancel_jobs(jobs: Sequence[str]) -> None:
 
 
 def check_cap(groups: Mapping[Profile, Sequence[str]]) -> None:
-    """``InputError`` if the runs could take more device hours than their profile allows."""
-    for profile, run_ids in groups.items():
-        hours = len(run_ids) * profile.device_hours
-        if profile.gpu_hours_cap is not None and hours > profile.gpu_hours_cap:
-            raise InputError(
-                f"cannot submit {len(run_ids)} runs of {profile.devices} {profile.device}s and "
-                f"{profile.time_minutes / 60:g} h each: {hours:,.6g} {profile.device}-hours are more than "
-                f"gpu_hours_cap = {profile.gpu_hours_cap:g}; lower time_minutes, plan less, or raise the cap"
-            )
+    """``InputError`` if all runs together could take more device hours than any of their profiles allows."""
+    hours = sum(len(run_ids) * profile.device_hours for profile, run_ids in groups.items())
+    caps = [profile.gpu_hours_cap for profile in groups if profile.gpu_hours_cap is not None]
+    if caps and hours > min(caps):
+        devices = " and ".join(sorted({f"{profile.device}-hours" for profile in groups}))
+        raise InputError(
+            f"cannot submit {sum(map(len, groups.values()))} runs: their time limits come to {hours:,.6g} "
+            f"{devices}, which are more than gpu_hours_cap = {min(caps):g}; lower time_minutes, plan less, "
+            "or raise the cap"
+        )

@@ -168,7 +168,7 @@ class StopFlag:
         return self.stopped
 
 
-def work(folder: Path, gpu: str | None) -> NoReturn:
+def work(folder: Path, execution: ExecutionConfig, gpu: str | None) -> NoReturn:
     """What a process started for one run does, on `gpu` if it is given one: its output goes to the run's log,
     its end to the exit code."""
     if gpu is not None:
@@ -177,5 +177,5 @@ def work(folder: Path, gpu: str | None) -> NoReturn:
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)
-    ended = run(RunFolder(folder), ExecutionConfig(), stop=StopFlag())
+    ended = run(RunFolder(folder), execution, stop=StopFlag())
     sys.exit(0 if ended else STOPPED)

@@ -134,7 +134,7 @@ def test_there_and_back_again_is_the_same_to_the_bit(case: str, tmp_path: Path) 
     assert second.model.config == first.model.config
     assert second.mean_recurrence == first.mean_recurrence == (1 if fixed else config["mean_recurrence"])
     save_model(second, tmp_path / "back", official=True)
-    back = torch.load(tmp_path / "back" / "model.pt", weights_only=True)
+    back = torch.load(tmp_path / "back" / "pytorch_model.bin", weights_only=True)
     unused_head = fixed and config["tie_embeddings"]
     for name in weights.keys() - ({"lm_head.weight"} if unused_head else set()):
         if name == "lm_head.weight" and config["use_fused_head"] == "full-triton":

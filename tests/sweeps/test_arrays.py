@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from sweeps.arrays import Array, Submissions
+from sweeps.environment import without_filters
 from sweeps.paths import Study, write_json
-from sweeps.scheduler import Answer, Job, _tasks
+from sweeps.scheduler import Answer, Job, _parse, _tasks
 from sweeps.states import State, Status, establish
 from tests.sweeps.studies import plan
 
@@ -44,7 +45,8 @@ def job(state: str, reason: str = "None") -> Job:
 def answered(
     queue: dict[str, Job] | None, accounts: dict[str, Job] | None, seconds_ago: float = 1.0
 ) -> Answer:
-    return Answer(asked_at=time.time() - seconds_ago, queue=queue, accounts=accounts)
+    at = time.time() - seconds_ago
+    return Answer(asked_at=at, answered_at=at, queue=queue, accounts=accounts)
 
 
 def state(study: Study, run_id: str, answer: Answer) -> Status:
@@ -127,3 +129,18 @@ def test_a_job_that_started_and_left_no_trace_is_unknown(study: Study, run_id: s
 )
 def test_sacct_names_tasks_that_never_started_together(job_id: str, tasks: list[str]) -> None:
     assert list(_tasks(job_id)) == tasks
+
+
+def test_every_job_that_a_run_was_handed_to_is_known_without_its_folder(study: Study, run_id: str) -> None:
+    submissions = Submissions(study, [])
+    assert [submissions.jobs_ever(run) for run in ("x", "y", "z")] == [["7_0"], ["7_1"], []]
+
+
+def test_lines_that_tell_of_no_job_are_skipped() -> None:
+    said = "\nCLUSTER: one\n7_0|RUNNING|None|1:00|2:00|n1\n"
+    assert _parse(said) == {JOB: job("RUNNING")}
+
+
+def test_filters_of_the_users_own_do_not_hide_jobs() -> None:
+    environment = {"SQUEUE_PARTITION": "a", "SACCT_FORMAT": "b", "SCANCEL_USER": "c", "SLURM_CONF": "d"}
+    assert without_filters(environment) == {"SLURM_CONF": "d"}

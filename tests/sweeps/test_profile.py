@@ -1,6 +1,7 @@
 """cluster.toml: what is asked of SLURM for each model, and refusals in a sentence."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,15 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
 def test_device_hours_are_checked_against_the_cap_before_anything_is_sent() -> None:
     profile = Profile(gpus_per_node=2, time_minutes=30, gpu_hours_cap=3.0)
     check_cap({profile: ["a", "b", "c"]})
-    with pytest.raises(InputError, match=r"4 GPU-hours are more than gpu_hours_cap = 3"):
+    with pytest.raises(InputError, match=r"4 GPU-hours, which are more than gpu_hours_cap = 3"):
         check_cap({profile: ["a", "b", "c", "d"]})
+    with pytest.raises(InputError, match=r"come to 4 GPU-hours"):
+        check_cap({profile: ["a", "b"], replace(profile, cpus_per_task=2): ["c", "d"]})
+
+
+def test_a_warning_comes_within_the_time_limit(study: Study) -> None:
+    assert "--signal=USR2@55" in script(study, Profile(time_minutes=1), runs=1)
+    assert "--signal=USR2@90" in script(study, Profile(time_minutes=2), runs=1)
 
 
 def test_the_example_for_gpus_in_the_docs_asks_for_what_it_says(tmp_path: Path, study: Study) -> None:

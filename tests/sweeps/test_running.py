@@ -1,14 +1,16 @@
 """This machine as a cluster: several shells at once, Ctrl-C, cancel and retry, through the real commands."""
 
+import fcntl
 import json
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from sweeps.collect import rebuild
-from sweeps.local import signal_holder
+from sweeps.local import _acquired, signal_holder
 from sweeps.paths import Study, read_json, read_json_lines
 from sweeps.states import is_locked
 from tests.conftest import BIN, Command
@@ -119,3 +121,24 @@ def test_each_run_has_a_gpu_of_its_own(command: Command, tmp_path: Path) -> None
     assert sorted(held().values()) == ["3", "5"]
     assert command("parcae-sweep", "cancel").code == 0
     until(lambda: not held())
+
+
+def test_a_run_whose_result_is_wrong_can_be_retried(command: Command, tmp_path: Path) -> None:
+    (run,) = command("parcae-sweep", *PLAN, "3e9").json["runs"]
+    folder = Study(tmp_path / "results.duckdb").run(run["run_id"])
+    folder.path.mkdir()
+    folder.result.write_text("{}")
+    assert "1 failed" in command("parcae-sweep", "status").err
+    (tmp_path / "cluster.toml").write_text('telemetry = "extreme"\n')
+    assert command("parcae-sweep", "retry", run["run_id"], "--cluster", "local").code == 0
+    assert "1 done" in command("parcae-sweep", "status").err
+    assert (folder.path / "result.refused").read_text() == "{}"
+    assert (folder.path / "layers.jsonl").stat().st_size > 0
+
+
+def test_whoever_looks_at_the_supervisors_lock_does_not_keep_it_away(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("a") as lock, (tmp_path / "lock").open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        assert not _acquired(lock)
+        threading.Timer(0.2, fcntl.flock, (look, fcntl.LOCK_UN)).start()
+        assert _acquired(lock)
