@@ -291,7 +291,7 @@ def check_cap(groups: Mapping[Profile, Sequence[str]]) -> None:
     if caps and hours > min(caps):
         devices = " and ".join(sorted({f"{profile.device}-hours" for profile in groups}))
         raise InputError(
-            f"cannot submit {sum(map(len, groups.values()))} runs: their time limits come to {hours:,.6g} "
-            f"{devices}, which are more than gpu_hours_cap = {min(caps):g}; lower time_minutes, plan less, "
+            f"cannot submit {sum(map(len, groups.values()))} runs: their time limits of {hours:,.6g} "
+            f"{devices} are more than gpu_hours_cap = {min(caps):g}; lower time_minutes, plan less, "
             "or raise the cap"
         )

@@ -79,9 +79,9 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
 def test_device_hours_are_checked_against_the_cap_before_anything_is_sent() -> None:
     profile = Profile(gpus_per_node=2, time_minutes=30, gpu_hours_cap=3.0)
     check_cap({profile: ["a", "b", "c"]})
-    with pytest.raises(InputError, match=r"4 GPU-hours, which are more than gpu_hours_cap = 3"):
+    with pytest.raises(InputError, match=r"4 GPU-hours are more than gpu_hours_cap = 3"):
         check_cap({profile: ["a", "b", "c", "d"]})
-    with pytest.raises(InputError, match=r"come to 4 GPU-hours"):
+    with pytest.raises(InputError, match=r"limits of 4 GPU-hours"):
         check_cap({profile: ["a", "b"], replace(profile, cpus_per_task=2): ["c", "d"]})
 
 
