@@ -30,7 +30,7 @@ from sweeps.states import State
 
 DEFAULT_ARRAY_SIZE = 1_001  # SLURM's own MaxArraySize
 # A warning that comes while Python starts, before the job has its handler, must not end the job.
-DEAF_TO_WARNINGS = """sh -c 'trap "" USR2; exec "$0" "$@"'"""
+DEAF_TO_WARNINGS = """/bin/sh -c 'trap "" USR2; exec "$0" "$@"'"""
 FIRST_SECONDS = 5  # of a job in which no warning makes sense
 TIMEOUTS_ALLOWED = 1_000_000  # a run requeues itself for as long as each attempt brings it further
 

@@ -1,9 +1,10 @@
 """Runs that fail on a real SLURM: `why` says what happened, the others go on, and `retry` runs one alone."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.slurm.shell import SHORT, Shell, events, specs, until
+from tests.slurm.shell import LONG, SHORT, Shell, events, specs, steps_logged, until
 
 
 def test_what_failed_says_why_and_is_retried_alone(shell: Shell) -> None:
@@ -59,3 +60,22 @@ def test_slurms_own_ends_are_told_in_words_and_nothing_unknown_or_cancelled_star
     shell("cancel")
     assert shell.states() == ["failed", "cancelled", "cancelled"]
     assert "0 of 3" in shell("submit").err
+    (shell.folder / "cluster.toml").write_text('partition = "nowhere"\n')
+    refused = shell("retry", "--state", "failed", "--state", "cancelled")
+    assert (refused.code, "sbatch refused" in refused.sentence) == (1, True)
+    assert shell.states() == ["failed", "cancelled", "cancelled"]
+    assert "out of memory" in shell.why(greedy)["reason"]
+
+
+def test_a_run_whose_folder_was_deleted_is_not_trained_twice(shell: Shell) -> None:
+    (run,) = shell.plan(specs(LONG, [1], [0]))
+    assert shell("submit").code == 0
+    before = shell.job(run)
+    until(lambda: steps_logged(run) >= 3)
+    shutil.rmtree(run.path)
+    assert shell.states() == ["planned"]
+    assert "1 of 1 runs handed to SLURM" in shell("submit").err
+    until(lambda: shell.job_state(before) != "RUNNING")
+    assert shell.job(run) != before
+    until(run.result.exists)
+    assert len(events(run, "started")) == 1
