@@ -70,7 +70,7 @@ def test_interrupted_runs_end_to_the_last_digit_as_one_that_was_not(
     until(lambda: events(runs["preempted"], "requeued"))
     assert shells["preempted"].states() in (["queued"], ["running"])
 
-    until(lambda: shells["node died"].job_state(jobs["node died"]) == "PENDING")
+    until(lambda: "Restarts=1" in shells["node died"].slurm("scontrol", "show", "job", jobs["node died"]))
     assert shells["node died"].states() == ["running"]  # as its lock says
     hand_over("requeued")
     until(lambda: is_under_way(runs["requeued"]))
