@@ -118,6 +118,10 @@ class FrontierPoint:
     interior: bool
     """False where the best recurrence is 1 (the budget does not pay for a loop), or is not supported."""
 
+    @property
+    def supported(self) -> bool:
+        return bool(np.isfinite(self.loss.value))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frontier:

@@ -4,7 +4,6 @@ The law is refitted under other Huber deltas, under squared error and without ea
 turn; the spread of each column is what those choices are worth, to be read beside the bootstrap interval.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +77,7 @@ def _variant(
 ) -> Variant:
     gamma = float("nan")
     if law.usable and shape is not None and len(points.budgets) > 1:
-        gamma = law_exponent(law, shape, points.budgets, deepest_supported(points))
+        gamma = law_exponent(law, shape, points)
     return Variant(
         setting=setting,
         status=law.status,
@@ -90,16 +89,14 @@ def _variant(
     )
 
 
-def law_exponent(
-    law: TrainingFit, shape: Shape, budgets: Sequence[float] | np.ndarray, deepest: float
-) -> float:
-    """Slope of ln mu_rec*(C) over the budgets whose optimum has a loop and is no deeper than `deepest`.
+def law_exponent(law: TrainingFit, shape: Shape, points: ModelPoints) -> float:
+    """Slope of ln mu_rec*(C) over the budgets whose optimum has a loop and is supported by the runs.
 
     NaN with fewer than two.
     """
-    best = best_recurrence(law.fit.vector, shape, budgets)
-    logs = np.where((best > 1.001) & (best <= deepest), np.log(best), np.nan)
-    return float(slope(np.log(np.asarray(budgets)), logs)[0][0])
+    best = best_recurrence(law.fit.vector, shape, points.budgets)
+    logs = np.where((best > 1.001) & (best <= deepest_supported(points)), np.log(best), np.nan)
+    return float(slope(np.log(points.budgets), logs)[0][0])
 
 
 def _gamma(points: ModelPoints) -> float:

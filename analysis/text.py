@@ -112,9 +112,7 @@ def frontier_text(findings: ModelFindings) -> str:
             spell(p.tokens),
             number(p.loss.value),
             number(p.loss_without_loop),
-            f"{100 * (p.loss.value / p.loss_without_loop - 1):+.2f} %"
-            if math.isfinite(p.loss.value)
-            else "–",
+            f"{100 * (p.loss.value / p.loss_without_loop - 1):+.2f} %" if p.supported else "–",
         )
         for p in findings.frontier.points
     ]
@@ -299,9 +297,7 @@ def headlines(findings: Findings) -> list[str]:
             )
         else:
             sentences.append(f"{name}: no training law, {law.status}: {law.message}.")
-        supported = (
-            [p for p in found.frontier.points if math.isfinite(p.loss.value)] if found.frontier else []
-        )
+        supported = [p for p in found.frontier.points if p.supported] if found.frontier else []
         if supported:
             last = supported[-1]
             gain = 100 * (1 - last.loss.value / last.loss_without_loop)

@@ -360,6 +360,9 @@ class ExecutionConfig:
     telemetry: Telemetry = Telemetry.NORMAL
 
     def __post_init__(self) -> None:
+        kinds = [kind.value for kind in Telemetry]
+        if self.telemetry not in kinds:
+            raise InputError(f"telemetry is {self.telemetry!r}; it takes {' or '.join(kinds)}")
         object.__setattr__(self, "telemetry", Telemetry(self.telemetry))  # a string where it comes from JSON
         if self.threads < 1:
             raise InputError(f"threads is {self.threads}; it must be at least 1")

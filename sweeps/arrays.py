@@ -6,6 +6,7 @@ The run folder names the array and the task. To delete the file is to call the w
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from sweeps import scheduler
 from sweeps.logs import job_logs, tells_of_memory
@@ -58,26 +59,29 @@ class Submissions:
         """`run_ids` are all that may be asked about: SLURM is asked about all of them at once."""
         self.study = study
         self.run_ids = run_ids
-        self.arrays: Mapping[str, Array] | None = None
-        self.ever: dict[str, list[str | None]] | None = None
         self.answer: scheduler.Answer | None = None
 
     def job(self, folder: RunFolder) -> tuple[Array, str | None] | None:
         """The array and the job id of a run; None if it was not handed to SLURM."""
-        if self.arrays is None:
-            self.arrays = read_arrays(self.study)
         submission = read_json(folder.submission)
         array = self.arrays.get(submission["array"]) if submission else None
         return (array, array.job(submission["task"])) if array else None
 
     def jobs_ever(self, run_id: str) -> list[str | None]:
         """Every job that the run was ever handed to, for where its folder does not tell."""
-        if self.ever is None:
-            self.ever = {}
-            for array in read_arrays(self.study).values():
-                for task, member in enumerate(array.run_ids):
-                    self.ever.setdefault(member, []).append(array.job(task))
-        return self.ever.get(run_id, [])
+        return self._jobs_ever.get(run_id, [])
+
+    @cached_property
+    def arrays(self) -> Mapping[str, Array]:
+        return read_arrays(self.study)
+
+    @cached_property
+    def _jobs_ever(self) -> Mapping[str, list[str | None]]:
+        ever: dict[str, list[str | None]] = {}
+        for array in self.arrays.values():
+            for task, run_id in enumerate(array.run_ids):
+                ever.setdefault(run_id, []).append(array.job(task))
+        return ever
 
     def __call__(self, folder: RunFolder) -> Status:
         """The state of a run from SLURM's answer and what happened to the run since."""

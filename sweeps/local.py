@@ -127,7 +127,7 @@ class _Supervisor:
     def _fill(self) -> bool:
         """Starts what there are slots for; false when nothing is queued."""
         queued = _queued(self.study)
-        waiting, occupied = [], len(self.workers)
+        waiting, orphans = [], []
         for run_id in queued:
             folder = self.study.run(run_id)
             if run_id in self.workers:
@@ -135,15 +135,15 @@ class _Supervisor:
             if folder.result.exists() or folder.cancelled.exists():
                 self._dequeue(run_id)
             elif is_locked(folder.lock):
-                occupied += 1  # the worker of a supervisor that was killed
+                orphans.append(run_id)  # the worker of a supervisor that was killed
             else:
                 waiting.append(folder)
-        for folder in waiting[: max(0, self.slots - occupied)]:
-            self._start(folder)
+        for folder in waiting[: max(0, self.slots - len(self.workers) - len(orphans))]:
+            self._start(folder, self._free_gpu(orphans))
         return bool(queued)
 
-    def _start(self, folder: RunFolder) -> None:
-        queued, gpu = self.study.queue / folder.run_id, self._free_gpu()
+    def _start(self, folder: RunFolder, gpu: str | None) -> None:
+        queued = self.study.queue / folder.run_id
         plain = read_json(queued) or {}
         if gpu is not None:
             with suppress(OSError):  # a full disk: another supervisor would not know
@@ -153,16 +153,11 @@ class _Supervisor:
         worker.start()
         self.workers[folder.run_id] = worker
 
-    def _free_gpu(self) -> str | None:
-        """The GPU that the fewest live runs have, a killed supervisor's included; None without GPUs."""
-        if not self.gpus:
-            return None
-        held = [
-            (read_json(self.study.queue / run_id) or {}).get("gpu")
-            for run_id in _queued(self.study)
-            if run_id in self.workers or is_locked(self.study.run(run_id).lock)
-        ]
-        return min(self.gpus, key=held.count)
+    def _free_gpu(self, orphans: Iterable[str]) -> str | None:
+        """The GPU that the fewest live runs have, `orphans` included; None without GPUs."""
+        live = [self.study.queue / run_id for run_id in (*self.workers, *orphans)] if self.gpus else []
+        held = [(read_json(queued) or {}).get("gpu") for queued in live]
+        return min(self.gpus, key=held.count, default=None)
 
     def _reap(self) -> None:
         for run_id, worker in list(self.workers.items()):

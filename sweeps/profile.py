@@ -7,7 +7,7 @@ the same go into the same job arrays.
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from parcae.config import ExecutionConfig, Telemetry
 from parcae.errors import InputError
@@ -55,7 +55,7 @@ class Profile:
             micro_batch_sequences=self.micro_batch_sequences,
             activation_checkpointing=self.activation_checkpointing,
             compile=self.compile,
-            telemetry=Telemetry(self.telemetry),
+            telemetry=cast(Telemetry, self.telemetry),
         )
 
     @property
@@ -81,12 +81,10 @@ class Profile:
         for name in ("time_minutes", "nodes", "tasks_per_node", "cpus_per_task", "signal_seconds"):
             if getattr(self, name) < 1:
                 raise InputError(f"cluster.toml: {name} is {getattr(self, name)}; it must be at least 1")
-        if self.telemetry not in [kind.value for kind in Telemetry]:
-            raise InputError(f"cluster.toml: telemetry is {self.telemetry!r}; it takes normal or extreme")
-        if self.micro_batch_sequences is not None and self.micro_batch_sequences < 1:
-            raise InputError(
-                f"cluster.toml: micro_batch_sequences is {self.micro_batch_sequences}; it must be at least 1"
-            )
+        try:
+            _ = self.execution
+        except InputError as error:
+            raise InputError(f"cluster.toml: {error}") from error
         if self.gpus_per_node < 0:
             raise InputError(f"cluster.toml: gpus_per_node is {self.gpus_per_node}; it cannot be negative")
         if self.gpus_per_node:
@@ -136,7 +134,7 @@ def _override(profile: Profile, table: dict[str, Any], path: Path) -> Profile:
             right = isinstance(value, list) and all(isinstance(item, str) for item in value)
             value = tuple(value) if right else value
         else:
-            right = isinstance(value, wanted) and (not isinstance(value, bool) or "bool" in str(wanted))
+            right = isinstance(value, wanted) and (bool in _kinds(wanted) or not isinstance(value, bool))
             right = right or (wanted == float | None and isinstance(value, int))
         if not right:
             raise InputError(f"{path}: {key} is {value!r}; it takes {_in_words(wanted)}")
@@ -147,5 +145,9 @@ def _override(profile: Profile, table: dict[str, Any], path: Path) -> Profile:
 def _in_words(kind: Any) -> str:
     if kind == tuple[str, ...]:
         return "a list of strings"
-    words = {"str": "a string", "int": "a whole number", "bool": "true or false"}
-    return words.get(str(getattr(kind, "__name__", kind)).removesuffix(" | None"), "a number")
+    return {str: "a string", int: "a whole number", bool: "true or false"}.get(_kinds(kind)[0], "a number")
+
+
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    """(int, NoneType) of `int | None`, (int,) of `int`."""
+    return get_args(kind) or (kind,)

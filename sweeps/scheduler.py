@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 
@@ -22,7 +22,6 @@ SECONDS_AFTER_SILENCE = 5.0
 COMMAND_SECONDS = 60
 _SEPARATOR = "|"
 _SQUEUE_FORMAT = _SEPARATOR.join(("%i", "%T", "%r", "%M", "%l", "%N"))
-_COLUMNS = 6
 _SACCT_FORMAT = "JobID,State,Reason,Elapsed,Timelimit,NodeList"
 
 _STATES = {
@@ -187,7 +186,7 @@ def _parse(lines: str) -> dict[str, Job]:
     jobs = {}
     for line in lines.splitlines():
         columns = line.split(_SEPARATOR)
-        if len(columns) != _COLUMNS:  # a banner, or a heading of several clusters
+        if len(columns) != _SQUEUE_FORMAT.count(_SEPARATOR) + 1:  # a banner, or a heading of several clusters
             continue
         job_id, word, reason, elapsed, limit, nodes = columns
         word = word.split()[0].rstrip("+")  # "CANCELLED by 0"
@@ -238,18 +237,22 @@ def _shared(study: Study) -> Iterator[None]:
 def command(*words: str, seconds: float = COMMAND_SECONDS) -> str | None:
     """What a SLURM command prints; None if it is not here, fails, or does not answer in time."""
     try:
-        said = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=True,
-            env=without_filters(os.environ),
-        )
+        said = _run(words, seconds)
     except (OSError, subprocess.SubprocessError):
         return None
-    return said.stdout
+    return said.stdout if said.returncode == 0 else None
+
+
+def _run(words: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env=without_filters(os.environ),
+    )
 
 
 def answers() -> bool:
@@ -260,13 +263,7 @@ def answers() -> bool:
 def is_configured() -> bool:
     """Whether SLURM's commands know of a cluster, be it up or not."""
     try:
-        said = subprocess.run(
-            ("scontrol", "ping"),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-        )
+        said = _run(("scontrol", "ping"), COMMAND_SECONDS)
     except FileNotFoundError:
         return False
     except (OSError, subprocess.SubprocessError):
