@@ -76,6 +76,8 @@ def test_interrupted_runs_end_to_the_last_digit_as_one_that_was_not(
     until(lambda: is_under_way(runs["requeued"]))
     shells["requeued"].slurm("scontrol", "requeue", jobs["requeued"])
     until(lambda: shells["node died"].job_state(jobs["node died"]) == "RUNNING")
+    log = shells["node died"].study.slurm / f"{jobs['node died']}_0_log.out"
+    until(lambda: log.read_text().count("Starting with JobEnvironment") == 2)  # up, and waiting for the lock
     os.kill(orphan, signal.SIGKILL)
     daemon.start(f"slurmd-{doomed}")
     until(lambda: len(events(runs["node died"], "started")) == 2)
