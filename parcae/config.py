@@ -57,7 +57,7 @@ class DepthSampling(StrEnum):
 
 class Optimiser(StrEnum):
     ADAMW = "adamw"
-    MUON = "muon"  # Muon for attention and MLP matrices, AdamW for the rest
+    MUON = "muon"  # Muon for attention and MLP matrices and value gates, AdamW for the rest, as released
 
 
 class Precision(StrEnum):
@@ -65,7 +65,19 @@ class Precision(StrEnum):
 
     FLOAT64 = "float64"  # weights too: to compare two ways of computing the same
     FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"  # matrix products and Muon; weights, residual stream and loss stay in float32
+    BFLOAT16 = "bfloat16-mixed"
+    """Matrix products and Muon's orthogonalisation. Weights, sums of gradients, optimiser states, residual
+    stream and loss stay in float32."""
+    BFLOAT16_WEIGHTS = "bfloat16"
+    """What an early version did when asked for bfloat16: weights and optimiser states too, so that most small
+    steps were rounded away. Such runs can be read; they are no longer trained."""
+
+
+class InitialWeights(StrEnum):
+    """What a run starts from."""
+
+    NORMAL = "normal"  # the paper's appendix: N(0, 2 / (5 d)), C_out the identity
+    RELEASED = "released"  # the released code: semi-orthogonal matrices, value embeddings N(0, 1)
 
 
 class Telemetry(StrEnum):
@@ -311,11 +323,12 @@ class TrainConfig(_Plain):
     """Fraction of the run at its end over which the rate falls linearly to 0."""
     gradient_clip: float = 1.0
     precision: Precision = Precision.FLOAT32
+    initial_weights: InitialWeights = InitialWeights.NORMAL
     seed: int = 0
     test_recurrences: tuple[int, ...] = tuple(range(1, 25))
     """The T at which the final model is evaluated; mean_recurrence is always among them."""
 
-    _optional: ClassVar[frozenset[str]] = frozenset({"precision"})
+    _optional: ClassVar[frozenset[str]] = frozenset({"precision", "initial_weights"})
 
     def __post_init__(self) -> None:
         for name in ("mean_recurrence", "backward_depth", "steps", "batch_sequences"):

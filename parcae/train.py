@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from parcae.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from parcae.config import ExecutionConfig, ModelConfig, Telemetry, TrainConfig
+from parcae.config import ExecutionConfig, ModelConfig, Precision, Telemetry, TrainConfig
 from parcae.corpus import Corpus
 from parcae.data import Batches, validation_set
 from parcae.distributed import Processes, choose_device, find_launch, joined
@@ -26,10 +26,9 @@ from parcae.errors import InputError
 from parcae.evaluate import evaluate
 from parcae.flops import flops_per_token, parameter_count
 from parcae.hardware import model_flops_utilisation
+from parcae.initial_weights import new_model
 from parcae.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, log_interval
-from parcae.model import LoopedTransformer
-from parcae.optim import build_optimisers, clip_gradients, set_rates
-from parcae.randomness import Stream, torch_seeds
+from parcae.optim import build_optimisers, clip_gradients, move, set_rates
 from parcae.result import Divergence, Result, read_result
 from parcae.stability import finite, has_diverged, injection_norm
 from parcae.step import Gradients, Measured
@@ -68,14 +67,6 @@ def train(
             torch.set_num_threads(threads_before)
 
 
-def new_model(model: ModelConfig, seed: int, device: torch.device) -> LoopedTransformer:
-    """The model with the initial weights of `seed`, drawn on the CPU so that every device has the same."""
-    built = LoopedTransformer(model)
-    generator = torch.Generator().manual_seed(torch_seeds(seed, Stream.WEIGHTS, 0, 1)[0])
-    built.reset(generator)
-    return built.to(device)
-
-
 class _Run:
     """The state of one run between its steps."""
 
@@ -91,6 +82,11 @@ class _Run:
     ) -> None:
         if model.vocabulary < 256:
             raise InputError(f"vocabulary is {model.vocabulary}; bytes need at least 256")
+        if training.precision is Precision.BFLOAT16_WEIGHTS:
+            raise InputError(
+                "the run was planned for weights in bfloat16, in which most small steps are lost; plan it "
+                "anew: new runs keep float32 weights and compute in bfloat16, under new ids"
+            )
         if training.batch_sequences % processes.count:
             raise InputError(
                 f"batch_sequences is {training.batch_sequences}, which {processes.count} processes cannot "
@@ -109,7 +105,9 @@ class _Run:
         batches = Batches(
             corpus, context=model.context, batch_sequences=training.batch_sequences, seed=training.seed
         )
-        self.model = new_model(model, training.seed, self.device).to(getattr(torch, training.precision))
+        self.model = new_model(model, training.seed, self.device, training.initial_weights)
+        if training.precision is Precision.FLOAT64:  # any other is of arithmetic alone: weights are float32
+            self.model.double()
         self.optimisers = build_optimisers(self.model, training)
         self.step, self.seconds_before = 0, 0.0
         if checkpoint:
@@ -169,8 +167,7 @@ class _Run:
             measured.loss, measured.state_norm, gradient_norm, width=self.model.config.width
         )
         if not diverged:
-            for optimiser in self.optimisers:
-                optimiser.step()
+            move(self.optimisers, self.step)
         self.step += 1
         self.loss_spikes.add(measured.loss)
         self.gradient_spikes.add(math.log(gradient_norm) if gradient_norm > 0 else -math.inf)

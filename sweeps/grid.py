@@ -88,6 +88,7 @@ def isoflop_grid(
                     adamw_learning_rate=chosen.adamw_learning_rate,
                     weight_decay=chosen.weight_decay,
                     precision=chosen.precision,
+                    initial_weights=chosen.initial_weights,
                     seed=seed,
                 )
                 specs.append(
