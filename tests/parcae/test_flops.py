@@ -10,7 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from parcae.config import Injection, ModelConfig
 from parcae.flops import Convention, counted_parameters, flops_per_token
-from parcae.hardware import model_flops_utilisation, peak_flops_per_second
 from parcae.model import LoopedTransformer
 from parcae.presets import PRESETS
 from tests.parcae.models import FAMILIES, shape
@@ -73,16 +72,3 @@ def test_conventions_differ_in_what_they_say_they_do() -> None:
     full = flops_per_token(config, mean_recurrence=8, backward_depth=8)
     unrolled = flops_per_token(config, mean_recurrence=8, backward_depth=4, convention=Convention.UNROLLED)
     assert unrolled - full == 6 * (tables * 2 // 3 + 8 * tables // 3)
-
-
-def test_utilisation_is_of_the_device_there_is() -> None:
-    assert peak_flops_per_second("NVIDIA H100 80GB HBM3") == 989e12
-    assert peak_flops_per_second("NVIDIA H100 PCIe") == 756e12
-    assert peak_flops_per_second("NVIDIA A100-SXM4-80GB") == 312e12
-    assert peak_flops_per_second("NVIDIA L40S") == 362e12
-    assert peak_flops_per_second("NVIDIA RTX A1000") is None
-    assert peak_flops_per_second("cpu") is None
-    assert model_flops_utilisation(1e9, 1e5, "cpu") is None
-    assert model_flops_utilisation(1e9, 1e5, "NVIDIA A100-SXM4-80GB", devices=2) == pytest.approx(
-        1e14 / 624e12
-    )
