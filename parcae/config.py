@@ -22,6 +22,13 @@ class Injection(StrEnum):
     NONE = "none"  # the fixed-depth transformer: no loop, no injection, no readout
 
 
+class Discretisation(StrEnum):
+    """How the diagonal injection makes Bbar of B over a step Delta; Abar = exp(Delta A) either way."""
+
+    EULER = "euler"  # Bbar = Delta B, the official code's
+    ZERO_ORDER_HOLD = "zero-order-hold"  # Bbar = (Delta A)^-1 (exp(Delta A) - I) Delta B, exact for held e
+
+
 class Recipe(StrEnum):
     """The transformer block's recipe."""
 
@@ -52,7 +59,8 @@ class DepthSampling(StrEnum):
     PER_SEQUENCE = "per-sequence"
     PER_BATCH = "per-batch"
     FIXED = "fixed"
-    LOG_NORMAL_POISSON = "log-normal-poisson"  # Geiping et al.
+    HUGINN = "huginn"  # one draw a batch, as the released model of Geiping et al. has it: 1 + Poisson
+    LOG_NORMAL_POISSON = "log-normal-poisson"  # of former runs: not the released rule, so trained no more
 
 
 class Optimiser(StrEnum):
@@ -162,12 +170,13 @@ class ModelConfig(_Plain):
     """Of the weighted norms; the parameter-free QK-norm uses the type's own epsilon."""
     rope_theta: float = 50_000.0
     state_init: StateInit = StateInit.LIKE_INIT
+    discretisation: Discretisation = Discretisation.EULER
 
     _optional: ClassVar[frozenset[str]] = frozenset(
         {
             *("activation", "gated_mlp", "qk_norm", "prelude_norm", "readout", "value_tables", "value_gates"),
             *("key_value_heads", "state_width", "recurrent_mlp_width", "tied_embeddings", "norm_epsilon"),
-            *("rope_theta", "state_init"),
+            *("rope_theta", "state_init", "discretisation"),
         }
     )
 
@@ -189,6 +198,11 @@ class ModelConfig(_Plain):
         self._check_departures()
 
     def _check_departures(self) -> None:
+        if self.discretisation is not Discretisation.EULER and self.injection is not Injection.DIAGONAL:
+            raise InputError(
+                f"discretisation {self.discretisation!r} is of the diagonal injection; "
+                f"this one is {self.injection.value!r}"
+            )
         for name in ("key_value_heads", "state_width", "recurrent_mlp_width", "norm_epsilon", "rope_theta"):
             value = getattr(self, name)
             if value is not None and not (isfinite(value) and value > 0):

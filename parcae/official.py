@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parcae.config import Injection, ModelConfig
+from parcae.config import Discretisation, Injection, ModelConfig
 from parcae.errors import InputError
 from parcae.flops import GATE_CHANNELS
 from parcae.layers import rotation_table
@@ -94,6 +94,11 @@ def official_layout(model: OfficialModel) -> tuple[dict[str, Any], dict[str, Ten
     config, weights = model.config, model.weights
     if config.residual_norm:
         raise InputError("the official layout has no residual norms; this model has them")
+    if config.discretisation is not Discretisation.EULER:
+        raise InputError(
+            f"the official code makes Bbar by {Discretisation.EULER.value!r}; this model by "
+            f"{config.discretisation.value!r}"
+        )
     if min(config.width, config.loop_width) < GATE_CHANNELS:
         raise InputError(f"the official gates take {GATE_CHANNELS} channels; this model has {config.width}")
     values = official_values(
