@@ -13,6 +13,7 @@ import platform
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from parcae.data import Batches, validation_set
 from parcae.distributed import Processes, choose_device, find_launch, joined
 from parcae.errors import InputError
 from parcae.evaluate import evaluate
-from parcae.flops import flops_per_token, parameter_count
+from parcae.flops import Convention, flops_per_token, parameter_count, realised_flops
 from parcae.hardware import model_flops_utilisation
 from parcae.initial_weights import new_model
 from parcae.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, log_interval
@@ -43,12 +44,14 @@ def train(
     *,
     stop: Callable[[], bool] = lambda: False,
     execution: ExecutionConfig = ExecutionConfig(),  # noqa: B008 (frozen)
+    convention: Convention = Convention.PAPER,
 ) -> Result | None:
     """Trains `model` on `corpus`, resuming from the folder's checkpoint if there is one.
 
     Returns the result when the run is done or has diverged, at once if it had ended before; None when
     `stop`, asked after every step, became true: a checkpoint has then been written. On a CPU a run that
     was interrupted, however often and however abruptly, ends with the numbers of one that was not.
+    `convention` says how the result counts the FLOPs that were spent.
 
     Where torchrun or SLURM started several processes, each calls this with the same arguments, trains on its
     share of every batch and gets the same answer; `stop` need become true for one of them only. The first
@@ -62,7 +65,7 @@ def train(
         if ended is not None:
             return ended
         try:
-            return _Run(model, training, corpus, folder, execution, device, processes).go(stop)
+            return _Run(model, training, corpus, folder, execution, convention, device, processes).go(stop)
         finally:
             torch.set_num_threads(threads_before)
 
@@ -77,6 +80,7 @@ class _Run:
         corpus: Corpus,
         folder: Path,
         execution: ExecutionConfig,
+        convention: Convention,
         device: torch.device,
         processes: Processes,
     ) -> None:
@@ -93,7 +97,7 @@ class _Run:
                 "share equally; use a number of processes that divides it"
             )
         self.training, self.corpus, self.folder, self.execution = training, corpus, folder, execution
-        self.device, self.processes = device, processes
+        self.convention, self.device, self.processes = convention, device, processes
         self.identity = _identity(model, training, corpus)
         if processes.is_first:
             folder.mkdir(parents=True, exist_ok=True)
@@ -261,6 +265,9 @@ class _Run:
                 self.tokens / seconds,
                 _device_name(self.device),
                 self.processes.count,
+            ),
+            realised_flops=realised_flops(
+                self.model.config, replace(self.training, steps=self.step), self.convention
             ),
             environment={
                 "python": platform.python_version(),

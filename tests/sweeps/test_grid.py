@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from parcae.errors import InputError
 from parcae.flops import Convention
 from parcae.presets import PRESETS
-from sweeps.grid import RECURRENCES, default_sweep_name, isoflop_grid
+from sweeps.grid import AXES, RECURRENCES, Text, default_sweep_name, isoflop_grid, token_grid
 from sweeps.spec import RunSpec
 
-TEXT = {"corpus": "text", "corpus_hash": "0", "tokenizer": "bytes", "tokenizer_hash": "0"}
+TEXT = {"text": Text("text", "0", "bytes", "0")}
 
 
 def grid(
