@@ -355,6 +355,8 @@ class TrainConfig(_Plain):
         for name in ("learning_rate", "adamw_learning_rate", "gradient_clip"):
             if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
+        if not (isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise InputError(f"weight_decay is {self.weight_decay}; it cannot be negative")
         if not 0 <= self.cooldown <= 1:
             raise InputError(f"cooldown is {self.cooldown}; it is a fraction between 0 and 1")
         wanted = tuple(sorted({*self.test_recurrences, self.mean_recurrence}))

@@ -45,8 +45,8 @@ class Result:
     model_flops_utilisation: float | None = None
     """MFU against the bfloat16 peak of the devices; None on a CPU or a device whose peak is not known."""
     realised_flops: float | None = None
-    """Training FLOPs of the depths that were drawn, in the run's convention: the planned ones take each to be the
-    mean. None in results of an early version."""
+    """Training FLOPs of the depths that were drawn, in the run's convention; the planned ones take each to be
+    the mean. None in results of an early version."""
 
     def write(self, folder: Path) -> None:
         with replacing(folder / FILE_NAME) as file:

@@ -194,10 +194,10 @@ class _Runs:
                 f"{tokens:.3g} tokens, and a run has at most {MOST_TOKENS:.3g}; give a smaller budget"
             )
         if steps < 1:
+            a_step = cell.flops_per_token * cell.tokens_per_step
             raise InputError(
                 f"cannot plan {flops:g} FLOPs for {self.model_name} at recurrence {recurrence}: "
-                f"one step costs {cell.flops_per_token * cell.tokens_per_step:.3g}; give a budget of at least "
-                "that"
+                f"one step costs {a_step:.3g}; give a budget of at least that"
             )
         return self._spec(cell, steps, flops)
 
@@ -232,7 +232,7 @@ def _some(name: str, values: Iterable[Any]) -> Sequence[Any]:
 
 
 def default_sweep_name(model_name: str, amounts: Iterable[float]) -> str:
-    """A name that the same request gets every time, such as `small-140m-1e19`; `amounts` are FLOPs or tokens."""
+    """A name that the same request always gets, such as `small-140m-1e19`; `amounts` are FLOPs or tokens."""
     lowest, highest = min(amounts := list(amounts)), max(amounts)
     name = f"{model_name}-{lowest:g}" + (f"-to-{highest:g}" if highest != lowest else "")
     return re.sub(r"e\+0?", "e", name)

@@ -55,9 +55,9 @@ class RunSpec:
 
     @cached_property
     def variant(self) -> str | None:
-        """In words, what sets this run's model or training apart from its preset's, so that no fit takes both;
-        None if nothing does. Rates, decay, cooldown, batch, budget and seed do not: runs that differ in those
-        are the same model, trained better or worse."""
+        """In words, what sets this run's model or training apart from its preset's, so that no fit takes
+        both; None if nothing does. Rates, decay, cooldown, batch, budget and seed do not: runs that differ in
+        those are the same model, trained better or worse."""
         words = []
         training = self.training
         if self.model_name in PRESETS:
