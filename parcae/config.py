@@ -373,8 +373,9 @@ class TrainConfig(_Plain):
 class ExecutionConfig:
     """How a run is executed. Nothing here decides its numbers, beyond the order of a floating-point sum."""
 
-    checkpoint_seconds: float = 10.0
-    """Wall time between checkpoints."""
+    checkpoint_seconds: float | None = None
+    """Wall time between checkpoints; None saves as often as costs at most 1 % of it, and at most every five
+    seconds."""
     device: str | None = None
     """Torch device; None takes the GPU where there is one."""
     threads: int = 1
@@ -399,5 +400,5 @@ class ExecutionConfig:
             raise InputError(
                 f"micro_batch_sequences is {self.micro_batch_sequences}; it must be at least 1, or None"
             )
-        if not self.checkpoint_seconds >= 0:
+        if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
             raise InputError(f"checkpoint_seconds is {self.checkpoint_seconds}; it cannot be negative")

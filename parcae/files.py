@@ -30,6 +30,12 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         raise
 
 
+def clear_leftovers(path: Path) -> None:
+    """Removes what killed writes of `path` have left beside it. Its name may hold wildcards."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Puts `content` at `path`, whole or not at all."""
     with replacing(path, durable=durable) as file:

@@ -11,6 +11,7 @@ import json
 import math
 import platform
 import socket
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,18 +19,21 @@ from pathlib import Path
 
 import torch
 
-from parcae.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from parcae.checkpoint import Checkpoint, map_tensors, resume
+from parcae.checkpoint_writer import CheckpointWriter
 from parcae.config import ExecutionConfig, ModelConfig, Precision, Telemetry, TrainConfig
 from parcae.corpus import Corpus
 from parcae.data import Batches, validation_set
 from parcae.distributed import Processes, choose_device, find_launch, joined
 from parcae.errors import InputError
 from parcae.evaluate import evaluate
+from parcae.files import clear_leftovers
 from parcae.flops import Convention, flops_per_token, parameter_count, realised_flops
 from parcae.hardware import model_flops_utilisation
 from parcae.initial_weights import new_model
 from parcae.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, log_interval
 from parcae.optim import build_optimisers, clip_gradients, move, set_rates
+from parcae.result import FILE_NAME as RESULT
 from parcae.result import Divergence, Result, read_result
 from parcae.stability import finite, has_diverged, injection_norm
 from parcae.step import Gradients, Measured
@@ -55,7 +59,7 @@ def train(
 
     Where torchrun or SLURM started several processes, each calls this with the same arguments, trains on its
     share of every batch and gets the same answer; `stop` need become true for one of them only. The first
-    one alone writes, so only its `folder` matters.
+    one alone writes to `folder`, but each reads the checkpoint there.
     """
     launch = find_launch()
     device = choose_device(execution.device, launch.local_rank)
@@ -101,9 +105,8 @@ class _Run:
         self.identity = _identity(model, training, corpus)
         if processes.is_first:
             folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = processes.from_first(
-            load_checkpoint(folder, self.identity) if processes.is_first else None
-        )
+            clear_leftovers(folder / RESULT)
+        checkpoint = resume(folder, self.identity, processes)
         self.threads = checkpoint.threads if checkpoint else execution.threads
         torch.set_num_threads(self.threads)
         batches = Batches(
@@ -117,20 +120,40 @@ class _Run:
         if checkpoint:
             self.model.load_state_dict(checkpoint.model)
             for optimiser, state in zip(self.optimisers, checkpoint.optimisers, strict=True):
-                optimiser.load_state_dict(state)
+                # Else states on the CPU would go on living in the file.
+                optimiser.load_state_dict(map_tensors(state, lambda x: x.to(self.device, copy=True)))
             self.step, self.seconds_before = checkpoint.step, checkpoint.seconds
         processes.give(self.model.state_dict().values())
         self.gradients = Gradients(self.model, training, execution, batches, processes)
         spikes: list[list[float]] = checkpoint.spikes if checkpoint else [[0.0] * 4] * 2
         self.loss_spikes, self.gradient_spikes = map(SpikeCounter, spikes)
-        self.metrics = self.layers = None
+        self.metrics: JsonLines | None = None
+        self.layers: JsonLines | None = None
+        self.checkpoints: CheckpointWriter | None = None
         if processes.is_first:
-            self.metrics = JsonLines(folder / FILE_NAME, checkpoint.metrics_bytes if checkpoint else 0)
-            if execution.telemetry is Telemetry.EXTREME:
-                self.layers = JsonLines(
-                    folder / LAYERS_FILE_NAME, checkpoint.layers_bytes if checkpoint else 0
-                )
-        self.started = self.saved = time.monotonic()
+            self._open()
+        self.started = time.monotonic()
+
+    def _open(self) -> None:
+        """What the first process writes while the run goes on."""
+        self.metrics = JsonLines(self.folder / FILE_NAME, self.step)
+        if self.metrics.last_step < self.step - self.step % log_interval(self.training.steps):
+            gap = f"{self.folder / FILE_NAME} lacks lines before step {self.step}, at which the run goes on"
+            print(gap, file=sys.stderr)
+        if self.execution.telemetry is Telemetry.EXTREME:
+            self.layers = JsonLines(self.folder / LAYERS_FILE_NAME, self.step)
+        weights = sum(parameter.nbytes for parameter in self.model.parameters())
+        self.checkpoints = CheckpointWriter(
+            self.folder,
+            self._sync_logs,
+            interval=self.execution.checkpoint_seconds,
+            state_bytes=3 * weights,  # with the optimiser's two moments
+        )
+
+    def _sync_logs(self) -> None:
+        for lines in (self.metrics, self.layers):
+            if lines:
+                lines.sync()
 
     @property
     def seconds(self) -> float:
@@ -147,20 +170,19 @@ class _Run:
                 if divergence is not None:
                     return self._end(divergence)
                 stopping = self.processes.any(stop())
-                if (
-                    stopping
-                    or self.step == self.training.steps
-                    or time.monotonic() - self.saved >= self.execution.checkpoint_seconds
-                ):
-                    self._save()
+                if self.checkpoints:
+                    if stopping or self.step == self.training.steps:
+                        self.checkpoints.save_last(self._checkpoint())
+                    elif self.checkpoints.is_due():
+                        self.checkpoints.save(self._checkpoint())
                 if stopping:
                     self.processes.any(False)  # nobody leaves before the checkpoint is written
                     return None
             return self._end(None)
         finally:
-            for lines in (self.metrics, self.layers):
-                if lines:
-                    lines.close()
+            for files in (self.checkpoints, self.metrics, self.layers):  # checkpoints still sync the others
+                if files:
+                    files.close()
 
     def _advance(self) -> Divergence | None:
         """One optimiser step."""
@@ -206,24 +228,16 @@ class _Run:
         if self.layers:
             self.layers.append({"step": self.step, "norms": self.gradients.layer_norms(self.step - 1)})
 
-    def _save(self) -> None:
-        if not self.metrics:
-            return
-        save_checkpoint(
-            self.folder,
-            Checkpoint(
-                identity=self.identity,
-                step=self.step,
-                model=self.model.state_dict(),
-                optimisers=[optimiser.state_dict() for optimiser in self.optimisers],
-                metrics_bytes=self.metrics.sync(),
-                layers_bytes=self.layers.sync() if self.layers else 0,
-                spikes=[self.loss_spikes.state, self.gradient_spikes.state],
-                threads=self.threads,
-                seconds=self.seconds,
-            ),
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            identity=self.identity,
+            step=self.step,
+            model=self.model.state_dict(),
+            optimisers=[optimiser.state_dict() for optimiser in self.optimisers],
+            spikes=[self.loss_spikes.state, self.gradient_spikes.state],
+            threads=self.threads,
+            seconds=self.seconds,
         )
-        self.saved = time.monotonic()
 
     def _end(self, divergence: Divergence | None) -> Result:
         """The result, which the first process finds and writes."""
