@@ -1,9 +1,8 @@
-"""Which runs share a budget: achieved FLOPs are never equal, so budgets are told apart by the gaps between them.
+"""Which runs share a budget: achieved FLOPs are never equal, so budgets are told apart by gaps.
 
-Runs of one budget differ by rounding (0.1 %), whole steps or a guessed utilisation (1 to 3 %);
-budgets that were planned apart differ by a factor of 1.5 or 2. Gaps between the two part budgets where they
-leave clusters that are narrower than the gaps. All distances are in ln FLOPs; the limits are
-this project's assumption. Shape: n runs.
+Runs of one budget differ by rounding (0.1 %), whole steps or a guessed utilisation (1 to 3 %); budgets that
+were planned apart differ by a factor of 1.5 or 2. Gaps between the two part budgets where they leave clusters
+narrower than the gaps. All distances are in ln FLOPs; the limits are this project's assumption. Shape: n runs.
 """
 
 import numpy as np
