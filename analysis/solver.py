@@ -203,6 +203,40 @@ def _coupled_curvature(
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Noise of which a part is shared within a group: variance s^2 (1 + ratio^2), covariance s^2 ratio^2."""
+
+    groups: Whole
+    """A group's number for each of n points, from 0."""
+    ratios: Array
+    """(R,): the shared part's deviation over a point's own."""
+
+    def at(self, rows: Whole) -> "Shared":
+        return Shared(groups=self.groups, ratios=self.ratios[rows])
+
+    @property
+    def sizes(self) -> Array:
+        """Points of each group."""
+        return np.bincount(self.groups).astype(float)
+
+    def whiten(self, values: Array) -> Array:
+        """Values (R, ..., n) as uncorrelated ones of deviation s.
+
+        A group's mean shrinks by 1 / sqrt(1 + size ratio^2), the rest stays.
+        """
+        member = (self.groups[:, None] == np.arange(len(self.sizes))).astype(float)
+        shrink = 1 - 1 / np.sqrt(1 + self.sizes * self.ratios[:, None] ** 2)
+        means = values @ member / self.sizes
+        shape = (len(shrink), *(1,) * (values.ndim - 2), -1)
+        return np.asarray(values - (means * shrink.reshape(shape)) @ member.T)
+
+    @property
+    def log_determinant(self) -> Array:
+        """Of the covariance over s^2, (R,)."""
+        return np.asarray(np.log1p(self.sizes * self.ratios[:, None] ** 2).sum(1))
+
+
 def _log(values: Array) -> Array:
     return np.log(np.maximum(values, _TINY))
 
@@ -216,11 +250,13 @@ def minimise(
     steps: int,
     second_order: bool,
     tolerance: float = 1e-13,
+    shared: "Shared | None" = None,
 ) -> tuple[Array, Array]:
     """At most `steps` damped steps of every row; returns parameters (R, p) and objective (R,).
 
     `start` (R, p) is in centred units; `log_loss` and `weights` are (n,) or (R, n). A row stops when its
-    step promises less than `tolerance` of its objective or no longer improves it.
+    step promises less than `tolerance` of its objective or no longer improves it. With `shared` noise the
+    objective is the generalised squared error; that takes delta infinite and no second order.
     """
     rows, n = len(start), log_loss.shape[-1]
     log_loss = np.broadcast_to(log_loss, (rows, n))
@@ -229,7 +265,7 @@ def minimise(
     final, final_objective = np.clip(start, low, high), np.empty(rows)
     active = np.arange(rows)
     current, damping = final.copy(), np.full(rows, 1e-3)
-    objective, gradient, curvature, scale = expand(problem, current, log_loss, weights, second_order)
+    objective, gradient, curvature, scale = expand(problem, current, log_loss, weights, second_order, shared)
     final_objective[:] = objective
     for _ in range(steps):
         pinned = ((current <= low) & (gradient >= 0)) | ((current >= high) & (gradient <= 0))
@@ -238,7 +274,8 @@ def minimise(
         promised = -(gradient * (trial - current)).sum(-1)
         descends = np.isfinite(step).all(-1) & (promised > 0)
         trial[~descends] = current[~descends]
-        new = expand(problem, trial, log_loss[active], weights[active], second_order)
+        here = shared.at(active) if shared else None
+        new = expand(problem, trial, log_loss[active], weights[active], second_order, here)
         better = descends & (new[0] < objective)
         current[better] = trial[better]
         damping = np.where(better, np.maximum(damping * 0.15, 1e-12), damping * 8.0)
@@ -261,10 +298,17 @@ def minimise(
 
 
 def expand(
-    problem: Problem, parameters: Array, log_loss: Array, weights: Array, second_order: bool
+    problem: Problem,
+    parameters: Array,
+    log_loss: Array,
+    weights: Array,
+    second_order: bool,
+    shared: "Shared | None" = None,
 ) -> tuple[Array, Array, Array, Array]:
     """Objective (R,), gradient (R, p), curvature (R, p, p) and the diagonal scale (R, p) of a step."""
     residuals, slopes, curved = problem.jacobian(parameters, log_loss)
+    if shared:
+        residuals, slopes = shared.whiten(residuals), shared.whiten(slopes)
     pull = weights * np.clip(residuals, -problem.delta, problem.delta)
     objective = problem.objective(residuals, weights)
     gradient = np.matmul(slopes, pull[:, :, None])[:, :, 0]
