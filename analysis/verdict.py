@@ -83,6 +83,8 @@ def _at_bounds(problem: Problem, best: Array, used: Mask) -> tuple[Mask, list[st
                         f"{names[i]} is at its bound {best[i]:g}, so nothing is known of its term{beside}"
                     )
         index += 1
+    if law.coupling and known[law.members].all() and not problem.low[-1] < best[-1] < problem.high[-1]:
+        sentences.append(f"{names[-1]} is at its bound {best[-1]:g}")
     return known, sentences, falls
 
 
