@@ -12,7 +12,7 @@ import numpy as np
 from analysis.dataset import ModelPoints, Study, TestTimeCurve
 from analysis.fit import LawFit, fit_law
 from analysis.intervals import RESAMPLES, Interval, bootstrap, interval
-from analysis.laws import EQUIVALENCE, TOKENS_ONLY, TRAINING, UNIFIED, Array, Data, Law, Mask
+from analysis.laws import EQUIVALENCE, TOKENS_ONLY, TRAINING, UNIFIED, Array, Data, Law, Mask, Whole
 from analysis.testtime import stacked
 from analysis.verdict import Status
 from parcae.errors import InputError
@@ -101,7 +101,7 @@ def _ranked(
     data: Data,
     loss: Array,
     held_out: Mask,
-    strata: Array,
+    strata: Array | Whole,
     describe: Callable[[int], tuple[str, float, float]],
     seed: int,
 ) -> tuple[FormResult, ...]:
@@ -139,7 +139,7 @@ def _unseen(
     data: Data,
     loss: Array,
     held_out: Mask,
-    strata: Array,
+    strata: Array | Whole,
     describe: Callable[[int], tuple[str, float, float]],
     seed: int,
 ) -> tuple[HeldOut, ...]:
