@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.dataset import ModelPoints, Study, TestTimeCurve, known_tokens
+from analysis.axis import Axis
+from analysis.dataset import ModelPoints, Study, TestTimeCurve, known
 from analysis.equivalence import EquivalenceFit, study_equivalence
 from analysis.fit import LawFit
 from analysis.frontier import Frontier, Shape, frontier, shape_of
@@ -66,14 +67,24 @@ def find(study: Study) -> Findings:
     )
 
 
-def isoflop_of(points: ModelPoints) -> IsoflopFit:
-    """The curves of one model's runs that have a budget and a mean recurrence."""
-    grid = points.select(points.on_grid)
-    return fit_isoflop(grid.flops, grid.mean_recurrence, known_tokens(grid), grid.loss)
+def isoflop_of(points: ModelPoints, axis: Axis | None = None) -> IsoflopFit:
+    """The curves of one model's runs that have a budget and a place on `axis` (default: the usual one)."""
+    chosen = axis or points.usual_axis
+    grid = points.select(points.along(chosen))
+    return fit_isoflop(
+        grid.flops,
+        known(grid.mean_recurrence),
+        known(grid.tokens),
+        grid.loss,
+        parameters=known(grid.effective_parameters),
+        axis=chosen,
+        seeds=grid.seeds,
+        weights=grid.weights,
+    )
 
 
-def model_findings(points: ModelPoints) -> ModelFindings:
-    isoflop, training, shape = isoflop_of(points), study_training_law(points), shape_of(points)
+def model_findings(points: ModelPoints, axis: Axis | None = None) -> ModelFindings:
+    isoflop, training, shape = isoflop_of(points, axis), study_training_law(points), shape_of(points)
     along = frontier(training, shape, points.budgets) if shape else None
     return ModelFindings(
         points=points,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.fit import LawFit, raw_parameters
-from analysis.laws import Array, Whole
+from analysis.laws import Array
 from analysis.solver import Problem, Shared, minimise
 from analysis.verdict import noise
 

@@ -58,6 +58,7 @@ def fit_training_law(
     starts: int = STARTS,
     seed: int = 0,
     delta: float = DELTA,
+    weights: ArrayLike | None = None,
 ) -> TrainingFit:
     """Best of `starts` for n runs of effective parameters N, tokens D and loss in nats.
 
@@ -65,7 +66,7 @@ def fit_training_law(
     verdict. `delta` infinite is least squares.
     """
     data = {"N": parameters, "D": tokens}
-    fit = fit_law(TRAINING, data, loss, starts=starts, seed=seed, delta=delta)
+    fit = fit_law(TRAINING, data, loss, starts=starts, seed=seed, delta=delta, weights=weights)
     return TrainingFit(
         **fit.values,
         huber=fit.huber,
@@ -106,6 +107,13 @@ def study_training_law(
 ) -> TrainingStudy:
     """Fits the runs of one model that have parameters and tokens, and resamples them within budgets."""
     points = points.select(points.sized)
-    law = fit_training_law(points.effective_parameters, points.tokens, points.loss, starts=starts, seed=seed)
+    law = fit_training_law(
+        points.effective_parameters,
+        points.tokens,
+        points.loss,
+        starts=starts,
+        seed=seed,
+        weights=points.weights,
+    )
     draws = bootstrap(law.fit, points.strata, resamples=resamples, seed=seed)
     return TrainingStudy(law=law, points=points, draws=draws, intervals=parameter_intervals(law.fit, draws))
