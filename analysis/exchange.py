@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.axis import Axis
 from analysis.laws import Array
 
 
@@ -20,12 +21,13 @@ class Exchange:
     """The range of u in the runs."""
 
 
-def exchange(arrays: Mapping[str, Array]) -> Exchange | None:
+def exchange(arrays: Mapping[str, Array], axis: Axis) -> Exchange | None:
     """From n runs' FLOPs, tokens, and mean recurrence or parameters; None where they do not decide it.
 
-    The price of a loop is the line through the even recurrences, where mu_rec / 2 is the backward depth that
-    is trained. Where a loop's parameters are unknown, that price tells them but for a unit: layers run once
-    cost 6 FLOPs a parameter and token, the loop 4 for each recurrence.
+    u is the parameters where those are the axis or there is no loop, else the mean recurrence. The price of a
+    loop is the line through the even recurrences, where mu_rec / 2 is the backward depth that is trained.
+    Where a loop's parameters are unknown, that price tells them but for a unit: layers run once cost 6 FLOPs
+    a parameter and token, the loop 4 for each recurrence.
     """
     if "tokens" not in arrays:
         return None
@@ -37,23 +39,26 @@ def exchange(arrays: Mapping[str, Array]) -> Exchange | None:
     if recurrence is not None and len(np.unique(recurrence)) > 1:
         even = recurrence % 2 == 0
         line = even if len(np.unique(recurrence[even])) > 1 else np.ones(len(even), dtype=bool)
-        per_loop, once = (float(c) for c in np.polyfit(recurrence[line], price[line], 1))
-        grown, base = (
-            (per_loop / 4, once / 6)
-            if sizes is None
-            else (float(c) for c in np.polyfit(recurrence, sizes, 1))
-        )
-        if min(per_loop, once, grown) <= 0 or base < 0:
+        costs = _line(recurrence[line], price[line])
+        grows = _line(recurrence, sizes) if sizes is not None else (costs[0] / 6, costs[1] / 4)
+        if min(*costs, grows[1]) <= 0 or grows[0] < 0:
             return None
+        if axis is Axis.PARAMETERS and sizes is not None:
+            return Exchange(
+                parameters=lambda u: u,
+                flops_per_token=lambda u: costs[0] + costs[1] * (u - grows[0]) / grows[1],
+                low=float(sizes.min()),
+                high=float(sizes.max()),
+            )
         return Exchange(
-            parameters=lambda u: base + grown * u,
-            flops_per_token=lambda u: once + per_loop * u,
+            parameters=lambda u: grows[0] + grows[1] * u,
+            flops_per_token=lambda u: costs[0] + costs[1] * u,
             low=float(recurrence.min()),
             high=float(recurrence.max()),
         )
     if sizes is None or len(np.unique(sizes)) < 2:
         return None
-    power, log_unit = (float(c) for c in np.polyfit(np.log(sizes), np.log(price), 1))
+    log_unit, power = _line(np.log(sizes), np.log(price))
     if power <= 0:
         return None
     return Exchange(
@@ -62,3 +67,9 @@ def exchange(arrays: Mapping[str, Array]) -> Exchange | None:
         low=float(sizes.min()),
         high=float(sizes.max()),
     )
+
+
+def _line(x: Array, y: Array) -> tuple[float, float]:
+    """Intercept and slope."""
+    rise, base = (float(c) for c in np.polyfit(x, y, 1))
+    return base, rise

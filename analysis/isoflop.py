@@ -105,7 +105,7 @@ def fit_isoflop(
     arrays = _checked(flops, mean_recurrence, tokens, loss, parameters, seeds, weights)
     chosen = _axis(axis, arrays)
     curves = curves_of(arrays, chosen)
-    prices = exchange(arrays)
+    prices = exchange(arrays, chosen)
     noise = pooled_noise([variance(curve) for curve in curves])
     optima = [optimum_of(curve, noise, prices) for curve in curves]
     kept = [optimum for optimum in optima if optimum.interior]

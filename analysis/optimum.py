@@ -68,6 +68,11 @@ class Optimum:
     def points(self) -> int:
         return len(self.curve.losses)
 
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Positions, in the arrays given, of runs too wild to belong to the curve."""
+        return self.curve.left_out
+
 
 def optimum_of(curve: Curve, noise: tuple[float, int], prices: Exchange | None) -> Optimum:
     """The verdict on `curve`, for noise of (deviation, degrees of freedom) about the parabolas."""
@@ -118,7 +123,9 @@ def _verdict(curve: Curve, along: Parabola | None, noise: tuple[float, int]) -> 
     if np.ptp(curve.losses) < SAME_LOSS * curve.losses.mean():
         return Verdict.FLAT, "all losses are equal"
     if along.curvature <= 0:
-        return Verdict.DOWNWARD, "the curve opens downward, so its turning point is no minimum"
+        return Verdict.DOWNWARD, "the curve opens downward, so its turning point is no minimum" + _culprit(
+            curve
+        )
     deviation, freedom = noise
     if along.curvature < stdtrit(freedom, 0.95) * deviation * curvature_error(curve.log_v):
         return Verdict.FLAT, "the curvature cannot be told from noise"
@@ -130,6 +137,17 @@ def _verdict(curve: Curve, along: Parabola | None, noise: tuple[float, int]) -> 
             f"{np.exp(high):.3g}: extrapolated, so no optimum",
         )
     return Verdict.INTERIOR, "the vertex is inside the sampled range"
+
+
+def _culprit(curve: Curve) -> str:
+    """Names the run that lies above both its neighbours, where there is one such; else empty."""
+    values = np.unique(curve.log_v)
+    losses = np.array([curve.losses[curve.log_v == value].mean() for value in values])
+    above = np.flatnonzero((losses[1:-1] > losses[:-2]) & (losses[1:-1] > losses[2:])) + 1
+    if len(above) != 1:
+        return ""
+    value, loss = float(np.exp(values[above[0]])), losses[above[0]]
+    return f"; the run at {curve.axis.words} {value:.3g} (loss {loss:.4g}) lies above both its neighbours"
 
 
 def _edge_warnings(vertex: float, sampled: Array, losses: Array) -> list[str]:

@@ -79,6 +79,7 @@ def _known(value: Interval) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class Routes:
     mean_recurrence: Route
+    """Or of parameters, where those are the axis."""
     tokens: Route
     warnings: tuple[str, ...]
     """Plain sentences: where the routes disagree, and what is wrong with the grid."""
@@ -94,11 +95,11 @@ def two_routes(
             quantity=quantity,
             parabolas=getattr(isoflop, gamma).exponent,
             corrected=_corrected(isoflop, gamma),
-            law=getattr(frontier, gamma) if frontier else NOTHING,
+            law=getattr(frontier, gamma, NOTHING),
             parabolas_of_law=getattr(of_law, gamma).exponent.value if of_law else float("nan"),
         )
         for quantity, gamma in (
-            ("mean recurrence", "gamma_mean_recurrence"),
+            _first(isoflop.axis),
             ("tokens", "gamma_tokens"),
         )
     ]
@@ -124,7 +125,13 @@ def _corrected(isoflop: IsoflopFit, gamma: str) -> Interval:
         return NOTHING
     if gamma == "gamma_tokens":
         return found.gamma_tokens.exponent
-    return found.gamma_axis.exponent if isoflop.axis is Axis.MEAN_RECURRENCE else NOTHING
+    return found.gamma_axis.exponent if gamma == f"gamma_{isoflop.axis.column}" else NOTHING
+
+
+def _first(axis: Axis) -> tuple[str, str]:
+    """The exponent beside that of tokens, and its name."""
+    size = Axis.PARAMETERS if axis is Axis.PARAMETERS else Axis.MEAN_RECURRENCE
+    return size.words, f"gamma_{size.column}"
 
 
 def _spell(value: Interval) -> str:
@@ -186,7 +193,7 @@ def _cubic_significance(isoflop: IsoflopFit) -> float:
     freedom = 0
     for optimum in isoflop.optima:
         logs, losses = optimum.curve.log_v, optimum.curve.losses
-        if optimum.curve.left_out or len(np.unique(logs)) < 5:
+        if optimum.left_out or len(np.unique(logs)) < 5:
             continue
         scaled = (logs - logs.mean()) / np.ptp(logs)
         design = np.vander(scaled, 4, increasing=True)

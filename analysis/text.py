@@ -105,7 +105,7 @@ def _corrected_cells(optimum: CorrectedOptimum | None, axis: Axis) -> list[str]:
 
 def passed_over_text(passed_over: int) -> str:
     """What a fit to the best of each cell left aside."""
-    return f"fitted to the best run of each cell; {passed_over} worse runs, of other hyperparameters, were passed over"
+    return f"fitted to the best run of each cell; {passed_over} of other hyperparameters were passed over"
 
 
 def training_text(study: TrainingStudy) -> str:
