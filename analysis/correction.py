@@ -2,7 +2,7 @@
 
 A curve of loss along a budget is no parabola, and its vertex no optimum: the bias depends on the grid, and on
 the published design it is larger than the noise (an interval that holds noise alone covers 46 to 90 %). So
-laws are fitted to the runs; each draw of a law (with `analysis.noise`'s uncertainty, laws mixed by their AICc
+laws are fitted to the runs; each draw of a law (with `analysis.uncertainty`, laws mixed by their AICc
 weight) is a truth whose optimum is known, and parabolas through losses simulated from it on the same runs
 miss that optimum by a bias. The distribution of the bias, taken off the measured vertex, is the corrected
 optimum. Where the law is wrong only its bias is, which is a small part of the answer.
@@ -13,14 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import fdtri
 
 from analysis.axis import Axis
-from analysis.curves import Curve
+from analysis.curves import Curve, relative_squares
 from analysis.exchange import Exchange
 from analysis.fit import LawFit, fit_law
 from analysis.laws import Array, Law, Whole
-from analysis.noise import uncertainty
 from analysis.parabola import log_vertices
+from analysis.uncertainty import uncertainty
 
 STARTS = 100
 """Starts of each law: these are plenty for laws of five or six parameters."""
@@ -28,6 +29,8 @@ TRIES = 4
 """Simulations of a curve, of which the first with an interior vertex counts: only such were measured."""
 FURTHEST = 0.5
 """A vertex this far beyond the sampled range, in units of it (in logs), only says that it lies beyond."""
+WORSE = 0.01
+"""Probability below which a law fits worse than parabolas (assumption)."""
 PLACES = 400
 BEYOND = 8.0
 """An optimum is looked for this many times beyond the runs."""
@@ -42,13 +45,26 @@ class Form:
     """(R_form, p) in raw units."""
     deviations: Array
     """(R_form,) a run's own noise in log loss."""
+    squares: float
+    """Summed squares of residuals about their budget's mean."""
+    freedom: int
 
 
 def fitted_forms(
-    laws: Sequence[Law], data: Mapping[str, Array], loss: Array, strata: Whole, *, draws: int, seed: int
+    laws: Sequence[Law],
+    data: Mapping[str, Array],
+    loss: Array,
+    strata: Whole,
+    weights: Array,
+    *,
+    draws: int,
+    seed: int,
 ) -> list[Form]:
-    """The laws that the n runs decide, each with its share of `draws` by AICc weight."""
-    fits = [fit_law(law, data, loss, starts=STARTS, seed=seed) for law in laws]
+    """The laws that the n runs decide, each with its share of `draws` by AICc weight.
+
+    `strata` label the budgets, `weights` are inverse variances of mean 1.
+    """
+    fits = [fit_law(law, data, loss, starts=STARTS, seed=seed, weights=weights) for law in laws]
     fits = [fit for fit in fits if fit.usable]
     found = [uncertainty(fit, strata, draws=draws, seed=seed) for fit in fits]
     if not found:
@@ -60,14 +76,14 @@ def fitted_forms(
     forms = []
     for fit, one, count in zip(fits, found, counts, strict=True):
         rows = one.draws[np.isfinite(one.draws).all(axis=1)][:count]
-        squares, freedom = _own_squares(fit, strata)
+        squares, freedom = _own_squares(fit, strata, weights)
         deviations = np.sqrt(squares / generator.chisquare(freedom, size=len(rows)))
         if len(rows):
-            forms.append(Form(fit=fit, draws=rows, deviations=deviations))
+            forms.append(Form(fit=fit, draws=rows, deviations=deviations, squares=squares, freedom=freedom))
     return forms
 
 
-def _own_squares(fit: LawFit, strata: Whole) -> tuple[float, int]:
+def _own_squares(fit: LawFit, strata: Whole, weights: Array) -> tuple[float, int]:
     """Summed squares of residuals about their budget's mean, and their degrees of freedom.
 
     What a budget's runs share does not move its vertex. Floor and tokens go with the budget's mean.
@@ -75,7 +91,18 @@ def _own_squares(fit: LawFit, strata: Whole) -> tuple[float, int]:
     labels = np.unique(strata, return_inverse=True)[1]
     counts = np.bincount(labels)
     own = fit.residuals - (np.bincount(labels, fit.residuals) / counts)[labels]
-    return float((own**2).sum()), max(len(own) - len(counts) - (len(fit.law.parameters) - 2), 1)
+    return float((weights * own**2).sum()), max(len(own) - len(counts) - (len(fit.law.parameters) - 2), 1)
+
+
+def worse_than_parabolas(forms: Sequence[Form], curves: Sequence[Curve]) -> bool:
+    """Whether even the best law leaves more of the curves unexplained than parabolas do (an F-test): its own
+    bias of a parabola is then no guide."""
+    squares, freedom = relative_squares(curves)
+    best = min(forms, key=lambda form: form.squares / form.freedom)
+    if freedom < 1:
+        return False
+    ratio = best.squares / best.freedom / max(squares / freedom, 1e-300)
+    return bool(ratio > fdtri(best.freedom, freedom, 1 - WORSE))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from analysis.axis import Axis
 from analysis.budgets import grouped_budgets
-from analysis.laws import Array, Mask, Whole
+from analysis.laws import Array, Whole
 from analysis.parabola import parabola, prediction_error, squares_about
 from analysis.replicates import cells_of, copies
 
@@ -28,7 +28,9 @@ class Curve:
     flops: float
     axis: Axis
     at: Whole
-    """Positions (k,) in the arrays given."""
+    """Places (k,) of the runs among those that are no copies."""
+    position: Whole
+    """Their positions (k,) in the arrays given."""
     log_v: Array
     """ln of the axis."""
     log_d: Array | None
@@ -46,30 +48,47 @@ class Curve:
         return replace(
             self,
             at=self.at[kept],
+            position=self.position[kept],
             log_v=self.log_v[kept],
             log_d=None if self.log_d is None else self.log_d[kept],
             losses=self.losses[kept],
-            left_out=(*self.left_out, int(self.at[position])),
+            left_out=(*self.left_out, int(self.position[position])),
             warnings=(*self.warnings, why),
         )
 
 
+def without_copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The runs that repeat no other, sorted, with their `position` (m,) in the order given."""
+    budgets, nothing = grouped_budgets(arrays["flops"]), np.full(len(arrays["flops"]), np.nan)
+    known = [arrays.get(name, nothing) for name in ("mean_recurrence", "parameters", "tokens")]
+    columns = [arrays["flops"], *known, arrays["loss"], arrays["seeds"]]
+    rows = np.nan_to_num(np.stack(columns, axis=1), nan=-1.0)
+    identical = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+    repeated = copies(identical, cells_of(budgets, *known), np.isfinite(arrays["seeds"]))
+    order = np.lexsort(rows.T[::-1])
+    order = order[~repeated[order]]
+    return {**{name: values[order] for name, values in arrays.items()}, "position": order.astype(float)}
+
+
 def curves_of(arrays: Mapping[str, Array], axis: Axis) -> list[Curve]:
-    """A curve a budget, in ascending order; `arrays` has n values of flops, loss, seeds and what is known of
-    mean_recurrence, tokens and parameters."""
+    """A curve a budget, in ascending order.
+
+    `arrays` are those of ``without_copies``: flops, loss, position, and what is known of mean_recurrence,
+    tokens and parameters.
+    """
     budgets = grouped_budgets(arrays["flops"])
-    kept = ~_copies(arrays, budgets)
     values = arrays[axis.column]
     tokens = arrays.get("tokens") if axis is not Axis.TOKENS else None
     curves = []
     for budget in np.unique(budgets):
-        at = np.flatnonzero((budgets == budget) & kept)
+        at = np.flatnonzero(budgets == budget)
         at = at[np.lexsort((arrays["loss"][at], values[at]))]
         curves.append(
             Curve(
                 flops=float(budget),
                 axis=axis,
                 at=at,
+                position=arrays["position"][at].astype(np.int64),
                 log_v=np.log(values[at]),
                 log_d=None if tokens is None else np.log(tokens[at]),
                 losses=arrays["loss"][at],
@@ -96,21 +115,18 @@ def variance(curve: Curve) -> tuple[float, int]:
     return squares / (freedom * (1 - 2 / (9 * freedom)) ** 3), freedom
 
 
+def relative_squares(curves: Sequence[Curve]) -> tuple[float, int]:
+    """Summed squares about the parabolas, over the squared losses, and their degrees of freedom."""
+    shown = [curve for curve in curves if curve.distinct >= FEWEST_POINTS]
+    squares = [squares_about(curve.log_v, curve.losses) / curve.losses.mean() ** 2 for curve in shown]
+    return float(sum(squares)), sum(len(curve.losses) - 3 for curve in shown)
+
+
 def pooled_noise(variances: Sequence[tuple[float, int]]) -> tuple[float, int]:
     """Standard deviation about the parabolas and its degrees of freedom, by the median over budgets."""
     known = [variance for variance, freedom in variances if freedom]
     total = sum(freedom for _, freedom in variances)
     return (float(np.sqrt(np.median(known))), total) if known else (float("nan"), 0)
-
-
-def _copies(arrays: Mapping[str, Array], budgets: Array) -> Mask:
-    nothing = np.full(len(budgets), np.nan)
-    known = [arrays.get(name, nothing) for name in ("mean_recurrence", "parameters", "tokens")]
-    rows = np.nan_to_num(
-        np.stack([arrays["flops"], *known, arrays["loss"], arrays["seeds"]], axis=1), nan=-1.0
-    )
-    identical = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
-    return copies(identical, cells_of(budgets, *known), np.isfinite(arrays["seeds"]))
 
 
 def _at_their_budgets(curves: list[Curve], flops: Array) -> list[Curve]:

@@ -9,11 +9,13 @@ from analysis.axis import Axis
 from analysis.dataset import ModelPoints, Study, TestTimeCurve, known
 from analysis.equivalence import EquivalenceFit, study_equivalence
 from analysis.fit import LawFit
-from analysis.frontier import Frontier, Shape, frontier, shape_of
+from analysis.forms import ModelForms, fit_forms
+from analysis.frontier import Frontier, frontier
 from analysis.isoflop import IsoflopFit, fit_isoflop
 from analysis.laws import UNIFIED
 from analysis.robustness import Robustness, robustness
 from analysis.routes import Routes, two_routes
+from analysis.shape import Shape, shape_of
 from analysis.testtime import (
     FormScore,
     SaturationFit,
@@ -24,7 +26,7 @@ from analysis.testtime import (
     score_forms,
     stacked,
 )
-from analysis.training import TrainingStudy, study_training_law
+from analysis.training import TrainingStudy, training_study
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +35,8 @@ class ModelFindings:
     shape: Shape | None
     isoflop: IsoflopFit
     training: TrainingStudy
+    forms: ModelForms
+    """Every form of the law, and which is chosen."""
     frontier: Frontier | None
     routes: Routes
     robustness: Robustness
@@ -57,11 +61,11 @@ class Findings:
     equivalence: EquivalenceFit
 
 
-def find(study: Study) -> Findings:
+def find(study: Study, convention: str | None = None) -> Findings:
     """Fits every law to `study`; where the data have no answer the fit's status says so."""
     return Findings(
         study=study,
-        models={name: model_findings(points) for name, points in study.models.items()},
+        models={name: model_findings(points, convention) for name, points in study.models.items()},
         test_time=find_test_time(study),
         equivalence=study_equivalence(list(study.models.values())),
     )
@@ -83,14 +87,21 @@ def isoflop_of(points: ModelPoints, axis: Axis | None = None) -> IsoflopFit:
     )
 
 
-def model_findings(points: ModelPoints, axis: Axis | None = None) -> ModelFindings:
-    isoflop, training, shape = isoflop_of(points, axis), study_training_law(points), shape_of(points)
-    along = frontier(training, shape, points.budgets) if shape else None
+def model_findings(
+    points: ModelPoints, convention: str | None = None, axis: Axis | None = None
+) -> ModelFindings:
+    """Everything about one model; `convention` settles how its FLOPs were counted."""
+    isoflop, shape = isoflop_of(points, axis), shape_of(points, convention)
+    forms = fit_forms(points)
+    training = training_study(forms.points, forms.forms["training"])
+    vertices = [optimum.flops for optimum in isoflop.interior]
+    along = frontier(forms.mixture, points, shape, points.budgets, vertices) if shape else None
     return ModelFindings(
         points=points,
         shape=shape,
         isoflop=isoflop,
         training=training,
+        forms=forms,
         frontier=along,
         routes=two_routes(points, isoflop, training.law, along),
         robustness=robustness(points, shape),

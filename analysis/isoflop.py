@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.axis import Axis
-from analysis.correction import FURTHEST, Biases, biases, fitted_forms
-from analysis.curves import Curve, curves_of, pooled_noise, variance
+from analysis.correction import FURTHEST, Biases, biases, fitted_forms, worse_than_parabolas
+from analysis.curves import Curve, curves_of, pooled_noise, variance, without_copies
 from analysis.exchange import Exchange, exchange
 from analysis.inputs import LARGEST_LOSS, positive_numbers, same_length
 from analysis.intervals import RESAMPLES, Interval, interval
@@ -104,6 +104,7 @@ def fit_isoflop(
     """
     arrays = _checked(flops, mean_recurrence, tokens, loss, parameters, seeds, weights)
     chosen = _axis(axis, arrays)
+    arrays = without_copies(arrays)
     curves = curves_of(arrays, chosen)
     prices = exchange(arrays, chosen)
     noise = pooled_noise([variance(curve) for curve in curves])
@@ -195,11 +196,14 @@ def _biases(
         {"N": sizes[at], "D": arrays["tokens"][at]},
         arrays["loss"][at],
         np.unique(budgets, return_inverse=True)[1],
+        arrays["weights"][at],
         draws=draws,
         seed=seed,
     )
     if not forms:
         return None, f"the runs decide no law ({', '.join(law.name for law in laws)})"
+    if worse_than_parabolas(forms, curves):
+        return None, "the curves are closer to parabolas than to any law"
     return biases(kept, given, forms, prices, seed=seed), ""
 
 
