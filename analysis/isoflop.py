@@ -238,7 +238,7 @@ class _Exponents:
         law = _holding(power_law(of, flops, values, np.log(values) - off, self.budgets))
         if not law.budgets or not np.isfinite(law.exponent.low):
             return law
-        bias = float(np.nanmedian(slope(np.log(flops), off)[0]))
+        bias = _median(slope(np.log(flops), off)[0])
         held = f"{law.message}; parabolas are {bias:+.3f} off on this grid, which the interval holds"
         return replace(law, message=held)
 
@@ -278,7 +278,7 @@ class _Exponents:
             gamma_tokens=power_law(
                 "tokens", flops, [optima[i].tokens.value for i in used], bought[:, used], self.budgets
             ),
-            bias=float(np.nanmedian(slope(logs, self.biases.along_axis)[0])),
+            bias=_median(slope(logs, self.biases.along_axis)[0]),
         )
 
     def _unbiased(self) -> Array:
@@ -293,7 +293,12 @@ class _Exponents:
 
 
 def _middle(draws: Array) -> Interval:
-    return interval(float(np.nanmedian(draws)) if np.isfinite(draws).any() else float("nan"), draws)
+    return interval(_median(draws), draws)
+
+
+def _median(draws: Array) -> float:
+    """Of the finite ones; NaN where there are none."""
+    return float(np.nanmedian(draws)) if np.isfinite(draws).any() else float("nan")
 
 
 def _holding(law: PowerLaw) -> PowerLaw:
