@@ -43,7 +43,9 @@ class CorrectedOptimum:
     tokens: Interval
     """What the budget buys there."""
     used: bool
-    """False where it lies outside the sampled range: extrapolated, so in no exponent."""
+    """False where the laws' own optimum lies outside the sampled range: extrapolated, so in no exponent. (The
+    laws decide, whose optimum rests on all runs: a choice by the budget's own noise would bias the exponent.)
+    """
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -262,7 +264,7 @@ class _Exponents:
         for i, optimum in enumerate(self.kept):
             on_axis, tokens = (_middle(np.exp(draws[:, i])) for draws in (along, bought))
             sampled = np.exp(optimum.curve.log_v)
-            inside = sampled.min() <= on_axis.value <= sampled.max() and np.isfinite(on_axis.low)
+            inside = sampled.min() <= self.biases.optima[i] <= sampled.max() and np.isfinite(on_axis.low)
             optima.append(
                 CorrectedOptimum(flops=optimum.flops, on_axis=on_axis, tokens=tokens, used=bool(inside))
             )
