@@ -2,7 +2,7 @@
 
 Runs of one budget differ by rounding (0.1 %), whole steps or a guessed utilisation (1 to 3 %); budgets that
 were planned apart differ by a factor of 1.5 or 2. Gaps between the two part budgets where they leave clusters
-narrower than the gaps. All distances are in ln FLOPs; the limits are this project's assumption. Shape: n runs.
+narrower than the gaps. All distances are in ln FLOPs; the limits are assumptions. Shape: n runs.
 """
 
 import numpy as np

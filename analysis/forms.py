@@ -119,10 +119,12 @@ def fit_forms(
     points = points.select(points.sized)
     data, budgets = form_data(points), noise_groups(points)
     laws = forms_for(data)
-    fits = {law.name: _fit(law, data, points.loss, starts, seed) for law in laws}
+    fits = {law.name: _fit(law, data, points.loss, points.weights, starts, seed) for law in laws}
     usable = [law for law in laws if fits[law.name].usable]
     folds = _folds(budgets)
-    errors = {law.name: _rolling(law, data, points.loss, budgets, folds, seed) for law in usable}
+    errors = {
+        law.name: _rolling(law, data, points.loss, points.weights, budgets, folds, seed) for law in usable
+    }
     common = _common(list(errors.values()), budgets, folds)
     rolling = {name: _mean(values[common]) for name, values in errors.items()}
     best = min(rolling, key=lambda name: (np.isnan(rolling[name]), rolling[name])) if rolling else None
@@ -175,8 +177,9 @@ def noise_groups(points: ModelPoints) -> Array:
     return np.where(alone, -1.0 - np.cumsum(alone), budgets)
 
 
-def _fit(law: Law, data: Data, loss: Array, starts: int, seed: int) -> LawFit:
-    return fit_law(law, {name: data[name] for name in law.variables}, loss, starts=starts, seed=seed)
+def _fit(law: Law, data: Data, loss: Array, weights: Array, starts: int, seed: int) -> LawFit:
+    variables = {name: data[name] for name in law.variables}
+    return fit_law(law, variables, loss, starts=starts, seed=seed, weights=weights)
 
 
 def _folds(budgets: Array) -> list[float]:
@@ -189,13 +192,15 @@ def _largest(budgets: Array) -> Mask:
     return np.asarray((budgets == budgets.max()) & (budgets > 0)) if len(budgets) else budgets > 0
 
 
-def _rolling(law: Law, data: Data, loss: Array, budgets: Array, folds: Sequence[float], seed: int) -> Array:
+def _rolling(
+    law: Law, data: Data, loss: Array, weights: Array, budgets: Array, folds: Sequence[float], seed: int
+) -> Array:
     """Errors (n,) in percent at each fold's budget, fitted to all smaller ones."""
     errors = np.full(len(loss), np.nan)
     if not folds:
         return errors
     own = {name: data[name] for name in law.variables}
-    seen = np.stack([(budgets < budget).astype(float) for budget in folds])
+    seen = np.stack([weights * (budgets < budget) for budget in folds])
     fits = fit_each(law, own, [loss] * len(folds), starts=FOLD_STARTS, seed=seed, weights=seen)
     for budget, fit in zip(folds, fits, strict=True):
         if fit.usable:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 STORAGE_VERSION = "v1.5.0"  # the oldest DuckDB that must be able to read the file
 BUSY_SECONDS = 60.0
 _DISK_TROUBLES = ("Read-only file system", "Permission denied", "No space left", "Disk quota")
@@ -40,6 +40,7 @@ RUN_COLUMNS = {
     "once_parameters": "DOUBLE",
     "recurrent_parameters": "DOUBLE",
     "seed": "BIGINT",
+    "hyperparameters": "VARCHAR",
     "corpus": "VARCHAR",
     "corpus_hash": "VARCHAR",
     "val_loss": "DOUBLE",
