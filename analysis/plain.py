@@ -132,7 +132,7 @@ def plain_forms(found: ModelFindings) -> list[dict[str, Any]]:
             "weight": finite(form.weight),
             "rolling_error_percent": finite(form.rolling_error_percent),
             "held_out_error_percent": finite(form.held_out_error_percent),
-            "behind_percent": plain_interval(form.behind),
+            "behind_percent": {**plain_interval(form.behind), "standard_error": finite(form.behind_error)},
             "lack_of_fit": plain_fitness(form),
         }
         for form in found.forms.forms.values()

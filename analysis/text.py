@@ -151,7 +151,7 @@ def forms_text(forms: ModelForms) -> str:
         (
             form.law.name + " *" * (form is forms.chosen),
             number(form.rolling_error_percent, 3),
-            spell(form.behind),
+            f"{number(form.behind.value, 2)} ± {number(form.behind_error, 2)}",
             number(form.held_out_error_percent, 3),
             number(form.uncertainty.aicc if form.uncertainty else math.nan),
             f"{form.weight:.2f}",
