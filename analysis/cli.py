@@ -94,7 +94,7 @@ def training_law(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: Jso
 
 @app.command()
 def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """L(T) = L_inf + Z exp(-z T) for each run, and the four forms scored."""
+    """L(T) = L_inf + Z exp(-z T) for each run, whether it falls to a floor, and the four forms scored."""
     from analysis.findings import find_test_time
     from analysis.plain import plain_saturation, plain_study
     from analysis.text import saturation_text
@@ -105,7 +105,7 @@ def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonO
         raise InputError(f"sweep {study.name!r} has no finished run with losses at several test recurrences")
     found = find_test_time(study)
     fits = [fit for _, fit in found.saturation]
-    if all(fit.status is Status.TOO_FEW_POINTS for fit in fits):
+    if all(fit.fit.status is Status.TOO_FEW_POINTS for fit in fits):
         raise InputError(f"sweep {study.name!r} has too few losses a run for saturation: {fits[0].message}")
     if json:
         print_json({**plain_study(study), **plain_saturation(found)})

@@ -13,16 +13,8 @@ from analysis.isoflop import IsoflopFit, fit_isoflop
 from analysis.laws import UNIFIED
 from analysis.robustness import Robustness, robustness
 from analysis.routes import Routes, two_routes
-from analysis.testtime import (
-    FormScore,
-    SaturationFit,
-    UnifiedFit,
-    fit_curves,
-    fit_oracle_floor,
-    fit_unified_law,
-    score_forms,
-    stacked,
-)
+from analysis.saturation import FormScore, SaturationFit, fit_curves, score_forms
+from analysis.testtime import UnifiedFit, fit_oracle_floor, fit_unified_law, stacked
 from analysis.training import TrainingStudy, study_training_law
 
 

@@ -117,6 +117,9 @@ def plain_saturation(found: TestTimeFindings) -> dict[str, Any]:
                 "points": fit.points,
                 "status": fit.status.value,
                 "message": fit.message,
+                "intervals": {name: plain_interval(value) for name, value in fit.intervals.items()},
+                "best_test_recurrence": fit.best_test_recurrence,
+                "best_loss": fit.best_loss,
             }
             for curve, fit in found.saturation
         ],

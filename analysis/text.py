@@ -16,6 +16,7 @@ from analysis.prediction import Prediction
 from analysis.published import published
 from analysis.robustness import Robustness
 from analysis.training import TrainingStudy
+from analysis.verdict import Status
 
 PUBLISHED_GAMMAS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
 """Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
@@ -143,24 +144,24 @@ def robustness_text(panel: Robustness) -> str:
 
 
 def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
-    """The four forms, each run's saturation (or `most` of them), and what few points prove."""
+    """The four forms, each run's saturation (or `most` of them), and why a run's claims no floor."""
     if not found.saturation:
         return "No run has losses at several test recurrences."
+    shown = found.saturation if most is None else spaced(found.saturation, most)
     rows = [
         (
             curve.run_id,
             f"{curve.mean_recurrence:g}",
             str(fit.points),
-            number(fit.L_inf),
-            number(fit.Z),
-            number(fit.z),
-            number(fit.huber, 3),
-            number(100 * limit_error(curve, fit), 2),
+            spell(fit.intervals["L_inf"], 4),
+            number(fit.Z, 3),
+            number(fit.z, 3),
+            number(fit.best_test_recurrence),
             fit.status.value,
         )
-        for curve, fit in (found.saturation if most is None else spaced(found.saturation, most))
+        for curve, fit in shown
     ]
-    columns = ("run", "mu_rec", "points", "L_inf", "Z", "z", "mean Huber", "L_inf off %", "status")
+    columns = ("run", "mu_rec", "points", "L_inf", "Z", "z", "best T", "status")
     lines = []
     runs = found.forms[0].runs
     if runs:
@@ -177,14 +178,12 @@ def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
             f"L_inf against the measured loss at T = mu_rec over {len(known)} runs: "
             f"{sum(known) / len(known):.2g} % off on average, {max(known):.2g} % at most"
         )
-    fewest = min(fit.points for _, fit in found.saturation)
-    if fewest < 6:
-        lines.append(f"Note: {fewest} points for 3 parameters prove little.")
     lines.append(SATURATION["exponential"].equation)
     if len(rows) < len(found.saturation):
         lines.append(f"{len(rows)} of {len(found.saturation)} runs; `parcae-fit saturation` prints them all.")
     lines.append(table(columns, rows))
-    return "\n".join(lines)
+    doubts = [f"{curve.run_id}: {fit.message}" for curve, fit in shown if fit.status is not Status.CONVERGED]
+    return "\n".join([*lines, *([""] if doubts else []), *doubts])
 
 
 def unified_text(found: TestTimeFindings, model: str) -> str:
