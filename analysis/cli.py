@@ -25,6 +25,17 @@ ModelOption = Annotated[
 ]
 
 
+ConventionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--convention",
+        help="How the runs' FLOPs were counted, where they contradict their own: paper, official, unrolled, "
+        "or own for FLOPs / tokens as they are.",
+        show_default=False,
+    ),
+]
+
+
 def main() -> None:
     """Entry point of the console script."""
     console.run(app)
@@ -40,16 +51,21 @@ def _study(db: Path, sweep: str | None) -> "Study":
 
 
 @app.command()
-def isoflop(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """Parabolas, optima and the power laws through them, beside the training law's own exponents."""
+def isoflop(
+    db: DbOption = DEFAULT_DB,
+    sweep: SweepOption = None,
+    json: JsonOption = False,
+    convention: ConventionOption = None,
+) -> None:
+    """Parabolas, optima and the power laws through them, beside the chosen law's own exponents."""
     from analysis.findings import model_findings
     from analysis.isoflop import Curve
-    from analysis.plain import plain_isoflop, plain_study
+    from analysis.plain import plain_chosen, plain_isoflop, plain_study
     from analysis.text import isoflop_text, routes_text
 
     study = _study(db, sweep)
     study.require_points()
-    found = {name: model_findings(points) for name, points in study.models.items()}
+    found = {name: model_findings(points, convention) for name, points in study.models.items()}
     curves = [o for f in found.values() for o in f.isoflop.optima]
     if all(o.verdict is Curve.TOO_FEW_POINTS for o in curves):
         raise InputError(
@@ -57,7 +73,10 @@ def isoflop(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOpti
             + (curves[0].message if curves else "no run has both a FLOP budget and a mean recurrence")
         )
     if json:
-        models = {name: plain_isoflop(f.isoflop, f.routes) for name, f in found.items()}
+        models = {
+            name: {**plain_isoflop(f.isoflop, f.routes), "chosen_law": plain_chosen(f)}
+            for name, f in found.items()
+        }
         print_json({**plain_study(study), "models": models})
         return
     for name, f in found.items():
@@ -67,26 +86,32 @@ def isoflop(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOpti
 
 
 @app.command("training-law")
-def training_law(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """L = E + X N^-x + Y D^-y for each model, with intervals, frontier and robustness panel."""
+def training_law(
+    db: DbOption = DEFAULT_DB,
+    sweep: SweepOption = None,
+    json: JsonOption = False,
+    convention: ConventionOption = None,
+) -> None:
+    """L = E + X N^-x + Y D^-y for each model, every other form, the chosen one's frontier, robustness."""
     from analysis.findings import model_findings
     from analysis.plain import plain_study, plain_training
-    from analysis.text import frontier_text, robustness_text, training_text
+    from analysis.text import forms_text, frontier_text, robustness_text, training_text
     from analysis.verdict import Status
 
     study = _study(db, sweep)
     study.require_points()
-    found = {name: model_findings(points) for name, points in study.models.items()}
+    found = {name: model_findings(points, convention) for name, points in study.models.items()}
     laws = [f.training.law for f in found.values()]
     if all(law.status is Status.TOO_FEW_POINTS for law in laws):
         raise InputError(f"sweep {study.name!r} has too few runs for a training law: {laws[0].message}")
     if json:
-        models = {name: plain_training(f.training, f.frontier, f.robustness) for name, f in found.items()}
+        models = {name: plain_training(f.training, f.frontier, f.robustness, f) for name, f in found.items()}
         print_json({**plain_study(study), "models": models})
         return
     for name, f in found.items():
         print(
-            f"{name}\n{training_text(f.training)}\n\n{frontier_text(f)}\n\n{robustness_text(f.robustness)}\n"
+            f"{name}\n{training_text(f.training)}\n\n{forms_text(f.forms)}\n\n{frontier_text(f)}\n\n"
+            f"{robustness_text(f.robustness)}\n"
         )
         for warning in f.frontier.warnings if f.frontier else ():
             note(f"warning: {name}: {warning}")
@@ -195,6 +220,7 @@ def predict(
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Answer even beyond what the runs support.")
     ] = False,
+    convention: ConventionOption = None,
 ) -> None:
     """The best mean recurrence and tokens for a budget (or tokens), and the loss to expect."""
     from analysis.plain import plain_prediction
@@ -208,6 +234,7 @@ def predict(
         tokens=tokens,
         test_recurrence=test_recurrence or (),
         extrapolate=extrapolate,
+        convention=convention,
     )
     if json:
         print_json(plain_prediction(prediction))
@@ -225,19 +252,20 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", help="The PDF; SWEEP.pdf unless named.", show_default=False)
     ] = None,
+    convention: ConventionOption = None,
 ) -> None:
     """Everything about a sweep, as a PDF."""
     from analysis.findings import find
     from analysis.plain import plain_study
     from analysis.report import write_report
-    from analysis.text import headlines, warnings
+    from analysis.text import extrapolations, headlines, warnings
     from parcae.files import check_output
 
     study = _study(db, sweep)
     if not study.curves:
         study.require_points()
     path = check_output(output or Path(f"{study.name}.pdf"))
-    findings = find(study)
+    findings = find(study, convention)
     path = write_report(findings, path)
     if json:
         print_json(
@@ -245,12 +273,15 @@ def report(
                 **plain_study(study),
                 "report": str(path),
                 "findings": headlines(findings),
+                "extrapolated": extrapolations(findings),
                 "warnings": warnings(findings),
             }
         )
         return
     for sentence in headlines(findings):
         print(sentence)
+    for sentence in extrapolations(findings):
+        print(f"extrapolated: {sentence}")
     for warning in warnings(findings):
         note(f"warning: {warning}")
     print(f"report: {path}")

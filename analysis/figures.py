@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.dataset import TestTimeCurve, spaced
 from analysis.findings import Findings, ModelFindings, TestTimeFindings
+from analysis.fit import LawFit
 from analysis.frontier import best_recurrence
 from analysis.intervals import Interval
 from analysis.isoflop import Parabola
@@ -25,6 +26,8 @@ from analysis.saturation import SaturationFit
 from analysis.testtime import GAMMA_ONE
 from analysis.text import (
     PUBLISHED_GAMMAS,
+    extrapolations,
+    forms_text,
     frontier_text,
     headlines,
     isoflop_text,
@@ -91,7 +94,9 @@ def summary_page(findings: Findings) -> Figure:
     study = findings.study
     figure = page("Scaling laws of a looped language model", f"Sweep {study.name}: {study.used} runs fitted")
     place = 0.90
-    for heading, sentences in (("Findings", headlines(findings)), ("Warnings", warnings(findings))):
+    parts = {"Findings": headlines, "Extrapolated": extrapolations, "Warnings": warnings}
+    for heading, told in parts.items():
+        sentences = told(findings)
         figure.text(LEFT, place, heading, fontsize=12, weight="bold", va="top")
         place -= 0.028
         for sentence in sentences or ["None."]:
@@ -179,25 +184,27 @@ def power_law_figure(findings: Findings) -> Figure:
 
 def training_figure(name: str, findings: ModelFindings) -> Figure:
     """The training law's contours with the runs and its own optimum, and its residuals."""
-    figure = page(f"Training law, {name}", "L = E + X N(mu_rec)^-x + Y D^-y, Huber on log loss")
-    law, points = findings.training.law, findings.training.points
-    top = 0.88
-    if law.usable:
+    form = findings.forms.chosen
+    shown = form.fit if form and not set(form.law.variables) - {"N", "D"} else findings.training.law.fit
+    figure = page(f"Training law, {name}", f"{shown.law.name}: {shown.law.equation}, Huber on log loss")
+    points, top = findings.training.points, 0.88
+    if shown.usable:
         left, right = (figure.add_axes(place) for place in PANELS)
-        _contours(left, findings)
+        _contours(left, findings, shown)
         for position, budget in enumerate(points.budgets):
             at = points.flops == budget
             colour = _budget_colour(position, len(points.budgets))
-            right.scatter(points.loss[at], 100 * law.fit.residuals[at], color=colour, s=16)
+            right.scatter(points.loss[at], 100 * shown.residuals[at], color=colour, s=16)
         rest = ~np.isfinite(points.flops)
-        right.scatter(points.loss[rest], 100 * law.fit.residuals[rest], color="#555555", s=12)
+        right.scatter(points.loss[rest], 100 * shown.residuals[rest], color="#555555", s=12)
         right.axhline(0, color="black", lw=0.6)
         right.set_xlabel("measured loss (nats)")
         right.set_ylabel("predicted over measured (%)")
         right.tick_params(labelsize=7)
         top = BELOW
     top = write(figure, top, training_text(findings.training))
-    write(figure, top, "The law's own optimum (red line):\n" + frontier_text(findings))
+    top = write(figure, top, frontier_text(findings))
+    write(figure, top, forms_text(findings.forms))
     return figure
 
 
@@ -356,8 +363,9 @@ def _nothing(axes: Axes, why: str) -> None:
     axes.text(0.5, 0.5, why, ha="center", color="#555555", transform=axes.transAxes)
 
 
-def _contours(axes: Axes, findings: ModelFindings) -> None:
-    points, law, shape = findings.training.points, findings.training.law, findings.shape
+def _contours(axes: Axes, findings: ModelFindings, fit: LawFit) -> None:
+    """The runs over the law's contours; its continuous optimum in red."""
+    points, law, shape = findings.training.points, fit.law, findings.shape
     tokens = np.geomspace(points.tokens.min() / 1.5, points.tokens.max() * 1.5, 80)
     sizes = points.effective_parameters
     axes.scatter(
@@ -365,14 +373,15 @@ def _contours(axes: Axes, findings: ModelFindings) -> None:
     )
     grid = np.geomspace(sizes.min() / 1.1, sizes.max() * 1.1, 80)
     mesh_d, mesh_n = np.meshgrid(tokens, grid)
-    loss = law.predict(mesh_n.ravel(), mesh_d.ravel()).reshape(mesh_n.shape)
+    mesh = {"N": mesh_n.ravel(), "D": mesh_d.ravel()}
+    loss = law.predict(fit.vector, mesh)[0].reshape(mesh_n.shape)
     lines = axes.contour(tokens, grid, loss, levels=12, cmap="viridis_r", linewidths=0.8)
     axes.clabel(lines, fontsize=6, fmt="%.2f")
     _log_axis(axes, "tokens D")
     _log_axis(axes, "effective parameters N", vertical=True)
     if shape is not None and len(points.budgets):
         budgets = np.geomspace(points.budgets.min(), points.budgets.max(), 60)
-        best = best_recurrence(law.fit.vector, shape, budgets)[0]
+        best = np.maximum(best_recurrence(fit.vector, shape, budgets, law)[0], 1.0)
         axes.plot(budgets / shape.flops_per_token(best), shape.parameters(best), color=RED, lw=1.6)
         axes.set_xlim(tokens[0], tokens[-1])
         axes.set_ylim(grid[0], grid[-1])

@@ -10,9 +10,10 @@ from typing import Any
 from analysis.compare import FormResult
 from analysis.dataset import Study
 from analysis.equivalence import EquivalenceFit
-from analysis.findings import TestTimeFindings
-from analysis.frontier import Frontier
-from analysis.intervals import Interval
+from analysis.findings import ModelFindings, TestTimeFindings
+from analysis.forms import FormFit
+from analysis.frontier import Frontier, FrontierPoint
+from analysis.intervals import NOTHING, Interval
 from analysis.isoflop import IsoflopFit
 from analysis.powerlaw import PowerLaw
 from analysis.prediction import Prediction
@@ -67,9 +68,78 @@ def plain_isoflop(fit: IsoflopFit, routes: Routes | None = None) -> dict[str, An
     return value
 
 
-def plain_training(study: TrainingStudy, frontier: Frontier | None, panel: Robustness) -> dict[str, Any]:
-    """One model's training law with intervals, its frontier and the robustness panel."""
+def plain_chosen(found: ModelFindings) -> dict[str, Any] | None:
+    """The form of the law that a model's runs support, and the forms that can't be told from it."""
+    form, along = found.forms.chosen, found.frontier
+    if form is None:
+        return None
+    return {
+        "form": form.law.name,
+        "equation": form.law.equation,
+        **{name: finite(value.value) for name, value in form.intervals.items()},
+        "intervals": {name: plain_interval(value) for name, value in form.intervals.items()},
+        "gamma_mean_recurrence": plain_interval(along.gamma_mean_recurrence if along else NOTHING),
+        "gamma_tokens": plain_interval(along.gamma_tokens if along else NOTHING),
+        "budgets": list(along.slope_flops) if along else [],
+        "held_out_error_percent": finite(form.held_out_error_percent),
+        "rolling_error_percent": finite(form.rolling_error_percent),
+        "status": form.fit.status.value,
+        "message": form.fit.message,
+        "lack_of_fit": plain_fitness(form),
+        "alike": [other.law.name for other in found.forms.alike[1:]],
+    }
+
+
+def plain_forms(found: ModelFindings) -> list[dict[str, Any]]:
+    """Every form of the law on one model."""
+    return [
+        {
+            "form": form.law.name,
+            "equation": form.law.equation,
+            "source": form.law.source,
+            "status": form.fit.status.value,
+            "message": form.fit.message,
+            "huber": finite(form.fit.huber),
+            "aicc": finite(form.uncertainty.aicc) if form.uncertainty else None,
+            "weight": finite(form.weight),
+            "rolling_error_percent": finite(form.rolling_error_percent),
+            "held_out_error_percent": finite(form.held_out_error_percent),
+            "behind_percent": plain_interval(form.behind),
+            "lack_of_fit": plain_fitness(form),
+        }
+        for form in found.forms.forms.values()
+    ]
+
+
+def plain_fitness(form: FormFit) -> dict[str, Any]:
+    test = form.lack_of_fit
+    return {"verdict": test.verdict.value, "message": test.message, "p_values": dict(test.p_values)}
+
+
+def _plain_point(point: FrontierPoint) -> dict[str, Any]:
+    return {
+        "flops": point.flops,
+        "mean_recurrence": plain_interval(point.mean_recurrence),
+        "tokens": plain_interval(point.tokens),
+        "loss": plain_interval(point.loss),
+        "loss_without_loop": finite(point.loss_without_loop),
+        "gain_percent": plain_interval(point.gain_percent),
+        "interior": point.interior,
+        "continuous": {
+            "mean_recurrence": plain_interval(point.continuous_recurrence),
+            "tokens": plain_interval(point.continuous_tokens),
+        },
+        "within_0.1_percent": [finite(end) for end in point.near_best],
+        "best_beyond_trained": finite(point.beyond_trained),
+    }
+
+
+def plain_training(
+    study: TrainingStudy, frontier: Frontier | None, panel: Robustness, found: ModelFindings | None = None
+) -> dict[str, Any]:
+    """One model's training law with intervals, the chosen form's frontier and the robustness panel."""
     law = study.law
+    beside = {"chosen_law": plain_chosen(found), "forms": plain_forms(found)} if found else {}
     return {
         **{name: finite(getattr(law, name)) for name in ("E", "X", "x", "Y", "y")},
         "huber": finite(law.huber),
@@ -77,17 +147,8 @@ def plain_training(study: TrainingStudy, frontier: Frontier | None, panel: Robus
         "message": law.message,
         "points": law.points,
         "intervals": {name: plain_interval(value) for name, value in study.intervals.items()},
-        "frontier": [
-            {
-                "flops": p.flops,
-                "mean_recurrence": plain_interval(p.mean_recurrence),
-                "tokens": plain_interval(p.tokens),
-                "loss": plain_interval(p.loss),
-                "loss_without_loop": finite(p.loss_without_loop),
-                "interior": p.interior,
-            }
-            for p in (frontier.points if frontier else ())
-        ],
+        "frontier": [_plain_point(point) for point in (frontier.points if frontier else ())],
+        "frontier_form": frontier.form if frontier else None,
         "robustness": [
             {
                 "setting": v.setting,
@@ -99,6 +160,7 @@ def plain_training(study: TrainingStudy, frontier: Frontier | None, panel: Robus
             }
             for v in panel.variants
         ],
+        **beside,
     }
 
 
@@ -214,6 +276,8 @@ def plain_comparison(results: Mapping[str, Iterable[FormResult]]) -> dict[str, A
 def plain_prediction(prediction: Prediction) -> dict[str, Any]:
     return {
         "model": prediction.model,
+        "form": prediction.form,
+        "alike": list(prediction.alike),
         "flops": prediction.flops,
         "mean_recurrence": prediction.mean_recurrence.value,
         "tokens": prediction.tokens.value,
@@ -222,10 +286,17 @@ def plain_prediction(prediction: Prediction) -> dict[str, Any]:
             "mean_recurrence": plain_interval(prediction.mean_recurrence),
             "tokens": plain_interval(prediction.tokens),
         },
+        "continuous": {
+            "mean_recurrence": plain_interval(prediction.continuous_recurrence),
+            "tokens": plain_interval(prediction.continuous_tokens),
+            "loss": plain_interval(prediction.continuous_loss),
+        },
+        "within_0.1_percent": [finite(end) for end in prediction.near_best],
         "test_time": [
             {"test_recurrence": t.test_recurrence, "loss": plain_interval(t.loss)}
             for t in prediction.test_time
         ],
+        "extrapolated": list(prediction.extrapolated),
         "warnings": list(prediction.warnings),
     }
 

@@ -174,7 +174,7 @@ class Problem:
 def _coupled_curvature(
     coupled: Coupled, parts: Sequence[_Part], parameters: Array, total: Array, last: int
 ) -> list[tuple[int, int, Array]]:
-    """What coupling adds to the second derivatives of a plain sum, over the prediction; k is parameter `last`.
+    """What coupling adds to a plain sum's second derivatives, over the prediction; k is parameter `last`.
 
     With l_j the logarithm of term j, d2F / dl_i dl_j = F (p_i p_j (1 - 1/k) + [i = j] p_i / k), of which a
     plain sum has [i = j] F p_i, and d2F / dl_j dk = F p_j (H - (ln p_j + H) / k).

@@ -9,8 +9,11 @@ from analysis.compare import FormResult
 from analysis.dataset import Study, spaced
 from analysis.equivalence import EquivalenceFit
 from analysis.findings import Findings, ModelFindings, TestTimeFindings, limit_error
+from analysis.forms import ModelForms
+from analysis.frontier import Frontier
 from analysis.intervals import Interval
 from analysis.isoflop import IsoflopFit
+from analysis.lackoffit import Fits
 from analysis.laws import EQUIVALENCE, SATURATION, TRAINING, UNIFIED
 from analysis.prediction import Prediction
 from analysis.published import published
@@ -75,6 +78,8 @@ def training_text(study: TrainingStudy) -> str:
     """One model's training law: the verdict first, then parameters with intervals."""
     law = study.law
     lines = [TRAINING.equation, f"{law.status}: {law.message}"]
+    if study.lack_of_fit.verdict is Fits.DOES_NOT_FIT:
+        lines.append(f"does not fit: {study.lack_of_fit.message}")
     if law.fit.decided:
         rows = [(name, *_limits(study.intervals[name])) for name in ("E", "X", "x", "Y", "y")]
         lines += [
@@ -102,22 +107,68 @@ def _limits(value: Interval) -> tuple[str, str, str]:
     return number(value.value), number(value.low), number(value.high)
 
 
+def forms_text(forms: ModelForms) -> str:
+    """Every form of the law: how it does on unseen budgets, what AICc gives it, and whether it fits."""
+    rows = [
+        (
+            form.law.name + " *" * (form is forms.chosen),
+            number(form.rolling_error_percent, 3),
+            spell(form.behind),
+            number(form.held_out_error_percent, 3),
+            number(form.uncertainty.aicc if form.uncertainty else math.nan),
+            f"{form.weight:.2f}",
+            form.fit.status.value if not form.fit.decided else form.lack_of_fit.verdict.value,
+        )
+        for form in forms.forms.values()
+    ]
+    columns = ("form", "rolling error %", "behind", "largest budget %", "AICc", "weight", "fit")
+    lines = ["Forms of the law, scored on budgets they have not seen (* chosen):", table(columns, rows)]
+    for form in forms.alike:
+        lines += ["", f"{form.law.name}: {form.law.equation}", f"{form.fit.status}: {form.fit.message}"]
+        lines.append(f"{form.lack_of_fit.verdict}: {form.lack_of_fit.message}")
+        values = [(name, *_limits(value)) for name, value in form.intervals.items()]
+        lines.append(table(("", "value", "2.5 %", "97.5 %"), values))
+    return "\n".join(lines)
+
+
 def frontier_text(findings: ModelFindings) -> str:
-    """The law's own optimum at each budget, against no loop for the same FLOPs."""
-    if findings.frontier is None:
-        return "No frontier: the training law or the cost of the loop is not known."
+    """The chosen form's optimum at each budget, against no loop for the same FLOPs."""
+    along = findings.frontier
+    if along is None:
+        return "No frontier: no form that knows the loop is decided, or the cost of the loop is not known."
     rows = [
         (
             f"{p.flops:.3g}",
             spell(p.mean_recurrence),
-            spell(p.tokens),
-            number(p.loss.value),
-            number(p.loss_without_loop),
-            f"{100 * (p.loss.value / p.loss_without_loop - 1):+.2f} %" if p.supported else "–",
+            span(p.near_best),
+            number(p.tokens.value, 3),
+            spell(p.loss, 4),
+            spell(p.continuous_recurrence),
+            spell(p.gain_percent, 2),
         )
-        for p in findings.frontier.points
+        for p in along.points
     ]
-    return table(("FLOPs", "mu_rec*", "D*", "loss*", "at mu_rec 1", "gain"), rows)
+    low, high = along.trained
+    lines = [f"Optima of the {along.form} law: whole recurrences of the trained {low:g} to {high:g}"]
+    if along.slope_flops:
+        lines += [
+            f"exponents of the continuous optimum over {_budgets(along)}: mean recurrence "
+            f"{spell(along.gamma_mean_recurrence)}, tokens {spell(along.gamma_tokens)}"
+        ]
+    beside = "" if low <= 1 else " (extrapolated)"
+    columns = ("FLOPs", "mu_rec*", "within 0.1 %", "D*", "loss*", "continuous", f"gain on no loop, %{beside}")
+    return "\n".join([*lines, table(columns, rows)])
+
+
+def span(ends: tuple[float, float]) -> str:
+    """10 to 18, or one number where both ends are the same."""
+    low, high = ends
+    return number(low) if low == high or not math.isfinite(low) else f"{low:g} to {high:g}"
+
+
+def _budgets(along: Frontier) -> str:
+    flops = along.slope_flops
+    return f"{len(flops)} budgets, {flops[0]:.3g} to {flops[-1]:.3g} FLOPs"
 
 
 def routes_text(findings: ModelFindings) -> str:
@@ -263,12 +314,17 @@ def comparison_text(forms: Sequence[FormResult]) -> str:
 
 
 def prediction_text(prediction: Prediction) -> str:
+    beside = f", widened by {' and '.join(prediction.alike)}" if prediction.alike else ""
     lines = [
-        f"{prediction.model} at {prediction.flops:.3g} FLOPs",
-        f"best mean recurrence  {spell(prediction.mean_recurrence)}",
+        f"{prediction.model} at {prediction.flops:.3g} FLOPs, by the {prediction.form} law{beside}",
+        f"best mean recurrence  {spell(prediction.mean_recurrence)}; "
+        f"{span(prediction.near_best)} within 0.1 % of the best loss",
         f"tokens                {spell(prediction.tokens)}",
         f"loss (nats)           {spell(prediction.loss, 4)}",
+        f"continuous optimum    mean recurrence {spell(prediction.continuous_recurrence, 4)}, tokens "
+        f"{number(prediction.continuous_tokens.value)}, loss {number(prediction.continuous_loss.value, 6)}",
         *(f"loss at T = {t.test_recurrence:<8g} {spell(t.loss, 4)}" for t in prediction.test_time),
+        *(f"extrapolated: {sentence}" for sentence in prediction.extrapolated),
     ]
     return "\n".join(lines)
 
@@ -287,23 +343,7 @@ def headlines(findings: Findings) -> list[str]:
             )
         else:
             sentences.append(f"{name}: no power law by isoFLOP parabolas: {gamma_mu.message}.")
-        law = found.training.law
-        if law.usable:
-            sentences.append(
-                f"{name}: training law L = {number(law.E)} + {number(law.X, 3)} N^-{number(law.x, 3)} + "
-                f"{number(law.Y, 3)} D^-{number(law.y, 3)}, mean error {100 * law.fit.mean_error:.2f} % "
-                f"on {law.points} runs."
-            )
-        else:
-            sentences.append(f"{name}: no training law, {law.status}: {law.message}.")
-        supported = [p for p in found.frontier.points if p.supported] if found.frontier else []
-        if supported:
-            last = supported[-1]
-            gain = 100 * (1 - last.loss.value / last.loss_without_loop)
-            sentences.append(
-                f"{name}: at {last.flops:.3g} FLOPs the law's optimum is mean recurrence "
-                f"{spell(last.mean_recurrence)}, with a loss {gain:.1f} % below that without a loop."
-            )
+        sentences += law_headlines(name, found)
     for model, forms in findings.test_time.unified.items():
         fit = forms["gamma_one"]
         if fit.usable:
@@ -315,6 +355,75 @@ def headlines(findings: Findings) -> list[str]:
         sentences.append(
             f"A recurrence is worth a unique block to the power phi = {spell(findings.equivalence.phi)}."
         )
+    return sentences
+
+
+def law_headlines(name: str, found: ModelFindings) -> list[str]:
+    """What a model's laws say within what was trained."""
+    form, law, along = found.forms.chosen, found.training.law, found.frontier
+    if form is None:
+        return [f"{name}: no training law, {law.status}: {law.message}."]
+    unseen = (
+        f", {form.held_out_error_percent:.2f} % on the largest budget when that is held out"
+        if math.isfinite(form.held_out_error_percent)
+        else ""
+    )
+    values = ", ".join(f"{key} = {number(value, 3)}" for key, value in form.fit.values.items())
+    alike = [other.law.name for other in found.forms.alike[1:]]
+    beside = f"; {' and '.join(alike)} can't be told from it" if alike else ""
+    sentences = [
+        f"{name}: the {form.law.name} law, {form.law.equation}, with {values}: mean error "
+        f"{100 * form.fit.mean_error:.2f} % on {len(form.fit.residuals)} runs{unseen}{beside}."
+    ]
+    if form.fit.status is not Status.CONVERGED:
+        sentences.append(f"{name}: the {form.law.name} law is {form.fit.status}: {form.fit.message}.")
+    for other in dict.fromkeys((form.law.name, "training")):
+        test = found.forms.forms[other].lack_of_fit
+        if test.verdict is Fits.DOES_NOT_FIT:
+            sentences.append(f"{name}: the {other} law does not fit: {test.message}.")
+    if along and math.isfinite(along.gamma_mean_recurrence.value):
+        sentences.append(
+            f"{name}: by the {along.form} law's own minimum over {_budgets(along)}, the best mean recurrence "
+            f"grows as C^{spell(along.gamma_mean_recurrence)} and tokens as C^{spell(along.gamma_tokens)}."
+        )
+    supported = [p for p in along.points if p.supported] if along else []
+    if along and supported:
+        last, (low, high) = supported[-1], along.trained
+        gain = f", {spell(last.gain_percent, 2)} % below the loss without a loop" if low <= 1 else ""
+        sentences.append(
+            f"{name}: at {last.flops:.3g} FLOPs the best of the trained mean recurrences ({low:g} to "
+            f"{high:g}) is {last.mean_recurrence.value:g}, with a loss of {spell(last.loss, 4)}{gain}; "
+            f"{span(last.near_best)} come within 0.1 % of the law's best."
+        )
+    return sentences
+
+
+def extrapolations(findings: Findings) -> list[str]:
+    """What the laws say beyond what was trained, a sentence each with its own interval."""
+    sentences = []
+    for name, found in findings.models.items():
+        along = found.frontier
+        if along is None:
+            continue
+        low, high = along.trained
+        supported = [p for p in along.points if p.supported]
+        if low > 1 and supported:
+            gains = "; ".join(
+                f"{spell(p.gain_percent, 2)} % below it at {p.flops:.3g} FLOPs with mean recurrence "
+                f"{p.mean_recurrence.value:g}"
+                for p in (supported if len(supported) <= 4 else [*supported[:2], supported[-1]])
+            )
+            sentences.append(
+                f"{name}: mean recurrence 1 was not trained; by the {along.form} law a loop's loss is "
+                f"{gains}."
+            )
+        sentences += [
+            f"{name}: at {p.flops:.3g} FLOPs the {along.form} law's best mean recurrence of all is "
+            f"{p.beyond_trained:g} (continuous: {spell(p.continuous_recurrence)}), which was not trained "
+            f"({low:g} to {high:g} were)."
+            for p in supported
+            if math.isfinite(p.beyond_trained)
+        ]
     return sentences
 
 
