@@ -173,13 +173,18 @@ def equivalence(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: Json
 
     study = _study(db, sweep)
     study.require_points()
-    fit = study_equivalence(list(study.models.values()))
-    if fit.status is Status.TOO_FEW_POINTS:
-        raise InputError(f"sweep {study.name!r} has too few looped runs for phi: {fit.message}")
+    found = study_equivalence(list(study.models.values()))
+    if not found:
+        raise InputError(
+            f"sweep {study.name!r} has too few looped runs for phi: none has tokens, parameters applied once "
+            "and per recurrence, and a mean recurrence above 1"
+        )
+    if all(one.joint.status is Status.TOO_FEW_POINTS for one in found):
+        raise InputError(f"sweep {study.name!r} has too few looped runs for phi: {found[0].joint.message}")
     if json:
-        print_json({**plain_study(study), **plain_equivalence(fit)})
+        print_json({**plain_study(study), **plain_equivalence(found)})
     else:
-        print(equivalence_text(fit))
+        print(equivalence_text(found))
 
 
 @app.command()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.dataset import ModelPoints, Study, TestTimeCurve, known_tokens
-from analysis.equivalence import EquivalenceFit, study_equivalence
+from analysis.equivalence import ArchitectureEquivalence, study_equivalence
 from analysis.fit import LawFit
 from analysis.forms import ModelForms, fit_forms
 from analysis.frontier import Frontier, frontier
@@ -49,7 +49,8 @@ class Findings:
     study: Study
     models: Mapping[str, ModelFindings]
     test_time: TestTimeFindings
-    equivalence: EquivalenceFit
+    equivalence: tuple[ArchitectureEquivalence, ...]
+    """Each looped architecture's."""
 
 
 def find(study: Study, convention: str | None = None) -> Findings:
