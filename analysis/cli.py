@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analysis.axis import Axis
 from parcae.errors import InputError
 from sweeps import console
 from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
@@ -41,10 +42,22 @@ def main() -> None:
     console.run(app)
 
 
-def _study(db: Path, sweep: str | None) -> "Study":
-    from analysis.dataset import load_study
+WeightsOption = Annotated[
+    bool,
+    typer.Option(
+        "--weights", help="Weigh runs by their budget's noise, where replicate seeds show it to differ."
+    ),
+]
+
+
+def _study(db: Path, sweep: str | None, weights: bool = False) -> "Study":
+    from analysis.dataset import load_study, weighted_study
 
     study = load_study(db, sweep)
+    if weights:
+        study, remarks = weighted_study(study)
+        for sentence in remarks:
+            remark(sentence)
     for reason, count in study.left_out.items():
         remark(f"left out of {study.name}: {count} {reason}")
     return study
@@ -55,22 +68,32 @@ def isoflop(
     db: DbOption = DEFAULT_DB,
     sweep: SweepOption = None,
     json: JsonOption = False,
+    axis: Annotated[
+        Axis | None,
+        typer.Option(
+            "--axis",
+            help="What varies within a budget; mean recurrence where it does, else parameters.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: WeightsOption = False,
     convention: ConventionOption = None,
 ) -> None:
     """Parabolas, optima and the power laws through them, beside the chosen law's own exponents."""
     from analysis.findings import model_findings
-    from analysis.isoflop import Curve
+    from analysis.optimum import Verdict
     from analysis.plain import plain_chosen, plain_isoflop, plain_study
-    from analysis.text import isoflop_text, routes_text
+    from analysis.text import isoflop_text, passed_over_text, routes_text
 
-    study = _study(db, sweep)
+    study = _study(db, sweep, weights)
     study.require_points()
-    found = {name: model_findings(points, convention) for name, points in study.models.items()}
+    found = {name: model_findings(points, convention, axis) for name, points in study.models.items()}
     curves = [o for f in found.values() for o in f.isoflop.optima]
-    if all(o.verdict is Curve.TOO_FEW_POINTS for o in curves):
+    if all(o.verdict is Verdict.TOO_FEW_POINTS for o in curves):
+        along = axis.words if axis else "mean recurrence, or parameters and no loop"
         raise InputError(
             f"sweep {study.name!r} has too few runs for an isoFLOP curve: "
-            + (curves[0].message if curves else "no run has both a FLOP budget and a mean recurrence")
+            + (curves[0].message if curves else f"no run has both a FLOP budget and {along}")
         )
     if json:
         models = {
@@ -80,7 +103,8 @@ def isoflop(
         print_json({**plain_study(study), "models": models})
         return
     for name, f in found.items():
-        print(f"{name}\n{isoflop_text(f.isoflop)}\n\n{routes_text(f)}\n")
+        print(f"{name}\n{isoflop_text(f.isoflop)}\n\n{routes_text(f)}")
+        print(f"{passed_over_text(f.points.passed_over)}\n" if f.points.passed_over else "")
         for warning in f.routes.warnings:
             note(f"warning: {name}: {warning}")
 
@@ -90,15 +114,16 @@ def training_law(
     db: DbOption = DEFAULT_DB,
     sweep: SweepOption = None,
     json: JsonOption = False,
+    weights: WeightsOption = False,
     convention: ConventionOption = None,
 ) -> None:
     """L = E + X N^-x + Y D^-y for each model, every other form, the chosen one's frontier, robustness."""
     from analysis.findings import model_findings
     from analysis.plain import plain_study, plain_training
-    from analysis.text import forms_text, frontier_text, robustness_text, training_text
+    from analysis.text import forms_text, frontier_text, passed_over_text, robustness_text, training_text
     from analysis.verdict import Status
 
-    study = _study(db, sweep)
+    study = _study(db, sweep, weights)
     study.require_points()
     found = {name: model_findings(points, convention) for name, points in study.models.items()}
     laws = [f.training.law for f in found.values()]
@@ -113,6 +138,8 @@ def training_law(
             f"{name}\n{training_text(f.training)}\n\n{forms_text(f.forms)}\n\n{frontier_text(f)}\n\n"
             f"{robustness_text(f.robustness)}\n"
         )
+        if f.points.passed_over:
+            print(f"{passed_over_text(f.points.passed_over)}\n")
         for warning in f.frontier.warnings if f.frontier else ():
             note(f"warning: {name}: {warning}")
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from analysis.axis import Axis
 from analysis.budgets import grouped_budgets, resampling_strata
 from analysis.groups import architectures, group_names
 from analysis.laws import Array, Mask, Whole
@@ -89,6 +90,26 @@ class ModelPoints:
         """Which runs can lie on an isoFLOP curve: a budget and a mean recurrence are known."""
         return np.asarray(np.isfinite(self.flops) & np.isfinite(self.mean_recurrence))
 
+    def along(self, axis: Axis) -> Mask:
+        """Which runs can lie on an isoFLOP curve along `axis`: their budget and place on it are known."""
+        values = {
+            Axis.MEAN_RECURRENCE: self.mean_recurrence,
+            Axis.TOKENS: self.tokens,
+            Axis.PARAMETERS: self.effective_parameters,
+        }
+        return np.asarray(np.isfinite(self.flops) & np.isfinite(values[axis]))
+
+    @property
+    def usual_axis(self) -> Axis:
+        """Mean recurrence where it varies, else parameters where those do."""
+        for axis, values in (
+            (Axis.MEAN_RECURRENCE, self.mean_recurrence),
+            (Axis.PARAMETERS, self.effective_parameters),
+        ):
+            if len(np.unique(values[self.along(axis)])) > 1:
+                return axis
+        return Axis.MEAN_RECURRENCE
+
     def select(self, keep: Mask) -> "ModelPoints":
         """The runs where `keep` (n,) is true."""
         arrays = [f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)]
@@ -104,9 +125,9 @@ def spaced(items: Sequence[Item], most: int) -> list[Item]:
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
-def known_tokens(points: ModelPoints) -> Array | None:
-    """The runs' tokens, or None where any is unknown."""
-    return points.tokens if np.isfinite(points.tokens).all() else None
+def known(values: Array) -> Array | None:
+    """The values, or None where any is unknown."""
+    return values if np.isfinite(values).all() else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,6 +197,26 @@ def weighted(points: ModelPoints) -> tuple[ModelPoints, BudgetNoise]:
     """The runs weighed by the noise of their budget, where replicates show that it differs."""
     noise = budget_noise(np.log(points.loss), points.cells, points.budget)
     return replace(points, weights=noise.weights(points.budget)), noise
+
+
+def weighted_study(study: Study) -> tuple[Study, list[str]]:
+    """The study with its runs weighed, and a sentence a model on what was done."""
+    models, remarks = {}, []
+    for name, points in study.models.items():
+        models[name], noise = weighted(points)
+        known = ", ".join(
+            f"{100 * deviation:.2g} % at {budget:.3g}"
+            for budget, deviation in zip(noise.budgets, noise.deviations, strict=True)
+        )
+        if noise.differs:
+            remarks.append(f"{name}: weighed by the noise of each budget's replicates: {known} FLOPs")
+        elif known:
+            remarks.append(
+                f"{name}: equal weights, because the budgets' noise does not differ: {known} FLOPs"
+            )
+        else:
+            remarks.append(f"{name}: equal weights, because no budget has enough replicate seeds")
+    return replace(study, models=models), remarks
 
 
 def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) -> Study:

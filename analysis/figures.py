@@ -13,13 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from analysis.axis import Axis
 from analysis.dataset import TestTimeCurve, spaced
 from analysis.findings import Findings, ModelFindings, TestTimeFindings
 from analysis.fit import LawFit
 from analysis.frontier import best_recurrence
 from analysis.intervals import Interval
-from analysis.isoflop import Parabola
 from analysis.laws import UNIFIED, Array
+from analysis.parabola import Parabola
 from analysis.powerlaw import PowerLaw
 from analysis.robustness import Robustness
 from analysis.saturation import SaturationFit
@@ -111,40 +112,45 @@ def summary_page(findings: Findings) -> Figure:
 
 
 def isoflop_figure(name: str, findings: ModelFindings) -> Figure:
-    """Loss against mean recurrence and against tokens, a parabola a budget, vertices starred."""
+    """Loss along the axis and against tokens, a parabola a budget, vertices starred."""
+    passed_over, isoflop = findings.points.passed_over, findings.isoflop
+    best = f"; the best run of each cell, {passed_over} passed over" if passed_over else ""
     figure = page(
-        f"IsoFLOP curves, {name}", "A parabola in the logarithm per budget; stars are interior optima"
+        f"IsoFLOP curves, {name}", f"A parabola in the logarithm per budget; stars are interior optima{best}"
     )
-    points, optima = findings.points, findings.isoflop.optima
-    if not optima:
+    if not isoflop.optima:
         write(
-            figure, 0.88, "No run has both a FLOP budget and a mean recurrence, so there is no curve to draw."
+            figure,
+            0.88,
+            "No run has both a FLOP budget and a place on an axis, so there is no curve to draw.",
         )
         return figure
     panels = [figure.add_axes(place) for place in PANELS]
-    named = spaced(optima, LEGEND_ENTRIES)
-    tokens_known = bool(np.isfinite(points.tokens[points.on_grid]).all())
-    for position, optimum in enumerate(optima):
-        colour = _budget_colour(position, len(optima))
+    named = spaced(isoflop.optima, LEGEND_ENTRIES)
+    tokens_known = any(optimum.curve.log_d is not None for optimum in isoflop.optima)
+    for position, optimum in enumerate(isoflop.optima):
+        colour, curve = _budget_colour(position, len(isoflop.optima)), optimum.curve
         label = f"{optimum.flops:.3g}" if optimum in named else None
-        at = points.on_grid & (points.flops == optimum.flops)
-        for axes, values, curve, vertex in (
-            (panels[0], points.mean_recurrence[at], optimum.in_recurrence, optimum.mean_recurrence),
-            (panels[1], points.tokens[at], optimum.in_tokens, optimum.tokens),
+        for axes, logs, fitted, vertex in (
+            (panels[0], curve.log_v, optimum.along_axis, optimum.on_axis),
+            (panels[1], curve.log_d, optimum.in_tokens, optimum.tokens),
         ):
-            if axes is panels[1] and not tokens_known:
+            if logs is None:
                 continue
-            axes.scatter(values, points.loss[at], color=colour, s=16, zorder=3, label=label)
-            if curve is not None:
-                _draw_parabola(axes, curve, values, vertex, colour)
-    _log_axis(panels[0], "mean recurrence")
+            axes.scatter(np.exp(logs), curve.losses, color=colour, s=16, zorder=3, label=label)
+            if fitted is not None:
+                _draw_parabola(axes, fitted, np.exp(logs), vertex, colour)
+    _log_axis(panels[0], isoflop.axis.words)
     panels[0].set_ylabel("validation loss (nats)")
     panels[0].legend(title="FLOPs", fontsize=7, title_fontsize=7, frameon=False)
     if tokens_known:
         _log_axis(panels[1], "tokens D")
     else:
-        _nothing(panels[1], "the runs' tokens are unknown")
-    _sentences(figure, write(figure, BELOW, isoflop_text(findings.isoflop)), findings.routes.warnings)
+        _nothing(
+            panels[1],
+            "tokens are the axis" if isoflop.axis is Axis.TOKENS else "the runs' tokens are unknown",
+        )
+    _sentences(figure, write(figure, BELOW, isoflop_text(isoflop)), findings.routes.warnings)
     return figure
 
 
@@ -156,8 +162,9 @@ def power_law_figure(findings: Findings) -> Figure:
     for index, (name, found) in enumerate(findings.models.items()):
         colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
         paper = PUBLISHED_GAMMAS.get(name, (math.nan, math.nan))
+        symbol_v = "gamma_N" if found.isoflop.axis is Axis.PARAMETERS else "gamma_mu"
         for axes, law, quantity, published, symbol in (
-            (panels[0], found.isoflop.gamma_mean_recurrence, "mean_recurrence", paper[0], "gamma_mu"),
+            (panels[0], found.isoflop.gamma_axis, "on_axis", paper[0], symbol_v),
             (panels[1], found.isoflop.gamma_tokens, "tokens", paper[1], "gamma_D"),
         ):
             optima = [o for o in found.isoflop.interior if math.isfinite(getattr(o, quantity))]
@@ -171,7 +178,7 @@ def power_law_figure(findings: Findings) -> Figure:
                 lines.append(f"{name}: {symbol} = {spell(law.exponent)}{beside}; {law.message}")
             else:
                 lines.append(f"{name}: no {symbol}: {law.message}")
-    for axes, label in zip(panels, ("optimal mean recurrence", "optimal tokens D"), strict=True):
+    for axes, label in zip(panels, (_optimal(findings), "optimal tokens D"), strict=True):
         if not axes.has_data():
             _nothing(axes, "no interior optimum")
             continue
@@ -180,6 +187,12 @@ def power_law_figure(findings: Findings) -> Figure:
         axes.legend(fontsize=7, frameon=False)
     write(figure, BELOW, "\n".join(lines) or "No model has runs.")
     return figure
+
+
+def _optimal(findings: Findings) -> str:
+    """What the models' curves run along, for a label."""
+    axes = {found.isoflop.axis.words for found in findings.models.values()}
+    return f"optimal {' or '.join(sorted(axes)) or 'mean recurrence'}"
 
 
 def training_figure(name: str, findings: ModelFindings) -> Figure:
@@ -192,7 +205,7 @@ def training_figure(name: str, findings: ModelFindings) -> Figure:
         left, right = (figure.add_axes(place) for place in PANELS)
         _contours(left, findings, shown)
         for position, budget in enumerate(points.budgets):
-            at = points.flops == budget
+            at = points.budget == budget
             colour = _budget_colour(position, len(points.budgets))
             right.scatter(points.loss[at], 100 * shown.residuals[at], color=colour, s=16)
         rest = ~np.isfinite(points.flops)
@@ -224,6 +237,7 @@ def routes_figure(findings: Findings) -> Figure:
         for row, name in enumerate(names):
             route = getattr(findings.models[name].routes, which)
             _whisker(axes, row - 0.14, route.parabolas, MODEL_COLOURS[0], "parabolas" if row == 0 else None)
+            _whisker(axes, row, route.corrected, MODEL_COLOURS[2], "corrected" if row == 0 else None)
             _whisker(axes, row + 0.14, route.law, MODEL_COLOURS[1], "training law" if row == 0 else None)
             paper = PUBLISHED_GAMMAS.get(name)
             if paper:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.dataset import ModelPoints, Study, TestTimeCurve, known_tokens
+from analysis.axis import Axis
+from analysis.dataset import ModelPoints, Study, TestTimeCurve, known
 from analysis.equivalence import ArchitectureEquivalence, study_equivalence
 from analysis.fit import LawFit
 from analysis.forms import ModelForms, fit_forms
@@ -63,15 +64,27 @@ def find(study: Study, convention: str | None = None) -> Findings:
     )
 
 
-def isoflop_of(points: ModelPoints) -> IsoflopFit:
-    """The curves of one model's runs that have a budget and a mean recurrence."""
-    grid = points.select(points.on_grid)
-    return fit_isoflop(grid.flops, grid.mean_recurrence, known_tokens(grid), grid.loss)
+def isoflop_of(points: ModelPoints, axis: Axis | None = None) -> IsoflopFit:
+    """The curves of one model's runs that have a budget and a place on `axis` (default: the usual one)."""
+    chosen = axis or points.usual_axis
+    grid = points.select(points.along(chosen))
+    return fit_isoflop(
+        grid.flops,
+        known(grid.mean_recurrence),
+        known(grid.tokens),
+        grid.loss,
+        parameters=known(grid.effective_parameters),
+        axis=chosen,
+        seeds=grid.seeds,
+        weights=grid.weights,
+    )
 
 
-def model_findings(points: ModelPoints, convention: str | None = None) -> ModelFindings:
+def model_findings(
+    points: ModelPoints, convention: str | None = None, axis: Axis | None = None
+) -> ModelFindings:
     """Everything about one model; `convention` settles how its FLOPs were counted."""
-    isoflop, shape = isoflop_of(points), shape_of(points, convention)
+    isoflop, shape = isoflop_of(points, axis), shape_of(points, convention)
     forms = fit_forms(points)
     training = training_study(forms.points, forms.forms["training"])
     vertices = [optimum.flops for optimum in isoflop.interior]

@@ -1,8 +1,9 @@
 """Which form of the law a model's runs support: every registered form fitted, scored on runs it has not seen.
 
-Rolling: each budget is predicted from the smaller ones. The form that predicts the unseen runs best is
-chosen, unless Akaike's criterion (AICc) of all runs is clearly against it. The forms that can't be told from
-it enter every interval of what is predicted, by their Akaike weights.
+Rolling: each budget is predicted from the smaller ones. Forms that Akaike's criterion (AICc) of all runs is
+clearly against are ruled out. Of the rest the simplest is chosen whose error on unseen runs is within one
+standard error of the smallest (Breiman et al. 1984), and all enter every interval of what is predicted, by
+their Akaike weights.
 Shapes: n runs, R draws of all forms together, B budgets.
 """
 
@@ -49,6 +50,8 @@ class FormFit:
     """Mean error at the largest budget, fitted to all smaller ones."""
     behind: Interval
     """Mean paired difference of the errors to the best form's, percent, with its 95 % limits."""
+    behind_error: float
+    """The difference's standard error."""
     weight: float
     """Akaike weight among the forms that are not ruled out; 0 for one that is."""
     lack_of_fit: LackOfFit
@@ -116,16 +119,18 @@ def fit_forms(
     points = points.select(points.sized)
     data, budgets = form_data(points), noise_groups(points)
     laws = forms_for(data)
-    fits = {law.name: _fit(law, data, points.loss, starts, seed) for law in laws}
+    fits = {law.name: _fit(law, data, points.loss, points.weights, starts, seed) for law in laws}
     usable = [law for law in laws if fits[law.name].usable]
     folds = _folds(budgets)
-    errors = {law.name: _rolling(law, data, points.loss, budgets, folds, seed) for law in usable}
+    errors = {
+        law.name: _rolling(law, data, points.loss, points.weights, budgets, folds, seed) for law in usable
+    }
     common = _common(list(errors.values()), budgets, folds)
     rolling = {name: _mean(values[common]) for name, values in errors.items()}
     best = min(rolling, key=lambda name: (np.isnan(rolling[name]), rolling[name])) if rolling else None
     spreads = {law.name: uncertainty(fits[law.name], budgets, draws=resamples, seed=seed) for law in usable}
     behind = {
-        name: _paired(values - errors[best], common, budgets) if best else NOTHING
+        name: _paired(values - errors[best], common, budgets) if best else (NOTHING, np.nan)
         for name, values in errors.items()
     }
     weights = _weights(spreads, behind)
@@ -142,7 +147,8 @@ def fit_forms(
             errors=errors.get(law.name, nothing),
             rolling_error_percent=rolling.get(law.name, np.nan),
             held_out_error_percent=_mean(errors.get(law.name, nothing)[_largest(budgets)]),
-            behind=behind.get(law.name, NOTHING),
+            behind=behind.get(law.name, (NOTHING, np.nan))[0],
+            behind_error=behind.get(law.name, (NOTHING, np.nan))[1],
             weight=weights.get(law.name, 0.0),
             lack_of_fit=lack_of_fit(fits[law.name], points, budgets, spreads[law.name].ratio)
             if law.name in spreads
@@ -150,15 +156,18 @@ def fit_forms(
         )
         for law in laws
     }
-    kept = [form for form in forms.values() if not form.ruled_out]
-    chosen = min(kept, key=_rank) if kept else None
-    return ModelForms(points=points, forms=forms, chosen=chosen)
+    return ModelForms(points=points, forms=forms, chosen=_chosen(list(forms.values())))
 
 
-def _rank(form: FormFit) -> tuple[bool, float, float]:
-    """The smallest error on unseen runs first; where none is known, the largest Akaike weight."""
-    error = form.rolling_error_percent
-    return bool(np.isnan(error)), 0.0 if np.isnan(error) else error, -form.weight
+def _chosen(forms: Sequence[FormFit]) -> FormFit | None:
+    """The simplest form within a standard error of the best; where no error is known, of largest weight."""
+    kept = [form for form in forms if not form.ruled_out]
+    scored = [form for form in kept if form.rolling_error_percent >= 0]
+    if not scored:
+        return max(kept, key=lambda form: form.weight, default=None)
+    close = [form for form in scored if form.behind.value <= form.behind_error]
+    best = min(scored, key=lambda form: form.rolling_error_percent)
+    return min(close or [best], key=lambda form: (len(form.law.parameters), form.rolling_error_percent))
 
 
 def noise_groups(points: ModelPoints) -> Array:
@@ -168,8 +177,9 @@ def noise_groups(points: ModelPoints) -> Array:
     return np.where(alone, -1.0 - np.cumsum(alone), budgets)
 
 
-def _fit(law: Law, data: Data, loss: Array, starts: int, seed: int) -> LawFit:
-    return fit_law(law, {name: data[name] for name in law.variables}, loss, starts=starts, seed=seed)
+def _fit(law: Law, data: Data, loss: Array, weights: Array, starts: int, seed: int) -> LawFit:
+    variables = {name: data[name] for name in law.variables}
+    return fit_law(law, variables, loss, starts=starts, seed=seed, weights=weights)
 
 
 def _folds(budgets: Array) -> list[float]:
@@ -182,13 +192,15 @@ def _largest(budgets: Array) -> Mask:
     return np.asarray((budgets == budgets.max()) & (budgets > 0)) if len(budgets) else budgets > 0
 
 
-def _rolling(law: Law, data: Data, loss: Array, budgets: Array, folds: Sequence[float], seed: int) -> Array:
+def _rolling(
+    law: Law, data: Data, loss: Array, weights: Array, budgets: Array, folds: Sequence[float], seed: int
+) -> Array:
     """Errors (n,) in percent at each fold's budget, fitted to all smaller ones."""
     errors = np.full(len(loss), np.nan)
     if not folds:
         return errors
     own = {name: data[name] for name in law.variables}
-    seen = np.stack([(budgets < budget).astype(float) for budget in folds])
+    seen = np.stack([weights * (budgets < budget) for budget in folds])
     fits = fit_each(law, own, [loss] * len(folds), starts=FOLD_STARTS, seed=seed, weights=seen)
     for budget, fit in zip(folds, fits, strict=True):
         if fit.usable:
@@ -209,22 +221,29 @@ def _mean(values: Array) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _paired(difference: Array, common: Mask, budgets: Array) -> Interval:
-    """Mean of the differences (percent) and its limits, the runs of a budget counted as one."""
+def _paired(difference: Array, common: Mask, budgets: Array) -> tuple[Interval, float]:
+    """Mean of the differences (percent) with its limits, and its standard error.
+
+    The runs of a budget count as one, where there are budgets enough; limits need that.
+    """
     values, labels = difference[common], budgets[common]
     if not len(values) or not np.isfinite(values).all():
-        return NOTHING
+        return NOTHING, float("nan")
     mean, folds = float(values.mean()), np.unique(labels)
     if len(folds) < FEWEST_FOLDS:
-        return Interval(value=mean, low=float("nan"), high=float("nan"))
+        error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+        return Interval(value=mean, low=float("nan"), high=float("nan")), error
     means = np.array([values[labels == budget].mean() for budget in folds])
-    half = float(stdtrit(len(folds) - 1, 0.975) * means.std(ddof=1) / np.sqrt(len(folds)))
-    return Interval(value=mean, low=mean - half, high=mean + half)
+    error = float(means.std(ddof=1) / np.sqrt(len(means)))
+    half = float(stdtrit(len(folds) - 1, 0.975)) * error
+    return Interval(value=mean, low=mean - half, high=mean + half), error
 
 
-def _weights(spreads: Mapping[str, Uncertainty], behind: Mapping[str, Interval]) -> Mapping[str, float]:
+def _weights(
+    spreads: Mapping[str, Uncertainty], behind: Mapping[str, tuple[Interval, float]]
+) -> Mapping[str, float]:
     """Akaike weights of the forms that are not ruled out: by the criterion, or by their unseen runs."""
-    kept = [name for name in spreads if not behind[name].low > 0]
+    kept = [name for name in spreads if not behind[name][0].low > 0]
     aicc = np.array([spreads[name].aicc for name in kept])
     if not np.isfinite(aicc).any():  # too few runs for the criterion
         aicc = np.zeros(len(kept))

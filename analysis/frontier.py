@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from analysis.dataset import ModelPoints
 from analysis.intervals import NOTHING, Interval, holding, interval
 from analysis.laws import TRAINING, Array, Law, Mask
-from analysis.powerlaw import slope
+from analysis.powerlaw import FEWEST_OPTIMA, slope
 from analysis.shape import Shape, shape_of
 
 __all__ = [
@@ -221,10 +221,10 @@ def frontier(
 
 
 def _used(flops: Array, inside: Mask, slope_over: ArrayLike | None) -> Mask:
-    """Budgets of the exponents: those asked for that have an optimum, or all of those with one."""
+    """Budgets of the exponents: those asked for that have an optimum, or, of too few, all with one."""
     if slope_over is not None:
         asked = np.isin(flops, np.asarray(slope_over, dtype=float)) & inside
-        if asked.sum() > 1:
+        if asked.sum() >= FEWEST_OPTIMA:
             return asked
     return inside
 

@@ -56,7 +56,7 @@ def lack_of_fit(fit: LawFit, points: ModelPoints, budgets: Array, ratio: float) 
     order = fit.points.order
     groups = np.unique(budgets[order], return_inverse=True)[1]
     problem, log_loss = tamed(fit)
-    shared = Shared(groups=groups, ratios=np.array([ratio]))
+    shared = Shared(groups=groups, ratios=np.array([ratio]), weights=fit.points.weights)
     best, _ = least_squares(problem, fit.best[None, :], log_loss, shared, 1e-10)
     raw, slopes, _ = problem.jacobian(best, log_loss[None, :])
     residuals, design = shared.whiten(raw)[0], shared.whiten(slopes)[0].T

@@ -14,7 +14,7 @@ from analysis.findings import ModelFindings, TestTimeFindings
 from analysis.forms import FormFit
 from analysis.frontier import Frontier, FrontierPoint
 from analysis.intervals import NOTHING, Interval
-from analysis.isoflop import IsoflopFit
+from analysis.isoflop import Corrected, IsoflopFit
 from analysis.powerlaw import PowerLaw
 from analysis.prediction import Prediction
 from analysis.robustness import Robustness
@@ -36,17 +36,22 @@ def _power_law(law: PowerLaw) -> dict[str, Any]:
         "k": finite(law.k),
         "status": law.status.value,
         "message": law.message,
+        "budgets": list(law.budgets),
     }
 
 
 def plain_isoflop(fit: IsoflopFit, routes: Routes | None = None) -> dict[str, Any]:
     """One model's optima and exponents; with `routes`, the law's own exponents and the warnings."""
     value: dict[str, Any] = {
+        "axis": fit.axis.words,
         "optima": [
             {
                 "flops": o.flops,
                 "mean_recurrence": finite(o.mean_recurrence),
+                "parameters": finite(o.parameters),
                 "tokens": finite(o.tokens),
+                "tokens_extrapolated": o.tokens_extrapolated,
+                "tokens_tied": finite(o.tokens_tied),
                 "loss": finite(o.loss),
                 "interior": o.interior,
                 "verdict": o.verdict.value,
@@ -57,15 +62,38 @@ def plain_isoflop(fit: IsoflopFit, routes: Routes | None = None) -> dict[str, An
             for o in fit.optima
         ],
         "gamma_mean_recurrence": _power_law(fit.gamma_mean_recurrence),
+        "gamma_parameters": _power_law(fit.gamma_parameters),
         "gamma_tokens": _power_law(fit.gamma_tokens),
+        "gamma_tokens_tied": _power_law(fit.gamma_tokens_tied),
+        "corrected": None if fit.corrected is None else _corrected(fit, fit.corrected),
     }
     if routes is not None:
         value["training_law"] = {
             "gamma_mean_recurrence": plain_interval(routes.mean_recurrence.law),
             "gamma_tokens": plain_interval(routes.tokens.law),
         }
+        value["believed"] = [r.believed for r in (routes.mean_recurrence, routes.tokens) if r.believed]
         value["warnings"] = list(routes.warnings)
     return value
+
+
+def _corrected(fit: IsoflopFit, found: Corrected) -> dict[str, Any]:
+    """Optima and exponents with the parabolas' bias taken off; tokens are what the budget buys there."""
+    return {
+        "forms": dict(found.forms),
+        "optima": [
+            {
+                "flops": o.flops,
+                fit.axis.column: plain_interval(o.on_axis),
+                "tokens": plain_interval(o.tokens),
+                "used": o.used,
+            }
+            for o in found.optima
+        ],
+        f"gamma_{fit.axis.column}": _power_law(found.gamma_axis),
+        "gamma_tokens": _power_law(found.gamma_tokens),
+        "bias": finite(found.bias),
+    }
 
 
 def plain_chosen(found: ModelFindings) -> dict[str, Any] | None:
@@ -104,7 +132,7 @@ def plain_forms(found: ModelFindings) -> list[dict[str, Any]]:
             "weight": finite(form.weight),
             "rolling_error_percent": finite(form.rolling_error_percent),
             "held_out_error_percent": finite(form.held_out_error_percent),
-            "behind_percent": plain_interval(form.behind),
+            "behind_percent": {**plain_interval(form.behind), "standard_error": finite(form.behind_error)},
             "lack_of_fit": plain_fitness(form),
         }
         for form in found.forms.forms.values()
@@ -336,5 +364,6 @@ def plain_study(study: Study) -> dict[str, Any]:
         "runs": study.runs,
         "runs_fitted": study.used,
         "left_out": dict(study.left_out),
+        "passed_over": sum(points.passed_over for points in study.models.values()),
         "data_hash": study.data_hash,
     }

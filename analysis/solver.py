@@ -205,15 +205,20 @@ def _coupled_curvature(
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """Noise of which a part is shared within a group: variance s^2 (1 + ratio^2), covariance s^2 ratio^2."""
+    """Noise of which a part is shared within a group: variance s^2 (1 + ratio^2), covariance s^2 ratio^2.
+
+    Points of a weight have s^2 divided by it.
+    """
 
     groups: Whole
     """A group's number for each of n points, from 0."""
     ratios: Array
     """(R,): the shared part's deviation over a point's own."""
+    weights: Array
+    """(n,): inverse variances, the same within a group."""
 
     def at(self, rows: Whole) -> "Shared":
-        return Shared(groups=self.groups, ratios=self.ratios[rows])
+        return Shared(groups=self.groups, ratios=self.ratios[rows], weights=self.weights)
 
     @property
     def sizes(self) -> Array:
@@ -225,6 +230,7 @@ class Shared:
 
         A group's mean shrinks by 1 / sqrt(1 + size ratio^2), the rest stays.
         """
+        values = values * np.sqrt(self.weights)
         member = (self.groups[:, None] == np.arange(len(self.sizes))).astype(float)
         shrink = 1 - 1 / np.sqrt(1 + self.sizes * self.ratios[:, None] ** 2)
         means = values @ member / self.sizes

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from analysis.axis import Axis
 from analysis.compare import FormResult
 from analysis.dataset import Study, spaced
 from analysis.equivalence import ArchitectureEquivalence, EquivalenceFit
@@ -12,9 +13,10 @@ from analysis.findings import Findings, ModelFindings, TestTimeFindings, limit_e
 from analysis.forms import ModelForms
 from analysis.frontier import Frontier
 from analysis.intervals import Interval
-from analysis.isoflop import IsoflopFit
+from analysis.isoflop import CorrectedOptimum, IsoflopFit
 from analysis.lackoffit import Fits
 from analysis.laws import EQUIVALENCE, SATURATION, TRAINING, UNIFIED
+from analysis.powerlaw import PowerLaw
 from analysis.prediction import Prediction
 from analysis.published import published
 from analysis.robustness import Robustness
@@ -23,6 +25,7 @@ from analysis.verdict import Status
 
 PUBLISHED_GAMMAS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
 """Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
+SYMBOLS = {Axis.MEAN_RECURRENCE: "mu_rec*", Axis.PARAMETERS: "N*", Axis.TOKENS: "D*"}
 PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "duckdb")
 
 
@@ -54,24 +57,59 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def isoflop_text(fit: IsoflopFit) -> str:
-    """One model's optima and both exponents."""
+    """One model's optima and exponents, plain and corrected."""
+    symbol = SYMBOLS[fit.axis]
+    laws = [(symbol, fit.gamma_axis), ("D*", fit.gamma_tokens)][: 1 if fit.axis is Axis.TOKENS else 2]
+    lines = [_power_law_text(f"{name} = k C^gamma", law) for name, law in laws]
+    far = [f"{o.flops:.3g}" for o in fit.interior if o.tokens_extrapolated]
+    if far:
+        lines.append(f"D* at {', '.join(far)} FLOPs is extrapolated and enters this plain exponent alone")
+    found = fit.corrected
+    fixed = {} if found is None else {o.flops: o for o in found.optima}
+    if found is not None:
+        forms = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.forms.items())
+        lines.append(f"corrected for the bias of parabolas, as measured on the laws ({forms}):")
+        lines.append("  " + _power_law_text(f"{symbol} corrected", found.gamma_axis))
+        if fit.axis is not Axis.TOKENS:
+            lines.append(
+                "  " + _power_law_text(f"D*, the budget over the cost at {symbol}", found.gamma_tokens)
+            )
     rows = [
         (
             f"{o.flops:.3g}",
             str(o.points),
-            number(o.mean_recurrence, 3),
-            number(o.tokens, 3),
+            number(o.on_axis, 3),
+            *([] if fit.axis is Axis.TOKENS else [number(o.tokens, 3)]),
+            *(_corrected_cells(fixed.get(o.flops), fit.axis) if found else []),
             number(o.loss),
             o.verdict.value,
         )
         for o in fit.optima
     ]
-    lines = []
-    for symbol, law in (("mu_rec*", fit.gamma_mean_recurrence), ("D*", fit.gamma_tokens)):
-        value = spell(law.exponent)
-        lines.append(f"{symbol} = k C^gamma: gamma = {value}, k = {number(law.k, 3)}; {law.message}")
-    lines += ["", table(("FLOPs", "runs", "mu_rec*", "D*", "loss*", "verdict"), rows)]
+    tokens = [] if fit.axis is Axis.TOKENS else ["D*"]
+    beside = [f"{symbol} corrected", *(f"{name} corrected" for name in tokens)] if found else []
+    columns = ("FLOPs", "runs", symbol, *tokens, *beside, "loss*", "verdict")
+    lines += ["", table(columns, rows)]
+    if any(not o.used for o in fixed.values()):
+        lines.append("a star marks what lies outside the sampled range: in no corrected exponent")
     return "\n".join(lines)
+
+
+def _power_law_text(name: str, law: PowerLaw) -> str:
+    return f"{name}: gamma = {spell(law.exponent)}, k = {number(law.k, 3)}; {law.message}"
+
+
+def _corrected_cells(optimum: CorrectedOptimum | None, axis: Axis) -> list[str]:
+    if optimum is None:
+        return ["–"] * (1 if axis is Axis.TOKENS else 2)
+    mark = "" if optimum.used else "*"
+    cells = [optimum.on_axis] if axis is Axis.TOKENS else [optimum.on_axis, optimum.tokens]
+    return [number(value.value, 3) + mark for value in cells]
+
+
+def passed_over_text(passed_over: int) -> str:
+    """What a fit to the best of each cell left aside."""
+    return f"fitted to the best run of each cell; {passed_over} of other hyperparameters were passed over"
 
 
 def training_text(study: TrainingStudy) -> str:
@@ -113,7 +151,7 @@ def forms_text(forms: ModelForms) -> str:
         (
             form.law.name + " *" * (form is forms.chosen),
             number(form.rolling_error_percent, 3),
-            spell(form.behind),
+            f"{number(form.behind.value, 2)} ± {number(form.behind_error, 2)}",
             number(form.held_out_error_percent, 3),
             number(form.uncertainty.aicc if form.uncertainty else math.nan),
             f"{form.weight:.2f}",
@@ -173,10 +211,18 @@ def _budgets(along: Frontier) -> str:
 
 def routes_text(findings: ModelFindings) -> str:
     rows = [
-        (route.quantity, spell(route.parabolas), spell(route.law), number(route.parabolas_of_law, 3))
+        (
+            route.quantity,
+            spell(route.parabolas),
+            spell(route.corrected),
+            spell(route.law),
+            number(route.parabolas_of_law, 3),
+        )
         for route in (findings.routes.mean_recurrence, findings.routes.tokens)
     ]
-    return table(("exponent of", "parabolas", "law's minimum", "parabolas of the law"), rows)
+    both = (findings.routes.mean_recurrence, findings.routes.tokens)
+    columns = ("exponent of", "parabolas", "corrected", "law's minimum", "parabolas of the law")
+    return "\n".join([table(columns, rows), *(route.believed for route in both if route.believed)])
 
 
 def robustness_text(panel: Robustness) -> str:
@@ -356,16 +402,20 @@ def headlines(findings: Findings) -> list[str]:
     """The main findings, a sentence each."""
     sentences = []
     for name, found in findings.models.items():
-        gamma_mu, gamma_d = found.isoflop.gamma_mean_recurrence, found.isoflop.gamma_tokens
-        if math.isfinite(gamma_mu.exponent.value):
+        gamma_v, gamma_d = found.isoflop.gamma_axis, found.isoflop.gamma_tokens
+        if found.points.passed_over:
+            sentences.append(f"{name}: {passed_over_text(found.points.passed_over)}.")
+        if math.isfinite(gamma_v.exponent.value):
             published = PUBLISHED_GAMMAS.get(name)
             beside = f" (paper: {published[0]:g} and {published[1]:g})" if published else ""
             sentences.append(
-                f"{name}: the best mean recurrence grows as C^{spell(gamma_mu.exponent)} and the best tokens "
-                f"as C^{spell(gamma_d.exponent)} by isoFLOP parabolas{beside}."
+                f"{name}: the best {found.isoflop.axis.words} grows as C^{spell(gamma_v.exponent)} and the "
+                f"best tokens as C^{spell(gamma_d.exponent)} by isoFLOP parabolas{beside}."
             )
+            both = (found.routes.mean_recurrence, found.routes.tokens)
+            sentences += [f"{name}: {route.believed}." for route in both if route.believed]
         else:
-            sentences.append(f"{name}: no power law by isoFLOP parabolas: {gamma_mu.message}.")
+            sentences.append(f"{name}: no power law by isoFLOP parabolas: {gamma_v.message}.")
         sentences += law_headlines(name, found)
     for model, forms in findings.test_time.unified.items():
         fit = forms["gamma_one"]

@@ -63,6 +63,7 @@ def fit_training_law(
     starts: int = STARTS,
     seed: int = 0,
     delta: float = DELTA,
+    weights: ArrayLike | None = None,
 ) -> TrainingFit:
     """Best of `starts` for n runs of effective parameters N, tokens D and loss in nats.
 

@@ -47,7 +47,7 @@ def uncertainty(fit: LawFit, budgets: ArrayLike, *, draws: int, seed: int = 0) -
     groups = np.unique(np.asarray(budgets)[points.order], return_inverse=True)[1]
     ratios = RATIOS if groups.max() + 1 < n else RATIOS[:1]  # lone runs share nothing
     problem, log_loss = tamed(fit)
-    grid = Shared(groups=groups, ratios=ratios)
+    grid = Shared(groups=groups, ratios=ratios, weights=points.weights)
     centres, squares = least_squares(problem, np.tile(fit.best, (len(ratios), 1)), log_loss, grid, 1e-10)
     weights = _ratio_weights(problem, centres, squares, grid)
     generator = np.random.default_rng(seed)
@@ -60,8 +60,9 @@ def uncertainty(fit: LawFit, budgets: ArrayLike, *, draws: int, seed: int = 0) -
         own = generator.standard_normal((len(rows), n))
         shared = generator.standard_normal((len(rows), groups.max() + 1))[:, groups]
         noisy = own + ratios[rows, None] * shared
-        simulated = smooth[rows] + deviation[first : first + together, None] * noisy
-        at = Shared(groups=groups, ratios=ratios[rows])
+        noisy *= deviation[first : first + together, None] / np.sqrt(points.weights)
+        simulated = smooth[rows] + noisy
+        at = grid.at(rows)
         found.append(least_squares(problem, centres[rows], simulated, at, 1e-7)[0])
     return Uncertainty(
         draws=raw_parameters(problem, np.concatenate(found), points.log_unit),

@@ -27,16 +27,19 @@ def coverage_bench() -> ModuleType:
 def test_whitening_undoes_the_covariance() -> None:
     """Against the inverse Cholesky factor of the covariance written out: the same generalised squares."""
     groups = np.array([0, 1, 0, 2, 1, 0])
-    shared = Shared(groups=groups, ratios=np.array([0.0, 0.7, 3.0]))
+    weights = np.array([1.0, 4.0, 1.0, 0.5, 4.0, 1.0])
+    shared = Shared(groups=groups, ratios=np.array([0.0, 0.7, 3.0]), weights=weights)
     values = np.random.default_rng(0).standard_normal((3, 2, 6))
     white = shared.whiten(values)
     for row, ratio in enumerate(shared.ratios):
         covariance = np.eye(6) + ratio**2 * (groups[:, None] == groups)
+        covariance = covariance / np.sqrt(weights[:, None] * weights)
         factor = np.linalg.inv(np.linalg.cholesky(covariance))
         np.testing.assert_allclose(
             white[row] @ white[row].T, values[row] @ factor.T @ factor @ values[row].T, rtol=1e-12
         )
-        assert shared.log_determinant[row] == pytest.approx(np.linalg.slogdet(covariance)[1])
+        determinant = np.linalg.slogdet(covariance)[1] + np.log(weights).sum()
+        assert shared.log_determinant[row] == pytest.approx(determinant)
 
 
 def test_draws_scatter_as_theory_says() -> None:
