@@ -1,6 +1,7 @@
 """Scaling laws of looped models: fits, intervals, predictions, and the report.
 
-    from analysis import fit_training_law, fit_saturation, fit_unified_law, fit_isoflop, predict
+    from analysis import fit_training_law, fit_coupled_law, fit_saturation, fit_unified_law
+    from analysis import fit_isoflop, predict
 
 Names are imported on first use, so that the command line starts without numpy.
 """
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
     from analysis.equivalence import fit_equivalence
     from analysis.isoflop import fit_isoflop
     from analysis.prediction import predict
-    from analysis.testtime import fit_saturation, fit_unified_law
-    from analysis.training import fit_training_law
+    from analysis.saturation import fit_saturation
+    from analysis.testtime import fit_unified_law
+    from analysis.training import fit_coupled_law, fit_training_law
 
 __all__ = [
+    "fit_coupled_law",
     "fit_equivalence",
     "fit_isoflop",
     "fit_saturation",
@@ -27,9 +30,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "fit_coupled_law": "training",
     "fit_equivalence": "equivalence",
     "fit_isoflop": "isoflop",
-    "fit_saturation": "testtime",
+    "fit_saturation": "saturation",
     "fit_training_law": "training",
     "fit_unified_law": "testtime",
     "load_study": "dataset",

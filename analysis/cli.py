@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analysis.axis import Axis
 from parcae.errors import InputError
 from sweeps import console
 from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
@@ -25,76 +26,127 @@ ModelOption = Annotated[
 ]
 
 
+ConventionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--convention",
+        help="How the runs' FLOPs were counted, where they contradict their own: paper, official, unrolled, "
+        "or own for FLOPs / tokens as they are.",
+        show_default=False,
+    ),
+]
+
+
 def main() -> None:
     """Entry point of the console script."""
     console.run(app)
 
 
-def _study(db: Path, sweep: str | None) -> "Study":
-    from analysis.dataset import load_study
+WeightsOption = Annotated[
+    bool,
+    typer.Option(
+        "--weights", help="Weigh runs by their budget's noise, where replicate seeds show it to differ."
+    ),
+]
+
+
+def _study(db: Path, sweep: str | None, weights: bool = False) -> "Study":
+    from analysis.dataset import load_study, weighted_study
 
     study = load_study(db, sweep)
+    if weights:
+        study, remarks = weighted_study(study)
+        for sentence in remarks:
+            remark(sentence)
     for reason, count in study.left_out.items():
         remark(f"left out of {study.name}: {count} {reason}")
     return study
 
 
 @app.command()
-def isoflop(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """Parabolas, optima and the power laws through them, beside the training law's own exponents."""
+def isoflop(
+    db: DbOption = DEFAULT_DB,
+    sweep: SweepOption = None,
+    json: JsonOption = False,
+    axis: Annotated[
+        Axis | None,
+        typer.Option(
+            "--axis",
+            help="What varies within a budget; mean recurrence where it does, else parameters.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: WeightsOption = False,
+    convention: ConventionOption = None,
+) -> None:
+    """Parabolas, optima and the power laws through them, beside the chosen law's own exponents."""
     from analysis.findings import model_findings
-    from analysis.isoflop import Curve
-    from analysis.plain import plain_isoflop, plain_study
-    from analysis.text import isoflop_text, routes_text
+    from analysis.optimum import Verdict
+    from analysis.plain import plain_chosen, plain_isoflop, plain_study
+    from analysis.text import isoflop_text, passed_over_text, routes_text
 
-    study = _study(db, sweep)
+    study = _study(db, sweep, weights)
     study.require_points()
-    found = {name: model_findings(points) for name, points in study.models.items()}
+    found = {name: model_findings(points, convention, axis) for name, points in study.models.items()}
     curves = [o for f in found.values() for o in f.isoflop.optima]
-    if all(o.verdict is Curve.TOO_FEW_POINTS for o in curves):
+    if all(o.verdict is Verdict.TOO_FEW_POINTS for o in curves):
+        along = axis.words if axis else "mean recurrence, or parameters and no loop"
         raise InputError(
             f"sweep {study.name!r} has too few runs for an isoFLOP curve: "
-            + (curves[0].message if curves else "no run has both a FLOP budget and a mean recurrence")
+            + (curves[0].message if curves else f"no run has both a FLOP budget and {along}")
         )
     if json:
-        models = {name: plain_isoflop(f.isoflop, f.routes) for name, f in found.items()}
+        models = {
+            name: {**plain_isoflop(f.isoflop, f.routes), "chosen_law": plain_chosen(f)}
+            for name, f in found.items()
+        }
         print_json({**plain_study(study), "models": models})
         return
     for name, f in found.items():
-        print(f"{name}\n{isoflop_text(f.isoflop)}\n\n{routes_text(f)}\n")
+        print(f"{name}\n{isoflop_text(f.isoflop)}\n\n{routes_text(f)}")
+        print(f"{passed_over_text(f.points.passed_over)}\n" if f.points.passed_over else "")
         for warning in f.routes.warnings:
             note(f"warning: {name}: {warning}")
 
 
 @app.command("training-law")
-def training_law(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """L = E + X N^-x + Y D^-y for each model, with intervals, frontier and robustness panel."""
+def training_law(
+    db: DbOption = DEFAULT_DB,
+    sweep: SweepOption = None,
+    json: JsonOption = False,
+    weights: WeightsOption = False,
+    convention: ConventionOption = None,
+) -> None:
+    """L = E + X N^-x + Y D^-y for each model, every other form, the chosen one's frontier, robustness."""
     from analysis.findings import model_findings
     from analysis.plain import plain_study, plain_training
-    from analysis.text import frontier_text, robustness_text, training_text
+    from analysis.text import forms_text, frontier_text, passed_over_text, robustness_text, training_text
     from analysis.verdict import Status
 
-    study = _study(db, sweep)
+    study = _study(db, sweep, weights)
     study.require_points()
-    found = {name: model_findings(points) for name, points in study.models.items()}
+    found = {name: model_findings(points, convention) for name, points in study.models.items()}
     laws = [f.training.law for f in found.values()]
     if all(law.status is Status.TOO_FEW_POINTS for law in laws):
         raise InputError(f"sweep {study.name!r} has too few runs for a training law: {laws[0].message}")
     if json:
-        models = {name: plain_training(f.training, f.frontier, f.robustness) for name, f in found.items()}
+        models = {name: plain_training(f.training, f.frontier, f.robustness, f) for name, f in found.items()}
         print_json({**plain_study(study), "models": models})
         return
     for name, f in found.items():
         print(
-            f"{name}\n{training_text(f.training)}\n\n{frontier_text(f)}\n\n{robustness_text(f.robustness)}\n"
+            f"{name}\n{training_text(f.training)}\n\n{forms_text(f.forms)}\n\n{frontier_text(f)}\n\n"
+            f"{robustness_text(f.robustness)}\n"
         )
+        if f.points.passed_over:
+            print(f"{passed_over_text(f.points.passed_over)}\n")
         for warning in f.frontier.warnings if f.frontier else ():
             note(f"warning: {name}: {warning}")
 
 
 @app.command()
 def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """L(T) = L_inf + Z exp(-z T) for each run, and the four forms scored."""
+    """L(T) = L_inf + Z exp(-z T) for each run, whether it falls to a floor, and the four forms scored."""
     from analysis.findings import find_test_time
     from analysis.plain import plain_saturation, plain_study
     from analysis.text import saturation_text
@@ -105,7 +157,7 @@ def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonO
         raise InputError(f"sweep {study.name!r} has no finished run with losses at several test recurrences")
     found = find_test_time(study)
     fits = [fit for _, fit in found.saturation]
-    if all(fit.status is Status.TOO_FEW_POINTS for fit in fits):
+    if all(fit.fit.status is Status.TOO_FEW_POINTS for fit in fits):
         raise InputError(f"sweep {study.name!r} has too few losses a run for saturation: {fits[0].message}")
     if json:
         print_json({**plain_study(study), **plain_saturation(found)})
@@ -148,13 +200,18 @@ def equivalence(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: Json
 
     study = _study(db, sweep)
     study.require_points()
-    fit = study_equivalence(list(study.models.values()))
-    if fit.status is Status.TOO_FEW_POINTS:
-        raise InputError(f"sweep {study.name!r} has too few looped runs for phi: {fit.message}")
+    found = study_equivalence(list(study.models.values()))
+    if not found:
+        raise InputError(
+            f"sweep {study.name!r} has too few looped runs for phi: none has tokens, parameters applied once "
+            "and per recurrence, and a mean recurrence above 1"
+        )
+    if all(one.joint.status is Status.TOO_FEW_POINTS for one in found):
+        raise InputError(f"sweep {study.name!r} has too few looped runs for phi: {found[0].joint.message}")
     if json:
-        print_json({**plain_study(study), **plain_equivalence(fit)})
+        print_json({**plain_study(study), **plain_equivalence(found)})
     else:
-        print(equivalence_text(fit))
+        print(equivalence_text(found))
 
 
 @app.command()
@@ -195,6 +252,7 @@ def predict(
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Answer even beyond what the runs support.")
     ] = False,
+    convention: ConventionOption = None,
 ) -> None:
     """The best mean recurrence and tokens for a budget (or tokens), and the loss to expect."""
     from analysis.plain import plain_prediction
@@ -208,6 +266,7 @@ def predict(
         tokens=tokens,
         test_recurrence=test_recurrence or (),
         extrapolate=extrapolate,
+        convention=convention,
     )
     if json:
         print_json(plain_prediction(prediction))
@@ -225,19 +284,20 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", help="The PDF; SWEEP.pdf unless named.", show_default=False)
     ] = None,
+    convention: ConventionOption = None,
 ) -> None:
     """Everything about a sweep, as a PDF."""
     from analysis.findings import find
     from analysis.plain import plain_study
     from analysis.report import write_report
-    from analysis.text import headlines, warnings
+    from analysis.text import extrapolations, headlines, warnings
     from parcae.files import check_output
 
     study = _study(db, sweep)
     if not study.curves:
         study.require_points()
     path = check_output(output or Path(f"{study.name}.pdf"))
-    findings = find(study)
+    findings = find(study, convention)
     path = write_report(findings, path)
     if json:
         print_json(
@@ -245,12 +305,15 @@ def report(
                 **plain_study(study),
                 "report": str(path),
                 "findings": headlines(findings),
+                "extrapolated": extrapolations(findings),
                 "warnings": warnings(findings),
             }
         )
         return
     for sentence in headlines(findings):
         print(sentence)
+    for sentence in extrapolations(findings):
+        print(f"extrapolated: {sentence}")
     for warning in warnings(findings):
         note(f"warning: {warning}")
     print(f"report: {path}")

@@ -1,7 +1,7 @@
 """Prediction tests: forms fitted to the smaller budgets and scored on the runs they have not seen.
 
 Each held-out run's error stands beside the interval promised for it, which holds the law's own uncertainty
-(bootstrap) and a single run's scatter (the fit's residuals). Forms are ranked by held-out error.
+and a single run's scatter (`analysis.uncertainty`). Forms are ranked by held-out error.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.budgets import grouped_budgets
 from analysis.dataset import ModelPoints, Study, TestTimeCurve
 from analysis.fit import LawFit, fit_law
-from analysis.intervals import RESAMPLES, Interval, bootstrap, interval
-from analysis.laws import EQUIVALENCE, TOKENS_ONLY, TRAINING, UNIFIED, Array, Data, Law, Mask
+from analysis.forms import form_data, forms_for, noise_groups
+from analysis.intervals import RESAMPLES, Interval, interval
+from analysis.laws import UNIFIED, Array, Data, Law, Mask
 from analysis.testtime import stacked
+from analysis.uncertainty import uncertainty
 from analysis.verdict import Status
 from parcae.errors import InputError
 
@@ -59,26 +62,19 @@ def holdout(points: ModelPoints, *, top_budgets: int = 1, runs: Collection[str] 
     """Which runs (n,) to hold out: those named, or those of the `top_budgets` largest budgets."""
     if runs:
         return np.array([run in runs for run in points.run_ids])
-    return np.isin(points.flops, points.budgets[-top_budgets:])
+    budgets = grouped_budgets(points.flops)
+    return np.isin(budgets, np.unique(budgets[np.isfinite(budgets)])[-top_budgets:])
 
 
 def compare_training(points: ModelPoints, held_out: Mask, *, seed: int = 0) -> tuple[FormResult, ...]:
-    """The training law, recurrence equivalence, and tokens alone, on one model; best first."""
+    """Every registered form whose variables the runs have, on one model; best first."""
     held_out, points = held_out[points.sized], points.select(points.sized)
-    data = {
-        "N": points.effective_parameters,
-        "D": points.tokens,
-        "mu": points.mean_recurrence,
-        "once": points.once_parameters,
-        "recurrent": points.recurrent_parameters,
-    }
-    looped = bool(np.isfinite(points.mean_recurrence).all() and (points.recurrent_parameters > 0).all())
-    forms = [TRAINING, *([EQUIVALENCE] if looped else []), TOKENS_ONLY]
+    data = form_data(points)
 
     def describe(i: int) -> tuple[str, float, float]:
         return points.run_ids[i], float(points.flops[i]), float("nan")
 
-    return _ranked(forms, data, points.loss, held_out, points.strata, describe, seed)
+    return _ranked(forms_for(data), data, points.loss, held_out, noise_groups(points), describe, seed)
 
 
 def compare_unified(
@@ -101,7 +97,7 @@ def _ranked(
     data: Data,
     loss: Array,
     held_out: Mask,
-    strata: Array,
+    groups: Array,
     describe: Callable[[int], tuple[str, float, float]],
     seed: int,
 ) -> tuple[FormResult, ...]:
@@ -112,7 +108,7 @@ def _ranked(
         )
         unseen: tuple[HeldOut, ...] = ()
         if fit.usable:
-            unseen = _unseen(law, fit, data, loss, held_out, strata, describe, seed)
+            unseen = _unseen(law, fit, data, loss, held_out, groups, describe, seed)
         results.append(
             FormResult(
                 form=law.name,
@@ -139,17 +135,15 @@ def _unseen(
     data: Data,
     loss: Array,
     held_out: Mask,
-    strata: Array,
+    groups: Array,
     describe: Callable[[int], tuple[str, float, float]],
     seed: int,
 ) -> tuple[HeldOut, ...]:
     at = {name: data[name][held_out] for name in law.variables}
-    draws = bootstrap(fit, strata[~held_out], resamples=RESAMPLES, seed=seed)
-    value, drawn = law.predict(fit.vector, at)[0], law.predict(draws, at)
-    # A single run scatters about the law; n / (n - p) makes up for what the fit took out of the residuals.
-    n, p = len(fit.residuals), len(law.parameters)
-    scatter = np.random.default_rng(seed).choice(fit.residuals, size=drawn.shape) * np.sqrt(n / max(n - p, 1))
-    promised = drawn * np.exp(-scatter)
+    spread = uncertainty(fit, groups[~held_out], draws=RESAMPLES, seed=seed)
+    value, drawn = law.predict(fit.vector, at)[0], law.predict(spread.draws, at)
+    noise = np.random.default_rng(seed).standard_normal(drawn.shape)
+    promised = drawn * np.exp(spread.scatter[:, None] * noise)
     found = []
     for column, i in enumerate(np.flatnonzero(held_out)):
         run_id, flops, test_recurrence = describe(int(i))

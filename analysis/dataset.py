@@ -7,22 +7,26 @@ published sweep comes from the package itself. Nothing is dropped without being 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from analysis.laws import Array, Mask
+from analysis.axis import Axis
+from analysis.budgets import grouped_budgets, resampling_strata
+from analysis.groups import architectures, group_names
+from analysis.laws import Array, Mask, Whole
+from analysis.replicates import BudgetNoise, better_runs, budget_noise, cells_of, copies
 from parcae.errors import InputError
 from sweeps.console import PUBLISHED
 from sweeps.store import StudyTables
 
 Item = TypeVar("Item")
 
-FIXED_DEPTH = "fixed depth"
-"""The group of all runs without a loop, whose sizes together make one law."""
+PASSED_OVER = "passed over for a better run of their cell, which differs in hyperparameters alone"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +34,8 @@ class ModelPoints:
     """Finished runs of one model; every array has n values, one a run."""
 
     model: str
+    architecture: str
+    """How the loop takes up its input, such as `diagonal`; `no loop` where there is none."""
     run_ids: tuple[str, ...]
     flops: Array
     """Budget C; NaN where none was given."""
@@ -43,45 +49,73 @@ class ModelPoints:
     recurrent_parameters: Array
     loss: Array
     """Validation loss, nats."""
+    seeds: Array
+    """NaN where unknown."""
+    weights: Array
+    """Inverse variances of mean 1; all 1 unless ``weighted`` found the noise to differ between budgets."""
     conventions: tuple[str, ...]
+    passed_over: int = 0
+    """Runs of other hyperparameters that were worse than the one kept of their cell."""
 
     def __len__(self) -> int:
         return len(self.loss)
 
+    @cached_property
+    def budget(self) -> Array:
+        """Each run's budget: that of all runs whose FLOPs are nearly its own; NaN where unknown."""
+        return grouped_budgets(self.flops)
+
     @property
     def budgets(self) -> Array:
         """Distinct known budgets, ascending."""
-        return np.unique(self.flops[np.isfinite(self.flops)])
+        return np.unique(self.budget[np.isfinite(self.budget)])
+
+    @cached_property
+    def cells(self) -> Whole:
+        """A label a run; runs of one cell are replicates."""
+        return cells_of(self.budget, self.mean_recurrence, self.effective_parameters, self.tokens)
 
     @property
     def sized(self) -> Mask:
         """Which runs a training law can use: parameters and tokens are known."""
         return np.asarray(np.isfinite(self.effective_parameters) & np.isfinite(self.tokens))
 
-    @property
-    def strata(self) -> Array:
-        """A label a run, for resampling: its budget, or one label for all runs without one."""
-        return np.where(np.isfinite(self.flops), self.flops, -1.0)
+    @cached_property
+    def strata(self) -> Whole:
+        """A label a run, for resampling: its budget, small ones merged."""
+        return resampling_strata(self.budget)
 
     @property
     def on_grid(self) -> Mask:
         """Which runs can lie on an isoFLOP curve: a budget and a mean recurrence are known."""
         return np.asarray(np.isfinite(self.flops) & np.isfinite(self.mean_recurrence))
 
+    def along(self, axis: Axis) -> Mask:
+        """Which runs can lie on an isoFLOP curve along `axis`: their budget and place on it are known."""
+        values = {
+            Axis.MEAN_RECURRENCE: self.mean_recurrence,
+            Axis.TOKENS: self.tokens,
+            Axis.PARAMETERS: self.effective_parameters,
+        }
+        return np.asarray(np.isfinite(self.flops) & np.isfinite(values[axis]))
+
+    @property
+    def usual_axis(self) -> Axis:
+        """Mean recurrence where it varies, else parameters where those do."""
+        for axis, values in (
+            (Axis.MEAN_RECURRENCE, self.mean_recurrence),
+            (Axis.PARAMETERS, self.effective_parameters),
+        ):
+            if len(np.unique(values[self.along(axis)])) > 1:
+                return axis
+        return Axis.MEAN_RECURRENCE
+
     def select(self, keep: Mask) -> "ModelPoints":
         """The runs where `keep` (n,) is true."""
-        return ModelPoints(
-            model=self.model,
-            run_ids=tuple(run for run, kept in zip(self.run_ids, keep, strict=True) if kept),
-            flops=self.flops[keep],
-            mean_recurrence=self.mean_recurrence[keep],
-            tokens=self.tokens[keep],
-            effective_parameters=self.effective_parameters[keep],
-            once_parameters=self.once_parameters[keep],
-            recurrent_parameters=self.recurrent_parameters[keep],
-            loss=self.loss[keep],
-            conventions=self.conventions,
-        )
+        arrays = [f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)]
+        chosen = {name: getattr(self, name)[keep] for name in arrays}
+        runs = tuple(run for run, kept in zip(self.run_ids, keep, strict=True) if kept)
+        return replace(self, run_ids=runs, **chosen)
 
 
 def spaced(items: Sequence[Item], most: int) -> list[Item]:
@@ -91,9 +125,9 @@ def spaced(items: Sequence[Item], most: int) -> list[Item]:
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
-def known_tokens(points: ModelPoints) -> Array | None:
-    """The runs' tokens, or None where any is unknown."""
-    return points.tokens if np.isfinite(points.tokens).all() else None
+def known(values: Array) -> Array | None:
+    """The values, or None where any is unknown."""
+    return values if np.isfinite(values).all() else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,6 +193,32 @@ def load_study(db: Path, sweep: str | None) -> Study:
     return build_study(tables.name, tables.kind, tables.runs, tables.losses)
 
 
+def weighted(points: ModelPoints) -> tuple[ModelPoints, BudgetNoise]:
+    """The runs weighed by the noise of their budget, where replicates show that it differs."""
+    noise = budget_noise(np.log(points.loss), points.cells, points.budget)
+    return replace(points, weights=noise.weights(points.budget)), noise
+
+
+def weighted_study(study: Study) -> tuple[Study, list[str]]:
+    """The study with its runs weighed, and a sentence a model on what was done."""
+    models, remarks = {}, []
+    for name, points in study.models.items():
+        models[name], noise = weighted(points)
+        known = ", ".join(
+            f"{100 * deviation:.2g} % at {budget:.3g}"
+            for budget, deviation in zip(noise.budgets, noise.deviations, strict=True)
+        )
+        if noise.differs:
+            remarks.append(f"{name}: weighed by the noise of each budget's replicates: {known} FLOPs")
+        elif known:
+            remarks.append(
+                f"{name}: equal weights, because the budgets' noise does not differ: {known} FLOPs"
+            )
+        else:
+            remarks.append(f"{name}: equal weights, because no budget has enough replicate seeds")
+    return replace(study, models=models), remarks
+
+
 def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) -> Study:
     """Sorts every run into what a fit uses and what it leaves out, with the reason."""
     left_out: Counter[str] = Counter()
@@ -168,8 +228,10 @@ def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) 
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
     for state, count in table.loc[table["state"] != "done", "state"].value_counts().items():
         left_out[str(state)] += int(count)
-    table = table[table["state"] == "done"]
+    table = table[table["state"] == "done"].reset_index(drop=True)
     table["effective"] = effective(table)
+    table["group"] = group_names(table)
+    table["architecture"] = architectures(table)
     curves = _curves(table, losses, left_out)
     lossless = table["val_loss"].isna() & table["run_id"].isin([curve.run_id for curve in curves])
     table = _sieve(table, ~lossless, left_out, "with test-time losses alone, used for saturation only")
@@ -179,23 +241,53 @@ def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) 
     sized = table["tokens"].notna() & table["effective"].notna()
     gridded = table["flops"].notna() & table["mean_recurrence"].notna()
     table = _sieve(table, sized | gridded, left_out, "with neither a budget nor tokens and parameters")
-    same = [*numbers, "model", "effective", "seed", "val_loss"]
-    table = _sieve(table, ~table.duplicated(same), left_out, "duplicates of another run")
-    table["group"] = table["model"].astype(object)
-    flat = table["mean_recurrence"].isna()
-    if table.loc[flat, "model"].nunique() > 1:
-        table.loc[flat, "group"] = FIXED_DEPTH
-    table = table.sort_values(["flops", "mean_recurrence", "tokens", "val_loss"], kind="stable")
+    models = {}
+    for group, rows in table.groupby("group", sort=False):
+        kept = _sieve(rows, ~_copied(rows, numbers), left_out, "duplicates of another run")
+        best = _sieve(kept, _better(kept), left_out, PASSED_OVER)
+        best = best.sort_values(["flops", "mean_recurrence", "tokens", "val_loss"], kind="stable")
+        models[str(group)] = _points(str(group), best, passed_over=len(kept) - len(best))
     return Study(
         name=name,
         kind=kind,
-        models={str(model): _points(str(model), rows) for model, rows in table.groupby("group", sort=False)},
+        models=models,
         curves=curves,
         runs=len(runs),
         left_out=dict(left_out),
         corpus_hashes=tuple(sorted(table["corpus_hash"].dropna().astype(str).unique())),
-        data_hash=_hash(table, curves),
+        data_hash=_hash(models, curves),
     )
+
+
+def _cells(rows: pd.DataFrame) -> Whole:
+    flops, recurrence, sizes, tokens = (
+        rows[name].to_numpy(dtype=float) for name in ("flops", "mean_recurrence", "effective", "tokens")
+    )
+    return cells_of(grouped_budgets(flops), recurrence, sizes, tokens)
+
+
+def _settings(rows: pd.DataFrame) -> Whole:
+    """A label a run for its hyperparameters; -1 where they are unknown."""
+    if "hyperparameters" not in rows:
+        return np.full(len(rows), -1)
+    return pd.factorize(rows["hyperparameters"])[0].astype(np.int64)
+
+
+def _copied(rows: pd.DataFrame, numbers: list[str]) -> Mask:
+    """Which imported rows repeat another; planned runs are told apart by their ids."""
+    same = rows[[*numbers, "effective", "seed", "val_loss"]].assign(settings=_settings(rows))
+    planned = rows["spec"].notna().to_numpy()
+    same["own"] = np.where(planned, np.arange(len(rows)), -1)
+    identical = (
+        same.groupby(list(same.columns), dropna=False, sort=False).ngroup().to_numpy().astype(np.int64)
+    )
+    seeded = rows["seed"].notna().to_numpy() | planned
+    return copies(identical, _cells(rows), seeded)
+
+
+def _better(rows: pd.DataFrame) -> Mask:
+    loss, seeds = rows["val_loss"].to_numpy(dtype=float), rows["seed"].to_numpy(dtype=float)
+    return better_runs(loss, _cells(rows), _settings(rows), seeds)
 
 
 def effective(table: pd.DataFrame) -> pd.Series:
@@ -204,19 +296,22 @@ def effective(table: pd.DataFrame) -> pd.Series:
     return looped.fillna(table["parameters"])
 
 
-def _sieve(table: pd.DataFrame, keep: "pd.Series[bool]", left_out: Counter[str], reason: str) -> pd.DataFrame:
+def _sieve(
+    table: pd.DataFrame, keep: "pd.Series[bool] | Mask", left_out: Counter[str], reason: str
+) -> pd.DataFrame:
     lost = int((~keep).sum())
     if lost:
         left_out[reason] += lost
     return table[keep].copy()
 
 
-def _points(model: str, rows: pd.DataFrame) -> ModelPoints:
+def _points(model: str, rows: pd.DataFrame, *, passed_over: int) -> ModelPoints:
     def column(name: str) -> Array:
         return rows[name].to_numpy(dtype=float)
 
     return ModelPoints(
         model=model,
+        architecture=str(rows["architecture"].iloc[0]),
         run_ids=tuple(rows["run_id"].astype(str)),
         flops=column("flops"),
         mean_recurrence=column("mean_recurrence"),
@@ -225,6 +320,9 @@ def _points(model: str, rows: pd.DataFrame) -> ModelPoints:
         once_parameters=column("once_parameters"),
         recurrent_parameters=column("recurrent_parameters"),
         loss=column("val_loss"),
+        seeds=column("seed"),
+        weights=np.ones(len(rows)),
+        passed_over=passed_over,
         conventions=tuple(sorted(rows["convention"].dropna().astype(str).unique())),
     )
 
@@ -239,7 +337,7 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
         left_out,
         "test-time losses that are no number",
     )
-    columns = ["run_id", "model", "mean_recurrence", "tokens", "effective"]
+    columns = ["run_id", "group", "mean_recurrence", "tokens", "effective"]
     runs = {run["run_id"]: run for run in table[columns].to_dict("records")}
     curves = []
     for run_id, rows in losses.sort_values("test_recurrence").groupby("run_id", sort=True):
@@ -250,7 +348,7 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
         curves.append(
             TestTimeCurve(
                 run_id=str(run_id),
-                model=str(run["model"]),
+                model=str(run["group"]),
                 mean_recurrence=float(run["mean_recurrence"]),
                 tokens=float(run["tokens"]),
                 effective_parameters=float(run["effective"]),
@@ -261,11 +359,20 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
     return tuple(sorted(curves, key=lambda c: (c.model, c.tokens, c.mean_recurrence, c.run_id)))
 
 
-def _hash(table: pd.DataFrame, curves: tuple[TestTimeCurve, ...]) -> str:
+def _hash(models: Mapping[str, ModelPoints], curves: tuple[TestTimeCurve, ...]) -> str:
     digest = hashlib.sha256()
-    columns = ["group", "flops", "mean_recurrence", "tokens", "effective", "val_loss"]
-    for row in sorted(map(str, table[columns].itertuples(index=False, name=None))):
-        digest.update(row.encode())
+    lines = []
+    for name, points in models.items():
+        columns = (
+            points.flops,
+            points.mean_recurrence,
+            points.tokens,
+            points.effective_parameters,
+            points.loss,
+        )
+        lines += [str((name, *map(float, row))) for row in zip(*columns, strict=True)]
+    for line in sorted(lines):
+        digest.update(line.encode())
     for curve in curves:
         digest.update(f"{curve.run_id} {curve.test_recurrence.tolist()} {curve.loss.tolist()}".encode())
     return digest.hexdigest()

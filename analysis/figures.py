@@ -13,17 +13,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from analysis.axis import Axis
 from analysis.dataset import TestTimeCurve, spaced
 from analysis.findings import Findings, ModelFindings, TestTimeFindings
+from analysis.fit import LawFit
 from analysis.frontier import best_recurrence
 from analysis.intervals import Interval
-from analysis.isoflop import Parabola
 from analysis.laws import UNIFIED, Array
+from analysis.parabola import Parabola
 from analysis.powerlaw import PowerLaw
 from analysis.robustness import Robustness
-from analysis.testtime import GAMMA_ONE, SaturationFit
+from analysis.saturation import SaturationFit
+from analysis.testtime import GAMMA_ONE
 from analysis.text import (
     PUBLISHED_GAMMAS,
+    extrapolations,
+    forms_text,
     frontier_text,
     headlines,
     isoflop_text,
@@ -35,6 +40,7 @@ from analysis.text import (
     unified_text,
     warnings,
 )
+from analysis.verdict import Status
 
 PAGE_INCHES = (8.27, 11.69)
 BOTTOM = 0.04
@@ -89,7 +95,9 @@ def summary_page(findings: Findings) -> Figure:
     study = findings.study
     figure = page("Scaling laws of a looped language model", f"Sweep {study.name}: {study.used} runs fitted")
     place = 0.90
-    for heading, sentences in (("Findings", headlines(findings)), ("Warnings", warnings(findings))):
+    parts = {"Findings": headlines, "Extrapolated": extrapolations, "Warnings": warnings}
+    for heading, told in parts.items():
+        sentences = told(findings)
         figure.text(LEFT, place, heading, fontsize=12, weight="bold", va="top")
         place -= 0.028
         for sentence in sentences or ["None."]:
@@ -104,40 +112,45 @@ def summary_page(findings: Findings) -> Figure:
 
 
 def isoflop_figure(name: str, findings: ModelFindings) -> Figure:
-    """Loss against mean recurrence and against tokens, a parabola a budget, vertices starred."""
+    """Loss along the axis and against tokens, a parabola a budget, vertices starred."""
+    passed_over, isoflop = findings.points.passed_over, findings.isoflop
+    best = f"; the best run of each cell, {passed_over} passed over" if passed_over else ""
     figure = page(
-        f"IsoFLOP curves, {name}", "A parabola in the logarithm per budget; stars are interior optima"
+        f"IsoFLOP curves, {name}", f"A parabola in the logarithm per budget; stars are interior optima{best}"
     )
-    points, optima = findings.points, findings.isoflop.optima
-    if not optima:
+    if not isoflop.optima:
         write(
-            figure, 0.88, "No run has both a FLOP budget and a mean recurrence, so there is no curve to draw."
+            figure,
+            0.88,
+            "No run has both a FLOP budget and a place on an axis, so there is no curve to draw.",
         )
         return figure
     panels = [figure.add_axes(place) for place in PANELS]
-    named = spaced(optima, LEGEND_ENTRIES)
-    tokens_known = bool(np.isfinite(points.tokens[points.on_grid]).all())
-    for position, optimum in enumerate(optima):
-        colour = _budget_colour(position, len(optima))
+    named = spaced(isoflop.optima, LEGEND_ENTRIES)
+    tokens_known = any(optimum.curve.log_d is not None for optimum in isoflop.optima)
+    for position, optimum in enumerate(isoflop.optima):
+        colour, curve = _budget_colour(position, len(isoflop.optima)), optimum.curve
         label = f"{optimum.flops:.3g}" if optimum in named else None
-        at = points.on_grid & (points.flops == optimum.flops)
-        for axes, values, curve, vertex in (
-            (panels[0], points.mean_recurrence[at], optimum.in_recurrence, optimum.mean_recurrence),
-            (panels[1], points.tokens[at], optimum.in_tokens, optimum.tokens),
+        for axes, logs, fitted, vertex in (
+            (panels[0], curve.log_v, optimum.along_axis, optimum.on_axis),
+            (panels[1], curve.log_d, optimum.in_tokens, optimum.tokens),
         ):
-            if axes is panels[1] and not tokens_known:
+            if logs is None:
                 continue
-            axes.scatter(values, points.loss[at], color=colour, s=16, zorder=3, label=label)
-            if curve is not None:
-                _draw_parabola(axes, curve, values, vertex, colour)
-    _log_axis(panels[0], "mean recurrence")
+            axes.scatter(np.exp(logs), curve.losses, color=colour, s=16, zorder=3, label=label)
+            if fitted is not None:
+                _draw_parabola(axes, fitted, np.exp(logs), vertex, colour)
+    _log_axis(panels[0], isoflop.axis.words)
     panels[0].set_ylabel("validation loss (nats)")
     panels[0].legend(title="FLOPs", fontsize=7, title_fontsize=7, frameon=False)
     if tokens_known:
         _log_axis(panels[1], "tokens D")
     else:
-        _nothing(panels[1], "the runs' tokens are unknown")
-    _sentences(figure, write(figure, BELOW, isoflop_text(findings.isoflop)), findings.routes.warnings)
+        _nothing(
+            panels[1],
+            "tokens are the axis" if isoflop.axis is Axis.TOKENS else "the runs' tokens are unknown",
+        )
+    _sentences(figure, write(figure, BELOW, isoflop_text(isoflop)), findings.routes.warnings)
     return figure
 
 
@@ -149,8 +162,9 @@ def power_law_figure(findings: Findings) -> Figure:
     for index, (name, found) in enumerate(findings.models.items()):
         colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
         paper = PUBLISHED_GAMMAS.get(name, (math.nan, math.nan))
+        symbol_v = "gamma_N" if found.isoflop.axis is Axis.PARAMETERS else "gamma_mu"
         for axes, law, quantity, published, symbol in (
-            (panels[0], found.isoflop.gamma_mean_recurrence, "mean_recurrence", paper[0], "gamma_mu"),
+            (panels[0], found.isoflop.gamma_axis, "on_axis", paper[0], symbol_v),
             (panels[1], found.isoflop.gamma_tokens, "tokens", paper[1], "gamma_D"),
         ):
             optima = [o for o in found.isoflop.interior if math.isfinite(getattr(o, quantity))]
@@ -164,7 +178,7 @@ def power_law_figure(findings: Findings) -> Figure:
                 lines.append(f"{name}: {symbol} = {spell(law.exponent)}{beside}; {law.message}")
             else:
                 lines.append(f"{name}: no {symbol}: {law.message}")
-    for axes, label in zip(panels, ("optimal mean recurrence", "optimal tokens D"), strict=True):
+    for axes, label in zip(panels, (_optimal(findings), "optimal tokens D"), strict=True):
         if not axes.has_data():
             _nothing(axes, "no interior optimum")
             continue
@@ -175,27 +189,35 @@ def power_law_figure(findings: Findings) -> Figure:
     return figure
 
 
+def _optimal(findings: Findings) -> str:
+    """What the models' curves run along, for a label."""
+    axes = {found.isoflop.axis.words for found in findings.models.values()}
+    return f"optimal {' or '.join(sorted(axes)) or 'mean recurrence'}"
+
+
 def training_figure(name: str, findings: ModelFindings) -> Figure:
     """The training law's contours with the runs and its own optimum, and its residuals."""
-    figure = page(f"Training law, {name}", "L = E + X N(mu_rec)^-x + Y D^-y, Huber on log loss")
-    law, points = findings.training.law, findings.training.points
-    top = 0.88
-    if law.usable:
+    form = findings.forms.chosen
+    shown = form.fit if form and not set(form.law.variables) - {"N", "D"} else findings.training.law.fit
+    figure = page(f"Training law, {name}", f"{shown.law.name}: {shown.law.equation}, Huber on log loss")
+    points, top = findings.training.points, 0.88
+    if shown.usable:
         left, right = (figure.add_axes(place) for place in PANELS)
-        _contours(left, findings)
+        _contours(left, findings, shown)
         for position, budget in enumerate(points.budgets):
-            at = points.flops == budget
+            at = points.budget == budget
             colour = _budget_colour(position, len(points.budgets))
-            right.scatter(points.loss[at], 100 * law.fit.residuals[at], color=colour, s=16)
+            right.scatter(points.loss[at], 100 * shown.residuals[at], color=colour, s=16)
         rest = ~np.isfinite(points.flops)
-        right.scatter(points.loss[rest], 100 * law.fit.residuals[rest], color="#555555", s=12)
+        right.scatter(points.loss[rest], 100 * shown.residuals[rest], color="#555555", s=12)
         right.axhline(0, color="black", lw=0.6)
         right.set_xlabel("measured loss (nats)")
         right.set_ylabel("predicted over measured (%)")
         right.tick_params(labelsize=7)
         top = BELOW
     top = write(figure, top, training_text(findings.training))
-    write(figure, top, "The law's own optimum (red line):\n" + frontier_text(findings))
+    top = write(figure, top, frontier_text(findings))
+    write(figure, top, forms_text(findings.forms))
     return figure
 
 
@@ -215,6 +237,7 @@ def routes_figure(findings: Findings) -> Figure:
         for row, name in enumerate(names):
             route = getattr(findings.models[name].routes, which)
             _whisker(axes, row - 0.14, route.parabolas, MODEL_COLOURS[0], "parabolas" if row == 0 else None)
+            _whisker(axes, row, route.corrected, MODEL_COLOURS[2], "corrected" if row == 0 else None)
             _whisker(axes, row + 0.14, route.law, MODEL_COLOURS[1], "training law" if row == 0 else None)
             paper = PUBLISHED_GAMMAS.get(name)
             if paper:
@@ -247,12 +270,15 @@ def saturation_figure(shown: Sequence[tuple[TestTimeCurve, SaturationFit]], note
             )
         )
         axes.scatter(curve.test_recurrence, curve.loss, s=12, color=MODEL_COLOURS[0], zorder=3)
-        if fit.fit.usable:
+        if math.isfinite(fit.z):
             t = np.linspace(curve.test_recurrence.min(), curve.test_recurrence.max(), 200)
             axes.plot(t, fit.predict(t), color=MODEL_COLOURS[1], lw=1.2)
+        if math.isfinite(fit.L_inf):
             axes.axhline(fit.L_inf, color=MODEL_COLOURS[1], lw=0.7, ls=":")
+        if fit.status is Status.TURNS_UP:
+            axes.scatter([fit.best_test_recurrence], [fit.best_loss], marker="*", s=60, color=RED, zorder=4)
         axes.axvline(curve.mean_recurrence, color="#888888", lw=0.7, ls="--")
-        axes.set_title(f"{curve.run_id}, mu_rec {curve.mean_recurrence:g}", fontsize=7)
+        axes.set_title(f"{curve.run_id}, mu_rec {curve.mean_recurrence:g}\n{fit.status}", fontsize=7)
         axes.tick_params(labelsize=6)
         if row == rows - 1:
             axes.set_xlabel("test recurrence T", fontsize=7)
@@ -351,8 +377,9 @@ def _nothing(axes: Axes, why: str) -> None:
     axes.text(0.5, 0.5, why, ha="center", color="#555555", transform=axes.transAxes)
 
 
-def _contours(axes: Axes, findings: ModelFindings) -> None:
-    points, law, shape = findings.training.points, findings.training.law, findings.shape
+def _contours(axes: Axes, findings: ModelFindings, fit: LawFit) -> None:
+    """The runs over the law's contours; its continuous optimum in red."""
+    points, law, shape = findings.training.points, fit.law, findings.shape
     tokens = np.geomspace(points.tokens.min() / 1.5, points.tokens.max() * 1.5, 80)
     sizes = points.effective_parameters
     axes.scatter(
@@ -360,14 +387,15 @@ def _contours(axes: Axes, findings: ModelFindings) -> None:
     )
     grid = np.geomspace(sizes.min() / 1.1, sizes.max() * 1.1, 80)
     mesh_d, mesh_n = np.meshgrid(tokens, grid)
-    loss = law.predict(mesh_n.ravel(), mesh_d.ravel()).reshape(mesh_n.shape)
+    mesh = {"N": mesh_n.ravel(), "D": mesh_d.ravel()}
+    loss = law.predict(fit.vector, mesh)[0].reshape(mesh_n.shape)
     lines = axes.contour(tokens, grid, loss, levels=12, cmap="viridis_r", linewidths=0.8)
     axes.clabel(lines, fontsize=6, fmt="%.2f")
     _log_axis(axes, "tokens D")
     _log_axis(axes, "effective parameters N", vertical=True)
     if shape is not None and len(points.budgets):
         budgets = np.geomspace(points.budgets.min(), points.budgets.max(), 60)
-        best = best_recurrence(law.fit.vector, shape, budgets)[0]
+        best = np.maximum(best_recurrence(fit.vector, shape, budgets, law)[0], 1.0)
         axes.plot(budgets / shape.flops_per_token(best), shape.parameters(best), color=RED, lw=1.6)
         axes.set_xlim(tokens[0], tokens[-1])
         axes.set_ylim(grid[0], grid[-1])

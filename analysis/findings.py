@@ -5,25 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.dataset import ModelPoints, Study, TestTimeCurve, known_tokens
-from analysis.equivalence import EquivalenceFit, study_equivalence
+from analysis.axis import Axis
+from analysis.dataset import ModelPoints, Study, TestTimeCurve, known
+from analysis.equivalence import ArchitectureEquivalence, study_equivalence
 from analysis.fit import LawFit
-from analysis.frontier import Frontier, Shape, frontier, shape_of
+from analysis.forms import ModelForms, fit_forms
+from analysis.frontier import Frontier, frontier
 from analysis.isoflop import IsoflopFit, fit_isoflop
 from analysis.laws import UNIFIED
 from analysis.robustness import Robustness, robustness
 from analysis.routes import Routes, two_routes
-from analysis.testtime import (
-    FormScore,
-    SaturationFit,
-    UnifiedFit,
-    fit_curves,
-    fit_oracle_floor,
-    fit_unified_law,
-    score_forms,
-    stacked,
-)
-from analysis.training import TrainingStudy, study_training_law
+from analysis.saturation import FormScore, SaturationFit, fit_curves, score_forms
+from analysis.shape import Shape, shape_of
+from analysis.testtime import UnifiedFit, fit_oracle_floor, fit_unified_law, stacked
+from analysis.training import TrainingStudy, training_study
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +27,8 @@ class ModelFindings:
     shape: Shape | None
     isoflop: IsoflopFit
     training: TrainingStudy
+    forms: ModelForms
+    """Every form of the law, and which is chosen."""
     frontier: Frontier | None
     routes: Routes
     robustness: Robustness
@@ -53,35 +50,53 @@ class Findings:
     study: Study
     models: Mapping[str, ModelFindings]
     test_time: TestTimeFindings
-    equivalence: EquivalenceFit
+    equivalence: tuple[ArchitectureEquivalence, ...]
+    """Each looped architecture's."""
 
 
-def find(study: Study) -> Findings:
+def find(study: Study, convention: str | None = None) -> Findings:
     """Fits every law to `study`; where the data have no answer the fit's status says so."""
     return Findings(
         study=study,
-        models={name: model_findings(points) for name, points in study.models.items()},
+        models={name: model_findings(points, convention) for name, points in study.models.items()},
         test_time=find_test_time(study),
         equivalence=study_equivalence(list(study.models.values())),
     )
 
 
-def isoflop_of(points: ModelPoints) -> IsoflopFit:
-    """The curves of one model's runs that have a budget and a mean recurrence."""
-    grid = points.select(points.on_grid)
-    return fit_isoflop(grid.flops, grid.mean_recurrence, known_tokens(grid), grid.loss)
+def isoflop_of(points: ModelPoints, axis: Axis | None = None) -> IsoflopFit:
+    """The curves of one model's runs that have a budget and a place on `axis` (default: the usual one)."""
+    chosen = axis or points.usual_axis
+    grid = points.select(points.along(chosen))
+    return fit_isoflop(
+        grid.flops,
+        known(grid.mean_recurrence),
+        known(grid.tokens),
+        grid.loss,
+        parameters=known(grid.effective_parameters),
+        axis=chosen,
+        seeds=grid.seeds,
+        weights=grid.weights,
+    )
 
 
-def model_findings(points: ModelPoints) -> ModelFindings:
-    isoflop, training, shape = isoflop_of(points), study_training_law(points), shape_of(points)
-    along = frontier(training, shape, points.budgets) if shape else None
+def model_findings(
+    points: ModelPoints, convention: str | None = None, axis: Axis | None = None
+) -> ModelFindings:
+    """Everything about one model; `convention` settles how its FLOPs were counted."""
+    isoflop, shape = isoflop_of(points, axis), shape_of(points, convention)
+    forms = fit_forms(points)
+    training = training_study(forms.points, forms.forms["training"])
+    vertices = [optimum.flops for optimum in isoflop.interior]
+    along = frontier(forms.mixture, points, shape, points.budgets, vertices) if shape else None
     return ModelFindings(
         points=points,
         shape=shape,
         isoflop=isoflop,
         training=training,
+        forms=forms,
         frontier=along,
-        routes=two_routes(points, isoflop, training.law, along),
+        routes=two_routes(points, isoflop, forms.chosen.fit if forms.chosen else None, along),
         robustness=robustness(points, shape),
     )
 

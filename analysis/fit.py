@@ -112,13 +112,17 @@ def fit_each(
     delta: float = DELTA,
     weights: ArrayLike | None = None,
 ) -> list[LawFit]:
-    """``fit_law`` for several lists of losses at the same points, all in one race."""
+    """``fit_law`` for several lists of losses at the same points, all in one race.
+
+    `weights` (n,) are the same for all lists, or (m, n) each list's own; a point of weight 0 is left out.
+    """
     for name, value, least in (("starts", starts, 1), ("seed", seed, 0)):
         if not isinstance(value, int | np.integer) or value < least:
             raise InputError(f"{name} is {value}; it must be a whole number of at least {least}")
     if not delta > 0:
         raise InputError(f"delta is {delta}; it must be positive")
-    sets = [_sorted(law, data, loss, delta, weights) for loss in losses]
+    shares = [weights] * len(losses) if weights is None or np.ndim(weights) < 2 else list(np.asarray(weights))
+    sets = [_sorted(law, data, loss, delta, share) for loss, share in zip(losses, shares, strict=True)]
     refusals = [_refusal(one) for one in sets]
     fits: list[LawFit | None] = [
         _fit(one, *refusal) if refusal else None for one, refusal in zip(sets, refusals, strict=True)
@@ -129,8 +133,8 @@ def fit_each(
         chosen = waiting[first : first + together]
         problem = sets[chosen[0]].problem  # of the points alone, so the same for all
         log_loss = np.stack([sets[i].log_loss for i in chosen])
-        shares = np.stack([sets[i].weights for i in chosen])
-        best, huber = race(problem, log_loss, shares, starts, seed)
+        counted = np.stack([sets[i].weights for i in chosen])
+        best, huber = race(problem, log_loss, counted, starts, seed)
         for row, i in enumerate(chosen):
             fits[i] = _judged(sets[i], best[row], float(huber[row]))
     return [fit for fit in fits if fit is not None]

@@ -39,13 +39,31 @@ NOTHING = Interval(value=float("nan"), low=float("nan"), high=float("nan"))
 """What is known of a number that has no meaning."""
 
 
-def interval(value: float, draws: Array) -> Interval:
-    """Percentile limits of the finite draws; none when fewer than 90 % of them are finite."""
-    finite = draws[np.isfinite(draws)]
-    if not np.isfinite(value) or len(finite) < 0.9 * len(draws) or not len(finite):
+def interval(value: float, draws: Array, weights: Array | None = None) -> Interval:
+    """Percentile limits of the finite draws; none when fewer than 90 % of them are finite.
+
+    `weights` (of the draws, alike in shape) where some count more than others.
+    """
+    share = np.full(len(draws), 1.0) if weights is None else weights
+    finite = np.isfinite(draws)
+    if not np.isfinite(value) or not finite.any() or share[finite].sum() < 0.9 * share.sum():
         return Interval(value=float(value), low=float("nan"), high=float("nan"))
-    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    if weights is None:
+        low, high = np.quantile(draws[finite], ends)
+    else:
+        order = np.argsort(draws[finite])
+        sorted_share = share[finite][order]
+        place = (np.cumsum(sorted_share) - sorted_share / 2) / sorted_share.sum()
+        low, high = np.interp(ends, place, draws[finite][order])
     return Interval(value=float(value), low=float(low), high=float(high))
+
+
+def holding(given: Interval) -> Interval:
+    """The interval, reaching as far as its own estimate."""
+    if not np.isfinite(given.low):
+        return given
+    return Interval(value=given.value, low=min(given.low, given.value), high=max(given.high, given.value))
 
 
 def resampled_counts(strata: ArrayLike, resamples: int, generator: np.random.Generator) -> Array:
@@ -83,7 +101,8 @@ def bootstrap(fit: LawFit, strata: ArrayLike, *, resamples: int = RESAMPLES, see
 
 
 def parameter_intervals(fit: LawFit, draws: Array) -> Mapping[str, Interval]:
-    """One interval a parameter of the law, from the rows that ``bootstrap`` gave."""
+    """One interval a parameter of the law, from rows of parameters (R, p) in raw units."""
     return {
-        name: interval(fit.values[name], draws[:, index]) for index, name in enumerate(fit.law.parameters)
+        name: holding(interval(fit.values[name], draws[:, index]))
+        for index, name in enumerate(fit.law.parameters)
     }

@@ -1,390 +1,333 @@
 """IsoFLOP curves: a parabola a budget, its vertex, and power laws through the vertices.
 
-Per model and budget, loss is a quadratic in ln(mean recurrence), and another in ln(tokens); the vertices are
-mu_rec*(C) and D*(C) (Parcae section 5, figures 4 and 5; approach 2 of Hoffmann et al. arXiv 2203.15556).
-A vertex is an optimum only when the curve in mean recurrence, which is what a grid samples, opens upward
-beyond its noise (pooled over budgets) and its vertex lies within the sampled range; tokens follow from it,
-and a vertex in tokens that lies a little outside theirs is kept with a warning. Parabolas are biased when a
-grid is off-centre (Czech et al. arXiv 2603.22339), which is why `analysis.frontier` has a second route.
+Per model and budget, loss is a quadratic in the logarithm of what was varied (mean recurrence, tokens, or the
+parameters of models without a loop), and another in ln(tokens); the vertices are mu_rec*(C), N*(C) and D*(C)
+(Parcae section 5, figures 4 and 5; approach 2 of Hoffmann et al. arXiv 2203.15556). A vertex is an optimum
+only when the curve along the axis, which is what a grid samples, opens upward beyond its noise (pooled over
+budgets) and its vertex lies within the sampled range. A vertex in tokens that lies a little outside theirs is
+kept, with a warning, in the plain exponent of tokens and in nothing else. Parabolas are biased when a grid is
+off-centre (Czech et al. arXiv 2603.22339): `analysis.correction` measures by how much, and the plain
+exponents' intervals hold it.
 Shapes: n runs, k runs of one budget, B budgets, R replicates.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
-from analysis.fit import SAME_LOSS
+from analysis.axis import Axis
+from analysis.correction import FURTHEST, Biases, biases, fitted_forms, worse_than_parabolas
+from analysis.curves import Curve, curves_of, pooled_noise, variance, without_copies
+from analysis.exchange import Exchange, exchange
 from analysis.inputs import LARGEST_LOSS, positive_numbers, same_length
-from analysis.intervals import RESAMPLES
-from analysis.laws import Array, Whole
-from analysis.powerlaw import PowerLaw, power_law
+from analysis.intervals import RESAMPLES, Interval, interval
+from analysis.laws import COUPLED, TRAINING, Array, Law
+from analysis.optimum import Optimum, least_curvature, optimum_of
+from analysis.parabola import log_vertices, standardised_residuals
+from analysis.powerlaw import PowerLaw, no_power_law, power_law, slope
+from parcae.errors import InputError
 
-FEWEST_POINTS = 4
-"""Distinct recurrences of a curve: three always lie on a parabola, whatever the truth."""
-NEAR_EDGE = 0.1
-"""A vertex within this fraction of the sampled range (in logs) from its end is off-centre."""
-
-FURTHEST = 0.5
-"""A vertex this far beyond the sampled range, in units of it (in logs), only says that it lies beyond."""
-
-
-class Curve(StrEnum):
-    """The verdict on one budget's curve."""
-
-    INTERIOR = "interior"
-    OUTSIDE = "vertex outside the sampled range"
-    DOWNWARD = "opens downward"
-    FLAT = "flat"
-    TOO_FEW_POINTS = "too few points"
+LAWS = (TRAINING, COUPLED)
+"""Laws that the parabolas' bias is measured on."""
+NO_BIAS = "its interval holds noise alone and not the bias of a parabola, because "
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Parabola:
-    """loss = constant + slope (ln v - centre) + curvature (ln v - centre)^2, nats."""
-
-    centre: float
-    constant: float
-    slope: float
-    curvature: float
-
-    @property
-    def log_vertex(self) -> float:
-        """ln v at the turning point."""
-        return self.centre - self.slope / (2 * self.curvature)
-
-    @property
-    def vertex(self) -> float:
-        """The value v at the turning point; infinite where that is too far out for a float."""
-        return float(np.exp(min(self.log_vertex, 700.0)))
-
-    @property
-    def minimum(self) -> float:
-        """Loss at the turning point, nats."""
-        return self.constant - self.slope**2 / (4 * self.curvature)
-
-    def __call__(self, values: ArrayLike) -> Array:
-        u = np.log(np.asarray(values, dtype=float)) - self.centre
-        return np.asarray(self.constant + self.slope * u + self.curvature * u**2)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Optimum:
-    """One budget: its vertex where that is an optimum, and a sentence where it is not."""
+@dataclass(frozen=True, kw_only=True)
+class CorrectedOptimum:
+    """One budget's vertex with the parabola's bias taken off."""
 
     flops: float
-    mean_recurrence: float
-    """mu_rec*(C); NaN unless interior."""
-    tokens: float
-    """D*(C); NaN unless interior, or where tokens are unknown."""
-    loss: float
-    """Loss at the vertex in ln(mean recurrence), nats; NaN unless interior."""
-    interior: bool
-    verdict: Curve
-    message: str
-    warnings: tuple[str, ...]
-    points: int
-    in_recurrence: Parabola | None
-    """None for too few points, as is the next where tokens are unknown."""
-    in_tokens: Parabola | None
-    left_out: tuple[int, ...]
-    """Positions, in the arrays given, of runs too wild to belong to the curve."""
+    on_axis: Interval
+    tokens: Interval
+    """What the budget buys there."""
+    used: bool
+    """False where the laws' own optimum lies outside the sampled range: extrapolated, so in no exponent. (The
+    laws decide, whose optimum rests on all runs: a choice by the budget's own noise would bias the exponent.)
+    """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corrected:
+    forms: Mapping[str, float]
+    """The laws that the bias was measured on, with their weights."""
+    optima: tuple[CorrectedOptimum, ...]
+    """Of the budgets whose vertex is interior."""
+    gamma_axis: PowerLaw
+    gamma_tokens: PowerLaw
+    bias: float
+    """Of the plain exponent of the axis."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IsoflopFit:
+    axis: Axis
     optima: tuple[Optimum, ...]
     gamma_mean_recurrence: PowerLaw
+    gamma_parameters: PowerLaw
     gamma_tokens: PowerLaw
+    gamma_tokens_tied: PowerLaw
+    """Through `tokens_tied`."""
+    corrected: Corrected | None
+    """None where no law could be fitted, or none was asked for."""
+    warnings: tuple[str, ...]
 
     @property
     def interior(self) -> tuple[Optimum, ...]:
         return tuple(optimum for optimum in self.optima if optimum.interior)
 
+    @property
+    def gamma_axis(self) -> PowerLaw:
+        law: PowerLaw = getattr(self, f"gamma_{self.axis.column}")
+        return law
+
 
 def fit_isoflop(
     flops: ArrayLike,
-    mean_recurrence: ArrayLike,
+    mean_recurrence: ArrayLike | None,
     tokens: ArrayLike | None,
     loss: ArrayLike,
     *,
+    parameters: ArrayLike | None = None,
+    axis: Axis | str | None = None,
+    seeds: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    laws: Sequence[Law] = LAWS,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> IsoflopFit:
-    """Curves, optima and both exponents of one model, from n runs; `tokens` None where they are unknown.
+    """Curves, optima and exponents of one model, from n runs; None for what is unknown.
 
-    The intervals resample residuals and keep every budget's recurrences, which are chosen and not drawn.
+    `parameters` are effective ones, N(mu_rec); `axis` is mean recurrence where that varies, else parameters;
+    `seeds` (NaN where unknown) tell replicates from copies; `weights` are inverse variances. `laws` are those
+    that the parabolas' bias is measured on: with none, intervals hold noise alone.
     ``InputError`` for numbers no curve can hold.
     """
-    arrays = {
-        "flops": positive_numbers("flops", flops),
-        "mean_recurrence": positive_numbers("mean_recurrence", mean_recurrence),
-        "loss": positive_numbers("loss", loss, largest=LARGEST_LOSS),
-    }
-    if tokens is not None:
-        arrays["tokens"] = positive_numbers("tokens", tokens)
-    for name, values in arrays.items():
-        same_length(name, values, arrays["loss"])
-    budgets = np.unique(arrays["flops"])
-    curves = [_curve(float(budget), arrays) for budget in budgets]
-    variances = [_variance(curve) for curve in curves]
-    curves = [
-        _without_wild(curve, _noise(variances[:i] + variances[i + 1 :] or variances))
-        for i, curve in enumerate(curves)
-    ]
-    noise = _noise([_variance(curve) for curve in curves])
-    optima = [_optimum(curve, noise) for curve in curves]
-    kept = [(o, c) for o, c in zip(optima, curves, strict=True) if o.interior]
-    with_tokens = [(o, c) for o, c in kept if np.isfinite(o.tokens)]
-    return IsoflopFit(
-        optima=tuple(optima),
-        gamma_mean_recurrence=power_law(
-            "mean recurrence",
-            [o.flops for o, _ in kept],
-            [o.mean_recurrence for o, _ in kept],
-            _resampled_vertices([(c.log_mu, c.losses) for _, c in kept], resamples, seed),
-            len(budgets),
-        ),
-        gamma_tokens=power_law(
-            "tokens",
-            [o.flops for o, _ in with_tokens],
-            [o.tokens for o, _ in with_tokens],
-            _resampled_vertices(
-                [(c.log_d, c.losses) for _, c in with_tokens if c.log_d is not None], resamples, seed
-            ),
-            len(budgets),
-        ),
+    arrays = _checked(flops, mean_recurrence, tokens, loss, parameters, seeds, weights)
+    chosen = _axis(axis, arrays)
+    arrays = without_copies(arrays)
+    curves = curves_of(arrays, chosen)
+    prices = exchange(arrays, chosen)
+    noise = pooled_noise([variance(curve) for curve in curves])
+    optima = [optimum_of(curve, noise, prices) for curve in curves]
+    kept = [optimum for optimum in optima if optimum.interior]
+    found, why_not = None, "none was asked for"
+    if laws and kept:
+        found, why_not = _biases(
+            arrays, [o.curve for o in kept], curves, prices, noise, laws, resamples, seed
+        )
+    fitter = _Exponents(
+        kept=kept, axis=chosen, budgets=len(curves), biases=found, resamples=resamples, seed=seed
     )
+    plain = {name: fitter.plain(name) for name in ("mean_recurrence", "parameters", "tokens")}
+    warnings = []
+    if laws and found is None and len(kept) > 2:
+        warnings.append(f"the exponent by parabolas: {NO_BIAS}{why_not}")
+    return IsoflopFit(
+        axis=chosen,
+        optima=tuple(optima),
+        gamma_mean_recurrence=plain["mean_recurrence"],
+        gamma_parameters=plain["parameters"],
+        gamma_tokens=plain["tokens"],
+        gamma_tokens_tied=fitter.tied(prices),
+        corrected=fitter.corrected(prices) if found is not None and prices is not None else None,
+        warnings=tuple(warnings),
+    )
+
+
+def _checked(
+    flops: ArrayLike,
+    mean_recurrence: ArrayLike | None,
+    tokens: ArrayLike | None,
+    loss: ArrayLike,
+    parameters: ArrayLike | None,
+    seeds: ArrayLike | None,
+    weights: ArrayLike | None,
+) -> dict[str, Array]:
+    given = {
+        "flops": flops,
+        "mean_recurrence": mean_recurrence,
+        "tokens": tokens,
+        "parameters": parameters,
+        "weights": weights,
+    }
+    losses = positive_numbers("loss", loss, largest=LARGEST_LOSS)
+    arrays = {name: positive_numbers(name, values) for name, values in given.items() if values is not None}
+    arrays["seeds"] = np.full(len(losses), np.nan) if seeds is None else np.asarray(seeds, dtype=float)
+    arrays.setdefault("weights", np.ones(len(losses)))
+    for name, values in arrays.items():
+        same_length(name, values, losses)
+    return {**arrays, "loss": losses}
+
+
+def _axis(axis: Axis | str | None, arrays: Mapping[str, Array]) -> Axis:
+    """The axis asked for, or the usual one. ``InputError`` where nothing is known along it."""
+    if axis is None:
+        recurrence = arrays.get("mean_recurrence")
+        varies = recurrence is not None and len(np.unique(recurrence)) > 1
+        return Axis.PARAMETERS if "parameters" in arrays and not varies else Axis.MEAN_RECURRENCE
+    if axis not in list(Axis):
+        raise InputError(f"axis is {axis!r}; it takes {', '.join(Axis)}")
+    chosen = Axis(axis)
+    if chosen.column not in arrays:
+        raise InputError(
+            f"there is no isoFLOP curve along {chosen.words}: the runs' {chosen.words} is unknown"
+        )
+    return chosen
+
+
+def _biases(
+    arrays: Mapping[str, Array],
+    kept: Sequence[Curve],
+    curves: Sequence[Curve],
+    prices: Exchange | None,
+    noise: tuple[float, int],
+    laws: Sequence[Law],
+    draws: int,
+    seed: int,
+) -> tuple[Biases | None, str]:
+    """What the laws fitted to all runs of all curves say of the bias, or why they say nothing."""
+    if "tokens" not in arrays:
+        return None, "the runs' tokens are unknown, so no law can be fitted"
+    if prices is None:
+        return None, "the runs do not tell what the axis costs"
+    at = np.concatenate([curve.at for curve in curves])
+    sizes = arrays["parameters"] if "parameters" in arrays else prices.parameters(arrays["mean_recurrence"])
+    given = {**arrays, "N": sizes}
+    budgets = np.concatenate([np.full(len(curve.at), curve.flops) for curve in curves])
+    forms = fitted_forms(
+        laws,
+        {"N": sizes[at], "D": arrays["tokens"][at]},
+        arrays["loss"][at],
+        np.unique(budgets, return_inverse=True)[1],
+        arrays["weights"][at],
+        draws=draws,
+        seed=seed,
+    )
+    if not forms:
+        return None, f"the runs decide no law ({', '.join(law.name for law in laws)})"
+    if worse_than_parabolas(forms, curves):
+        return None, "the curves are closer to parabolas than to any law"
+    return biases(kept, given, forms, prices, [least_curvature(c, noise) for c in kept], seed=seed), ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Points:
-    """One budget's runs, exact copies and the wild one taken out."""
+class _Exponents:
+    """The power laws through the interior optima, from one set of draws."""
 
-    flops: float
-    at: Whole
-    """Positions in the arrays given."""
-    log_mu: Array
-    log_d: Array | None
-    losses: Array
-    left_out: tuple[int, ...] = ()
-    warnings: tuple[str, ...] = ()
+    kept: Sequence[Optimum]
+    axis: Axis
+    budgets: int
+    biases: Biases | None
+    resamples: int
+    seed: int
 
-    @property
-    def distinct(self) -> int:
-        return len(np.unique(self.log_mu))
+    def plain(self, name: str) -> PowerLaw:
+        """Through the parabolas' own vertices, the paper's method; the interval holds their bias if known."""
+        of = name.replace("_", " ")
+        on_axis = of == self.axis.words
+        if not on_axis and name != "tokens":
+            return no_power_law(f"the curves run along {self.axis.words}, not along {of}")
+        chosen = [i for i, o in enumerate(self.kept) if np.isfinite(getattr(o, name))]
+        flops = [self.kept[i].flops for i in chosen]
+        values = [float(getattr(self.kept[i], name)) for i in chosen]
+        if self.biases is None:
+            curves = [self.kept[i].curve for i in chosen]
+            logs = [c.log_v if on_axis else c.log_d for c in curves]
+            points = [(x, c.losses) for x, c in zip(logs, curves, strict=True) if x is not None]
+            return power_law(
+                of, flops, values, _resampled_vertices(points, self.resamples, self.seed), self.budgets
+            )
+        off = (self.biases.along_axis if on_axis else self.biases.in_tokens)[:, chosen]
+        law = _holding(power_law(of, flops, values, np.log(values) - off, self.budgets))
+        if not law.budgets or not np.isfinite(law.exponent.low):
+            return law
+        bias = _median(slope(np.log(flops), off)[0])
+        held = f"{law.message}; parabolas are {bias:+.3f} off on this grid, which the interval holds"
+        return replace(law, message=held)
 
+    def tied(self, prices: Exchange | None) -> PowerLaw:
+        """Through what each budget buys at its vertex along the axis, the plain one."""
+        values = [optimum.tokens_tied for optimum in self.kept]
+        if prices is None or not np.isfinite(values).all():
+            return no_power_law("what the axis costs is unknown")
+        flops = [optimum.flops for optimum in self.kept]
+        draws = np.log(values)[None, :]
+        if self.biases is not None:
+            draws = self._bought(prices, self._unbiased())
+        return _holding(power_law("tokens", flops, values, draws, self.budgets))
 
-def _curve(budget: float, arrays: Mapping[str, Array]) -> _Points:
-    at = np.flatnonzero(arrays["flops"] == budget)
-    rows = np.stack([arrays["mean_recurrence"][at], arrays["loss"][at]], axis=1)
-    at = at[np.unique(rows, axis=0, return_index=True)[1]]
-    return _Points(
-        flops=budget,
-        at=at,
-        log_mu=np.log(arrays["mean_recurrence"][at]),
-        log_d=np.log(arrays["tokens"][at]) if "tokens" in arrays else None,
-        losses=arrays["loss"][at],
-    )
-
-
-def _variance(curve: _Points) -> tuple[float, int]:
-    """Variance about the parabola and its degrees of freedom, 0 for too few points.
-
-    Scaled so that its median is the variance of the noise: the median of a chi-square of k degrees is about
-    k (1 - 2 / 9k)^3 (Wilson and Hilferty 1931).
-    """
-    if curve.distinct < FEWEST_POINTS:
-        return float("nan"), 0
-    freedom = len(curve.losses) - 3
-    parabola = _parabola(curve.log_mu, curve.losses)
-    squares = float(((parabola(np.exp(curve.log_mu)) - curve.losses) ** 2).sum())
-    return squares / (freedom * (1 - 2 / (9 * freedom)) ** 3), freedom
-
-
-def _noise(variances: Sequence[tuple[float, int]]) -> tuple[float, int]:
-    """Standard deviation about the parabolas and its degrees of freedom, by the median over budgets."""
-    known = [variance for variance, freedom in variances if freedom]
-    total = sum(freedom for _, freedom in variances)
-    return (float(np.sqrt(np.median(known))), total) if known else (float("nan"), 0)
-
-
-def _without_wild(curve: _Points, noise: tuple[float, int]) -> _Points:
-    """The curve without the one run that cannot belong to it: off by the noise and by the others' range.
-
-    The run is further from the others' parabola than the whole range of their losses, and than noise
-    explains at the 0.1 % level (Bonferroni). `noise` comes from the other budgets. Both limits are this
-    project's assumption.
-    """
-    n = len(curve.losses)
-    deviation, freedom = noise
-    if curve.distinct < FEWEST_POINTS + 1 or not freedom:
-        return curve
-    squares = np.full(n, np.inf)
-    for i in range(n):
-        logs, losses = np.delete(curve.log_mu, i), np.delete(curve.losses, i)
-        if len(np.unique(logs)) >= FEWEST_POINTS:
-            squares[i] = ((_parabola(logs, losses)(np.exp(logs)) - losses) ** 2).sum()
-    found = int(np.argmin(squares))
-    logs, losses = np.delete(curve.log_mu, found), np.delete(curve.losses, found)
-    distance = abs(curve.losses[found] - float(_parabola(logs, losses)(np.exp(curve.log_mu[found]))))
-    limit = float(stdtrit(freedom, 1 - 0.0005 / n))
-    if distance <= max(
-        float(np.ptp(losses)), limit * deviation * _prediction_error(logs, curve.log_mu[found])
-    ):
-        return curve
-    kept = np.arange(n) != found
-    return _Points(
-        flops=curve.flops,
-        at=curve.at[kept],
-        log_mu=curve.log_mu[kept],
-        log_d=curve.log_d[kept] if curve.log_d is not None else None,
-        losses=curve.losses[kept],
-        left_out=(int(curve.at[found]),),
-        warnings=(
-            f"the run at mean recurrence {np.exp(curve.log_mu[found]):g} (loss {curve.losses[found]:.4g}) is "
-            "far off the curve of the others and was left out of it",
-        ),
-    )
-
-
-def _prediction_error(logs: Array, at: float) -> float:
-    """Standard error of a new loss at `at` under a parabola through `logs`, for noise of deviation 1."""
-    scale = np.ptp(logs)
-    design = np.vander((logs - logs.mean()) / scale, 3, increasing=True)
-    place = np.vander(np.atleast_1d((at - logs.mean()) / scale), 3, increasing=True)[0]
-    return float(np.sqrt(1 + place @ np.linalg.inv(design.T @ design) @ place))
-
-
-def _optimum(curve: _Points, noise: tuple[float, int]) -> Optimum:
-    in_mu = _parabola(curve.log_mu, curve.losses) if curve.distinct >= FEWEST_POINTS else None
-    kind, message = _verdict(curve, in_mu, noise)
-    interior = kind is Curve.INTERIOR and in_mu is not None
-    warnings, in_d, tokens = [*curve.warnings], None, float("nan")
-    if in_mu is not None and curve.log_d is not None and len(np.unique(curve.log_d)) >= FEWEST_POINTS:
-        in_d = _parabola(curve.log_d, curve.losses)
-    if in_mu is not None and interior:
-        warnings += _edge_warnings(in_mu.vertex, np.exp(curve.log_mu), curve.losses)
-        if in_d is not None and curve.log_d is not None:
-            tokens, remarks = _token_vertex(in_d, curve.log_d)
-            warnings += remarks
-    return Optimum(
-        flops=curve.flops,
-        mean_recurrence=in_mu.vertex if in_mu is not None and interior else float("nan"),
-        tokens=tokens,
-        loss=in_mu.minimum if in_mu is not None and interior else float("nan"),
-        interior=interior,
-        verdict=kind,
-        message=message,
-        warnings=tuple(warnings),
-        points=len(curve.losses),
-        in_recurrence=in_mu,
-        in_tokens=in_d,
-        left_out=curve.left_out,
-    )
-
-
-def _verdict(curve: _Points, parabola: Parabola | None, noise: tuple[float, int]) -> tuple[Curve, str]:
-    if parabola is None:
-        return (
-            Curve.TOO_FEW_POINTS,
-            f"{curve.distinct} distinct recurrence{'s' * (curve.distinct != 1)}; a curve needs at least "
-            f"{FEWEST_POINTS}",
+    def corrected(self, prices: Exchange) -> Corrected:
+        """The optima with the median bias taken off, and the exponents through those in the sampled range."""
+        assert self.biases is not None
+        along = self._unbiased()
+        bought = self._bought(prices, along)
+        optima = []
+        for i, optimum in enumerate(self.kept):
+            on_axis, tokens = (_middle(np.exp(draws[:, i])) for draws in (along, bought))
+            sampled = np.exp(optimum.curve.log_v)
+            inside = sampled.min() <= self.biases.optima[i] <= sampled.max() and np.isfinite(on_axis.low)
+            optima.append(
+                CorrectedOptimum(flops=optimum.flops, on_axis=on_axis, tokens=tokens, used=bool(inside))
+            )
+        used = [i for i, optimum in enumerate(optima) if optimum.used]
+        flops = [optima[i].flops for i in used]
+        logs = np.log([optimum.flops for optimum in self.kept])
+        return Corrected(
+            forms=self.biases.forms,
+            optima=tuple(optima),
+            gamma_axis=power_law(
+                self.axis.words, flops, [optima[i].on_axis.value for i in used], along[:, used], self.budgets
+            ),
+            gamma_tokens=power_law(
+                "tokens", flops, [optima[i].tokens.value for i in used], bought[:, used], self.budgets
+            ),
+            bias=_median(slope(logs, self.biases.along_axis)[0]),
         )
-    if np.ptp(curve.losses) < SAME_LOSS * curve.losses.mean():
-        return Curve.FLAT, "all losses are equal"
-    if parabola.curvature <= 0:
-        return Curve.DOWNWARD, "the curve opens downward, so its turning point is no minimum"
-    deviation, freedom = noise
-    if parabola.curvature < stdtrit(freedom, 0.95) * deviation * _curvature_error(curve.log_mu):
-        return Curve.FLAT, "the curvature cannot be told from noise"
-    low, high = curve.log_mu.min(), curve.log_mu.max()
-    if not low <= parabola.log_vertex <= high:
-        return (
-            Curve.OUTSIDE,
-            f"the vertex, {parabola.vertex:.3g}, lies outside the sampled {np.exp(low):.3g} to "
-            f"{np.exp(high):.3g}: extrapolated, so no optimum",
-        )
-    return Curve.INTERIOR, "the vertex is inside the sampled range"
+
+    def _unbiased(self) -> Array:
+        assert self.biases is not None
+        return np.log([optimum.on_axis for optimum in self.kept]) - self.biases.along_axis
+
+    def _bought(self, prices: Exchange, along: Array) -> Array:
+        """ln tokens (R, B) that each budget buys at places exp(along) on the axis."""
+        if self.axis is Axis.TOKENS:
+            return along
+        return np.log([o.flops for o in self.kept]) - np.log(prices.flops_per_token(np.exp(along)))
 
 
-def _curvature_error(logs: Array) -> float:
-    """Standard error of a parabola's curvature for noise of deviation 1."""
-    scale = np.ptp(logs)
-    design = np.vander((logs - logs.mean()) / scale, 3, increasing=True)
-    return float(np.sqrt(np.linalg.inv(design.T @ design)[2, 2])) / float(scale**2)
+def _middle(draws: Array) -> Interval:
+    return interval(_median(draws), draws)
 
 
-def _parabola(logs: Array, losses: Array) -> Parabola:
-    """Least squares through points at three or more distinct `logs`."""
-    centre, scale = logs.mean(), np.ptp(logs)
-    design = np.vander((logs - centre) / scale, 3, increasing=True)
-    solution = np.linalg.lstsq(design, losses, rcond=None)[0]
-    return Parabola(
-        centre=float(centre),
-        constant=float(solution[0]),
-        slope=float(solution[1] / scale),
-        curvature=float(solution[2] / scale**2),
-    )
+def _median(draws: Array) -> float:
+    """Of the finite ones; NaN where there are none."""
+    return float(np.nanmedian(draws)) if np.isfinite(draws).any() else float("nan")
 
 
-def _edge_warnings(vertex: float, sampled: Array, losses: Array) -> list[str]:
-    low, high = np.log(sampled.min()), np.log(sampled.max())
-    place = (np.log(vertex) - low) / (high - low)
-    if NEAR_EDGE <= place <= 1 - NEAR_EDGE:
-        return []
-    end = sampled.min() if place < 0.5 else sampled.max()
-    lowest = " and the run of lowest loss" if sampled[np.argmin(losses)] == end else ""
-    return [f"off-centre: the vertex {vertex:.3g} is close to {end:g}, the end of the sampled range{lowest}"]
-
-
-def _token_vertex(parabola: Parabola, logs: Array) -> tuple[float, list[str]]:
-    """D*, kept up to ``FURTHEST`` beyond the sampled tokens with a warning, and NaN further out."""
-    low, high = float(logs.min()), float(logs.max())
-    sampled = f"{np.exp(low):.3g} to {np.exp(high):.3g} were sampled"
-    if parabola.curvature <= 0:
-        return float("nan"), ["the curve in tokens opens downward, so there are no best tokens"]
-    beyond = max(low - parabola.log_vertex, parabola.log_vertex - high, 0.0)
-    if beyond > FURTHEST * (high - low):
-        return float("nan"), [f"the vertex in tokens lies far out, so there are no best tokens: {sampled}"]
-    if beyond > 0:
-        return parabola.vertex, [f"the vertex in tokens, {parabola.vertex:.3g}, is extrapolated: {sampled}"]
-    return parabola.vertex, []
+def _holding(law: PowerLaw) -> PowerLaw:
+    """The law with an interval that also holds its own estimate, which draws without its bias may not."""
+    value = law.exponent
+    held = replace(value, low=min(value.low, value.value), high=max(value.high, value.value))
+    return replace(law, exponent=held) if np.isfinite(value.low) else law
 
 
 def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, seed: int) -> Array:
     """ln of each curve's vertex in each replicate (R, B); NaN where a replicate opens downward.
-
-    A vertex further out than ``FURTHEST`` counts as lying there, so that an almost flat replicate, whose
-    vertex may be anywhere, does not decide the interval.
 
     Residuals of all curves are scaled by their leverage, pooled and redrawn; each replicate is scaled by
     sqrt(freedom / chi-square), because the noise is itself estimated from few points.
     """
     if not curves:
         return np.empty((resamples, 0))
-    designs, pool, freedom = [], [], 0
-    for x, y in curves:
-        centre, scale = x.mean(), np.ptp(x)
-        design = np.vander((x - centre) / scale, 3, increasing=True)
-        solve = np.linalg.pinv(design)
-        fitted = design @ (solve @ y)
-        leverage = np.minimum(np.einsum("ij,ji->i", design, solve), 0.99)
-        pool.append((y - fitted) / np.sqrt(1 - leverage))
-        furthest = FURTHEST * scale
-        designs.append((centre, scale, solve, fitted, (x.min() - furthest, x.max() + furthest)))
-        freedom += len(x) - 3
-    residuals = np.concatenate(pool)
+    fits = [standardised_residuals(x, y) for x, y in curves]
+    residuals = np.concatenate([pool for _, pool in fits])
+    freedom = sum(len(x) - 3 for x, _ in curves)
     generator = np.random.default_rng(seed)
     inflation = np.sqrt(freedom / generator.chisquare(freedom, size=resamples))[:, None]
-    vertices = np.full((resamples, len(curves)), np.nan)
-    for column, (centre, scale, solve, fitted, limits) in enumerate(designs):
+    columns = []
+    for (x, _), (fitted, _) in zip(curves, fits, strict=True):
         redrawn = residuals[generator.integers(len(residuals), size=(resamples, len(fitted)))]
-        solution = (fitted + inflation * redrawn) @ solve.T
-        upward = solution[:, 2] > 0
-        turning = centre - scale * solution[upward, 1] / (2 * solution[upward, 2])
-        vertices[upward, column] = np.clip(turning, *limits)
-    return vertices
+        columns.append(log_vertices(x, fitted + inflation * redrawn, FURTHEST))
+    return np.stack(columns, axis=1)

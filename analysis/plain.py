@@ -4,16 +4,17 @@ A number that is missing is None.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis.compare import FormResult
 from analysis.dataset import Study
-from analysis.equivalence import EquivalenceFit
-from analysis.findings import TestTimeFindings
-from analysis.frontier import Frontier
-from analysis.intervals import Interval
-from analysis.isoflop import IsoflopFit
+from analysis.equivalence import ArchitectureEquivalence, EquivalenceFit
+from analysis.findings import ModelFindings, TestTimeFindings
+from analysis.forms import FormFit
+from analysis.frontier import Frontier, FrontierPoint
+from analysis.intervals import NOTHING, Interval
+from analysis.isoflop import Corrected, IsoflopFit
 from analysis.powerlaw import PowerLaw
 from analysis.prediction import Prediction
 from analysis.robustness import Robustness
@@ -35,17 +36,22 @@ def _power_law(law: PowerLaw) -> dict[str, Any]:
         "k": finite(law.k),
         "status": law.status.value,
         "message": law.message,
+        "budgets": list(law.budgets),
     }
 
 
 def plain_isoflop(fit: IsoflopFit, routes: Routes | None = None) -> dict[str, Any]:
     """One model's optima and exponents; with `routes`, the law's own exponents and the warnings."""
     value: dict[str, Any] = {
+        "axis": fit.axis.words,
         "optima": [
             {
                 "flops": o.flops,
                 "mean_recurrence": finite(o.mean_recurrence),
+                "parameters": finite(o.parameters),
                 "tokens": finite(o.tokens),
+                "tokens_extrapolated": o.tokens_extrapolated,
+                "tokens_tied": finite(o.tokens_tied),
                 "loss": finite(o.loss),
                 "interior": o.interior,
                 "verdict": o.verdict.value,
@@ -56,20 +62,112 @@ def plain_isoflop(fit: IsoflopFit, routes: Routes | None = None) -> dict[str, An
             for o in fit.optima
         ],
         "gamma_mean_recurrence": _power_law(fit.gamma_mean_recurrence),
+        "gamma_parameters": _power_law(fit.gamma_parameters),
         "gamma_tokens": _power_law(fit.gamma_tokens),
+        "gamma_tokens_tied": _power_law(fit.gamma_tokens_tied),
+        "corrected": None if fit.corrected is None else _corrected(fit, fit.corrected),
     }
     if routes is not None:
         value["training_law"] = {
             "gamma_mean_recurrence": plain_interval(routes.mean_recurrence.law),
             "gamma_tokens": plain_interval(routes.tokens.law),
         }
+        value["believed"] = [r.believed for r in (routes.mean_recurrence, routes.tokens) if r.believed]
         value["warnings"] = list(routes.warnings)
     return value
 
 
-def plain_training(study: TrainingStudy, frontier: Frontier | None, panel: Robustness) -> dict[str, Any]:
-    """One model's training law with intervals, its frontier and the robustness panel."""
+def _corrected(fit: IsoflopFit, found: Corrected) -> dict[str, Any]:
+    """Optima and exponents with the parabolas' bias taken off; tokens are what the budget buys there."""
+    return {
+        "forms": dict(found.forms),
+        "optima": [
+            {
+                "flops": o.flops,
+                fit.axis.column: plain_interval(o.on_axis),
+                "tokens": plain_interval(o.tokens),
+                "used": o.used,
+            }
+            for o in found.optima
+        ],
+        f"gamma_{fit.axis.column}": _power_law(found.gamma_axis),
+        "gamma_tokens": _power_law(found.gamma_tokens),
+        "bias": finite(found.bias),
+    }
+
+
+def plain_chosen(found: ModelFindings) -> dict[str, Any] | None:
+    """The form of the law that a model's runs support, and the forms that can't be told from it."""
+    form, along = found.forms.chosen, found.frontier
+    if form is None:
+        return None
+    return {
+        "form": form.law.name,
+        "equation": form.law.equation,
+        **{name: finite(value.value) for name, value in form.intervals.items()},
+        "intervals": {name: plain_interval(value) for name, value in form.intervals.items()},
+        "gamma_mean_recurrence": plain_interval(along.gamma_mean_recurrence if along else NOTHING),
+        "gamma_tokens": plain_interval(along.gamma_tokens if along else NOTHING),
+        "budgets": list(along.slope_flops) if along else [],
+        "held_out_error_percent": finite(form.held_out_error_percent),
+        "rolling_error_percent": finite(form.rolling_error_percent),
+        "status": form.fit.status.value,
+        "message": form.fit.message,
+        "lack_of_fit": plain_fitness(form),
+        "alike": [other.law.name for other in found.forms.alike[1:]],
+    }
+
+
+def plain_forms(found: ModelFindings) -> list[dict[str, Any]]:
+    """Every form of the law on one model."""
+    return [
+        {
+            "form": form.law.name,
+            "equation": form.law.equation,
+            "source": form.law.source,
+            "status": form.fit.status.value,
+            "message": form.fit.message,
+            "huber": finite(form.fit.huber),
+            "aicc": finite(form.uncertainty.aicc) if form.uncertainty else None,
+            "weight": finite(form.weight),
+            "rolling_error_percent": finite(form.rolling_error_percent),
+            "held_out_error_percent": finite(form.held_out_error_percent),
+            "behind_percent": {**plain_interval(form.behind), "standard_error": finite(form.behind_error)},
+            "lack_of_fit": plain_fitness(form),
+        }
+        for form in found.forms.forms.values()
+    ]
+
+
+def plain_fitness(form: FormFit) -> dict[str, Any]:
+    test = form.lack_of_fit
+    return {"verdict": test.verdict.value, "message": test.message, "p_values": dict(test.p_values)}
+
+
+def _plain_point(point: FrontierPoint) -> dict[str, Any]:
+    return {
+        "flops": point.flops,
+        "mean_recurrence": plain_interval(point.mean_recurrence),
+        "tokens": plain_interval(point.tokens),
+        "loss": plain_interval(point.loss),
+        "loss_without_loop": finite(point.loss_without_loop),
+        "gain_percent": plain_interval(point.gain_percent),
+        "interior": point.interior,
+        "continuous": {
+            "mean_recurrence": plain_interval(point.continuous_recurrence),
+            "tokens": plain_interval(point.continuous_tokens),
+        },
+        "within_0.1_percent": [finite(end) for end in point.near_best],
+        "best_beyond_trained": finite(point.beyond_trained),
+    }
+
+
+def plain_training(
+    study: TrainingStudy, frontier: Frontier | None, panel: Robustness, found: ModelFindings | None = None
+) -> dict[str, Any]:
+    """One model's training law with intervals, the chosen form's frontier and the robustness panel."""
     law = study.law
+    beside = {"chosen_law": plain_chosen(found), "forms": plain_forms(found)} if found else {}
     return {
         **{name: finite(getattr(law, name)) for name in ("E", "X", "x", "Y", "y")},
         "huber": finite(law.huber),
@@ -77,17 +175,8 @@ def plain_training(study: TrainingStudy, frontier: Frontier | None, panel: Robus
         "message": law.message,
         "points": law.points,
         "intervals": {name: plain_interval(value) for name, value in study.intervals.items()},
-        "frontier": [
-            {
-                "flops": p.flops,
-                "mean_recurrence": plain_interval(p.mean_recurrence),
-                "tokens": plain_interval(p.tokens),
-                "loss": plain_interval(p.loss),
-                "loss_without_loop": finite(p.loss_without_loop),
-                "interior": p.interior,
-            }
-            for p in (frontier.points if frontier else ())
-        ],
+        "frontier": [_plain_point(point) for point in (frontier.points if frontier else ())],
+        "frontier_form": frontier.form if frontier else None,
         "robustness": [
             {
                 "setting": v.setting,
@@ -99,6 +188,7 @@ def plain_training(study: TrainingStudy, frontier: Frontier | None, panel: Robus
             }
             for v in panel.variants
         ],
+        **beside,
     }
 
 
@@ -117,6 +207,9 @@ def plain_saturation(found: TestTimeFindings) -> dict[str, Any]:
                 "points": fit.points,
                 "status": fit.status.value,
                 "message": fit.message,
+                "intervals": {name: plain_interval(value) for name, value in fit.intervals.items()},
+                "best_test_recurrence": fit.best_test_recurrence,
+                "best_loss": fit.best_loss,
             }
             for curve, fit in found.saturation
         ],
@@ -162,7 +255,35 @@ def plain_unified(found: TestTimeFindings) -> dict[str, Any]:
     return {"models": models}
 
 
-def plain_equivalence(fit: EquivalenceFit) -> dict[str, Any]:
+def plain_equivalence(found: Sequence[ArchitectureEquivalence]) -> dict[str, Any]:
+    """The architecture with the most looped runs, and every one under its name."""
+    first = found[0]
+    return {
+        **_equivalence(first.joint),
+        "architecture": first.architecture,
+        "architectures": {
+            one.architecture: {
+                **_equivalence(one.joint),
+                "looped": one.looped,
+                "baselines": one.baselines,
+                "sizes": {size: _equivalence(fit) for size, fit in one.sizes.items()},
+                "forms": [
+                    {
+                        "form": form.form,
+                        "equation": form.equation,
+                        "aicc": finite(form.aicc),
+                        "mean_error": finite(form.mean_error),
+                        "status": form.status.value,
+                    }
+                    for form in one.forms
+                ],
+            }
+            for one in found
+        },
+    }
+
+
+def _equivalence(fit: EquivalenceFit) -> dict[str, Any]:
     return {
         "phi": plain_interval(fit.phi),
         **{name: finite(value.value) for name, value in fit.intervals.items() if name != "phi"},
@@ -211,6 +332,8 @@ def plain_comparison(results: Mapping[str, Iterable[FormResult]]) -> dict[str, A
 def plain_prediction(prediction: Prediction) -> dict[str, Any]:
     return {
         "model": prediction.model,
+        "form": prediction.form,
+        "alike": list(prediction.alike),
         "flops": prediction.flops,
         "mean_recurrence": prediction.mean_recurrence.value,
         "tokens": prediction.tokens.value,
@@ -219,10 +342,17 @@ def plain_prediction(prediction: Prediction) -> dict[str, Any]:
             "mean_recurrence": plain_interval(prediction.mean_recurrence),
             "tokens": plain_interval(prediction.tokens),
         },
+        "continuous": {
+            "mean_recurrence": plain_interval(prediction.continuous_recurrence),
+            "tokens": plain_interval(prediction.continuous_tokens),
+            "loss": plain_interval(prediction.continuous_loss),
+        },
+        "within_0.1_percent": [finite(end) for end in prediction.near_best],
         "test_time": [
             {"test_recurrence": t.test_recurrence, "loss": plain_interval(t.loss)}
             for t in prediction.test_time
         ],
+        "extrapolated": list(prediction.extrapolated),
         "warnings": list(prediction.warnings),
     }
 
@@ -234,5 +364,6 @@ def plain_study(study: Study) -> dict[str, Any]:
         "runs": study.runs,
         "runs_fitted": study.used,
         "left_out": dict(study.left_out),
+        "passed_over": sum(points.passed_over for points in study.models.values()),
         "data_hash": study.data_hash,
     }

@@ -26,6 +26,8 @@ class PowerLaw:
     status: Status
     message: str
     optima: int
+    budgets: tuple[float, ...]
+    """FLOPs of the optima that it goes through."""
 
     def __call__(self, flops: ArrayLike) -> Array:
         return np.asarray(self.k * np.asarray(flops, dtype=float) ** self.exponent.value)
@@ -39,13 +41,10 @@ def power_law(
     A verdict where fewer than ``FEWEST_OPTIMA`` of the study's `budgets` have one.
     """
     if len(flops) < FEWEST_OPTIMA:
-        return PowerLaw(
-            exponent=NOTHING,
-            k=float("nan"),
-            status=Status.TOO_FEW_POINTS,
-            message=f"{len(flops)} of {budgets} budgets with an interior optimum in {of}; "
+        return no_power_law(
+            f"{len(flops)} of {budgets} budgets with an interior optimum in {of}; "
             f"a power law needs at least {FEWEST_OPTIMA}",
-            optima=len(flops),
+            flops,
         )
     log_c = np.log(flops)
     exponent, intercept = slope(log_c, np.log(values)[None, :])
@@ -56,6 +55,19 @@ def power_law(
         status=Status.CONVERGED,
         message=f"through {len(flops)} interior optima of {budgets} budgets",
         optima=len(flops),
+        budgets=tuple(flops),
+    )
+
+
+def no_power_law(message: str, flops: Sequence[float] = ()) -> PowerLaw:
+    """The verdict where too few budgets, `flops`, have an optimum."""
+    return PowerLaw(
+        exponent=NOTHING,
+        k=float("nan"),
+        status=Status.TOO_FEW_POINTS,
+        message=message,
+        optima=len(flops),
+        budgets=tuple(flops),
     )
 
 

@@ -71,7 +71,7 @@ def eliminate(problem: Problem, theta: Array, log_loss: Array, weights: Array) -
 
     Solves min_c sum_i w_i huber(sum_k c_k column_ik / loss_i - 1), which is linear in c and agrees with the
     residual of the logarithm to first order, by reweighted least squares; negative coefficients are set to
-    zero, the worst first.
+    zero, the worst first. Coupled terms are c_k dF/dc_k, whose derivatives follow the coefficients.
     """
     columns, fixed = problem.columns(theta)
     loss = np.exp(log_loss)[..., None, :]
@@ -81,7 +81,8 @@ def eliminate(problem: Problem, theta: Array, log_loss: Array, weights: Array) -
     target = np.broadcast_to(target, (rows, n))
     base = np.broadcast_to(weights, (rows, n))
     reweighted = base
-    for _ in range(4 if np.isfinite(problem.delta) else 1):  # reweightings; the polish does the rest
+    repeats = 4 if np.isfinite(problem.delta) or problem.law.coupling else 1
+    for _ in range(repeats):  # reweightings; the polish does the rest
         normal = np.matmul(ratio * reweighted[:, None, :], ratio.transpose(0, 2, 1))
         right = np.matmul(ratio, (reweighted * target)[:, :, None])[:, :, 0]
         scale = np.sqrt(np.maximum(np.einsum("rkk->rk", normal), 1e-300))
@@ -98,6 +99,24 @@ def eliminate(problem: Problem, theta: Array, log_loss: Array, weights: Array) -
                 break
             free[negative, np.argmin(np.where(free, scaled, np.inf), axis=1)[negative]] = False
         coefficients = np.maximum(scaled, 0.0) / scale
+        ratio = _lifted(problem.law, columns, coefficients, theta) / loss
         error = np.abs((coefficients[:, :, None] * ratio).sum(1) - target)
         reweighted = base * np.minimum(1.0, problem.delta / np.maximum(error, 1e-12))
     return np.concatenate([coefficients, theta], axis=1)
+
+
+def _lifted(law: Law, columns: Array, coefficients: Array, theta: Array) -> Array:
+    """Derivatives (R, K, n) of the prediction by each coefficient: the columns, unless terms are coupled.
+
+    A coefficient of zero counts as a small one, or its term could not come back.
+    """
+    if not law.coupling:
+        return columns
+    largest = coefficients.max(1, keepdims=True)
+    held = np.maximum(coefficients, 1e-3 * largest + 1e-30)
+    values = held[:, :, None] * columns
+    coupled = law.couple([values[:, i] for i in range(values.shape[1])], theta)
+    lifted = columns.copy()
+    for place, i in enumerate(law.members):
+        lifted[:, i] = coupled.value * coupled.shares[:, place] / held[:, i, None]
+    return lifted

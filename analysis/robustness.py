@@ -66,7 +66,7 @@ def robustness(points: ModelPoints, shape: Shape | None) -> Robustness:
     ]
     budgets = spaced(points.budgets.tolist(), MOST_LEFT_OUT) if len(points.budgets) > 1 else []
     for budget in budgets:
-        rest = points.select(points.flops != budget)
+        rest = points.select(points.budget != budget)
         law = fit_training_law(rest.effective_parameters, rest.tokens, rest.loss, starts=PANEL_STARTS)
         variants.append(_variant(f"without {budget:.3g} FLOPs", law, points, shape, parabolas=_gamma(rest)))
     return Robustness(variants=tuple(variants))
@@ -101,5 +101,7 @@ def law_exponent(law: TrainingFit, shape: Shape, points: ModelPoints) -> float:
 
 def _gamma(points: ModelPoints) -> float:
     grid = points.select(points.on_grid)
-    fit = fit_isoflop(grid.flops, grid.mean_recurrence, None, grid.loss, resamples=1)
+    fit = fit_isoflop(
+        grid.flops, grid.mean_recurrence, None, grid.loss, seeds=grid.seeds, laws=(), resamples=1
+    )
     return fit.gamma_mean_recurrence.exponent.value

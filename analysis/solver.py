@@ -9,13 +9,19 @@ diagonal (Marquardt 1963); bounds are kept by projection (Bertsekas 1982).
 Shapes: R rows, n points, p parameters (coefficients, then exponents), K coefficients, q exponents.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.laws import Array, Data, Law, Mask, Whole
+from analysis.laws.law import Coupled
 
 _TINY = 1e-300
+_SMALLEST = 1e-30
+"""A coupled term's coefficient, in centred units, is differentiated as if it were no smaller."""
+_Part = tuple[int, int, Array, tuple[Array, ...], list[tuple[int, int, Array]]]
+"""One term: positions of its coefficient and first exponent, exp(g), and g's derivatives, all centred."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +111,8 @@ class Problem:
         """r (R, n)."""
         count = len(self.law.coefficients)
         columns, fixed = self.columns(parameters[:, count:])
-        return _log((parameters[:, :count, None] * columns).sum(1) + fixed) - log_loss
+        values = parameters[:, :count, None] * columns
+        return _log(self.law.total([values[:, i] for i in range(count)], parameters) + fixed) - log_loss
 
     def objective(self, residuals: Array, weights: Array) -> Array:
         """Summed Huber loss (R,)."""
@@ -124,7 +131,7 @@ class Problem:
         slopes = np.empty((rows, parameters.shape[1], log_loss.shape[-1]))
         curved: list[tuple[int, int, Array]] = []
         total = np.zeros((rows, 1))
-        parts: list[tuple[int, int, Array, tuple[Array, ...], list[tuple[int, int, Array]]]] = []
+        parts: list[_Part] = []
         index, exponent = 0, count
         for term in self.law.terms:
             width = len(term.exponents)
@@ -133,22 +140,107 @@ class Problem:
                 total = total + np.exp(g[:, :-1])
                 continue
             phi = np.exp(g[:, :-1] - g[:, -1:])
-            total = total + parameters[:, index, None] * phi
             centred = tuple(d[:, :-1] - d[:, -1:] for d in dg)
             second = [(i, j, d[:, :-1] - d[:, -1:]) for (i, j), d in d2g.items()]
             parts.append((index, exponent, phi, centred, second))
             index, exponent = index + 1, exponent + width
+        members = self.law.members
+        values = [parameters[:, i, None] * phi for i, _, phi, _, _ in parts]
+        coupled = self.law.couple(values, parameters) if members else None
+        lone = [value for i, value in enumerate(values) if i not in members]
+        total = total + sum(lone) + (coupled.value if coupled else 0.0)
         total = np.maximum(total, 1e-100)  # every coefficient at zero: keep the arithmetic finite
         for index, exponent, phi, dg, second_list in parts:
-            slopes[:, index] = phi / total
-            share = parameters[:, index, None] * slopes[:, index]
+            lift, value = phi, values[index]
+            if coupled and index in members:
+                value = coupled.value * coupled.shares[:, members.index(index)]
+                lift = value / np.maximum(parameters[:, index, None], _SMALLEST)
+            slopes[:, index] = lift / total
+            share = value / total
             pure = {(i, j): d for i, j, d in second_list}
             for i, d_i in enumerate(dg):
                 slopes[:, exponent + i] = share * d_i
                 curved.append((index, exponent + i, slopes[:, index] * d_i))
                 for j in range(i, len(dg)):
                     curved.append((exponent + i, exponent + j, share * (d_i * dg[j] + pure.get((i, j), 0.0))))
+        if coupled:
+            slopes[:, -1] = coupled.value * coupled.entropy / total
+            curved += _coupled_curvature(
+                coupled, [parts[i] for i in members], parameters, total, slopes.shape[1] - 1
+            )
         return _log(total) - log_loss, slopes, curved
+
+
+def _coupled_curvature(
+    coupled: Coupled, parts: Sequence[_Part], parameters: Array, total: Array, last: int
+) -> list[tuple[int, int, Array]]:
+    """What coupling adds to a plain sum's second derivatives, over the prediction; k is parameter `last`.
+
+    With l_j the logarithm of term j, d2F / dl_i dl_j = F (p_i p_j (1 - 1/k) + [i = j] p_i / k), of which a
+    plain sum has [i = j] F p_i, and d2F / dl_j dk = F p_j (H - (ln p_j + H) / k).
+    """
+    relative, power, entropy = coupled.value / total, coupled.power, coupled.entropy
+    found: list[tuple[int, int, Array]] = []
+    slopes_of = []  # of each l_j, by parameter
+    for index, exponent, _, dg, _ in parts:
+        inverse = 1 / np.maximum(parameters[:, index, None], _SMALLEST)
+        slopes_of.append([(index, inverse), *((exponent + i, d) for i, d in enumerate(dg))])
+    for i, mine in enumerate(slopes_of):
+        p = coupled.shares[:, i]
+        for j in range(i, len(slopes_of)):
+            weight = relative * p * coupled.shares[:, j] * (1 - 1 / power)
+            if i == j:
+                weight = weight - relative * p * (1 - 1 / power)
+            for a, slope_a in mine:
+                for b, slope_b in slopes_of[j]:
+                    if i < j or a <= b:
+                        found.append((min(a, b), max(a, b), weight * slope_a * slope_b))
+        with_power = relative * p * (entropy - (np.log(p) + entropy) / power)
+        found += [(a, last, with_power * slope) for a, slope in mine]
+    logs = np.log(coupled.shares)
+    spread = (coupled.shares * (logs + entropy[:, None]) ** 2).sum(1)
+    found.append((last, last, relative * (entropy**2 + spread / power)))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Noise of which a part is shared within a group: variance s^2 (1 + ratio^2), covariance s^2 ratio^2.
+
+    Points of a weight have s^2 divided by it.
+    """
+
+    groups: Whole
+    """A group's number for each of n points, from 0."""
+    ratios: Array
+    """(R,): the shared part's deviation over a point's own."""
+    weights: Array
+    """(n,): inverse variances, the same within a group."""
+
+    def at(self, rows: Whole) -> "Shared":
+        return Shared(groups=self.groups, ratios=self.ratios[rows], weights=self.weights)
+
+    @property
+    def sizes(self) -> Array:
+        """Points of each group."""
+        return np.bincount(self.groups).astype(float)
+
+    def whiten(self, values: Array) -> Array:
+        """Values (R, ..., n) as uncorrelated ones of deviation s.
+
+        A group's mean shrinks by 1 / sqrt(1 + size ratio^2), the rest stays.
+        """
+        values = values * np.sqrt(self.weights)
+        member = (self.groups[:, None] == np.arange(len(self.sizes))).astype(float)
+        shrink = 1 - 1 / np.sqrt(1 + self.sizes * self.ratios[:, None] ** 2)
+        means = values @ member / self.sizes
+        shape = (len(shrink), *(1,) * (values.ndim - 2), -1)
+        return np.asarray(values - (means * shrink.reshape(shape)) @ member.T)
+
+    @property
+    def log_determinant(self) -> Array:
+        """Of the covariance over s^2, (R,)."""
+        return np.asarray(np.log1p(self.sizes * self.ratios[:, None] ** 2).sum(1))
 
 
 def _log(values: Array) -> Array:
@@ -164,11 +256,13 @@ def minimise(
     steps: int,
     second_order: bool,
     tolerance: float = 1e-13,
+    shared: "Shared | None" = None,
 ) -> tuple[Array, Array]:
     """At most `steps` damped steps of every row; returns parameters (R, p) and objective (R,).
 
     `start` (R, p) is in centred units; `log_loss` and `weights` are (n,) or (R, n). A row stops when its
-    step promises less than `tolerance` of its objective or no longer improves it.
+    step promises less than `tolerance` of its objective or no longer improves it. With `shared` noise the
+    objective is the generalised squared error; that takes delta infinite and no second order.
     """
     rows, n = len(start), log_loss.shape[-1]
     log_loss = np.broadcast_to(log_loss, (rows, n))
@@ -177,7 +271,7 @@ def minimise(
     final, final_objective = np.clip(start, low, high), np.empty(rows)
     active = np.arange(rows)
     current, damping = final.copy(), np.full(rows, 1e-3)
-    objective, gradient, curvature, scale = expand(problem, current, log_loss, weights, second_order)
+    objective, gradient, curvature, scale = expand(problem, current, log_loss, weights, second_order, shared)
     final_objective[:] = objective
     for _ in range(steps):
         pinned = ((current <= low) & (gradient >= 0)) | ((current >= high) & (gradient <= 0))
@@ -186,7 +280,8 @@ def minimise(
         promised = -(gradient * (trial - current)).sum(-1)
         descends = np.isfinite(step).all(-1) & (promised > 0)
         trial[~descends] = current[~descends]
-        new = expand(problem, trial, log_loss[active], weights[active], second_order)
+        here = shared.at(active) if shared else None
+        new = expand(problem, trial, log_loss[active], weights[active], second_order, here)
         better = descends & (new[0] < objective)
         current[better] = trial[better]
         damping = np.where(better, np.maximum(damping * 0.15, 1e-12), damping * 8.0)
@@ -209,10 +304,17 @@ def minimise(
 
 
 def expand(
-    problem: Problem, parameters: Array, log_loss: Array, weights: Array, second_order: bool
+    problem: Problem,
+    parameters: Array,
+    log_loss: Array,
+    weights: Array,
+    second_order: bool,
+    shared: "Shared | None" = None,
 ) -> tuple[Array, Array, Array, Array]:
     """Objective (R,), gradient (R, p), curvature (R, p, p) and the diagonal scale (R, p) of a step."""
     residuals, slopes, curved = problem.jacobian(parameters, log_loss)
+    if shared:
+        residuals, slopes = shared.whiten(residuals), shared.whiten(slopes)
     pull = weights * np.clip(residuals, -problem.delta, problem.delta)
     objective = problem.objective(residuals, weights)
     gradient = np.matmul(slopes, pull[:, :, None])[:, :, 0]

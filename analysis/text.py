@@ -5,20 +5,27 @@ import platform
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from analysis.axis import Axis
 from analysis.compare import FormResult
 from analysis.dataset import Study, spaced
-from analysis.equivalence import EquivalenceFit
+from analysis.equivalence import ArchitectureEquivalence, EquivalenceFit
 from analysis.findings import Findings, ModelFindings, TestTimeFindings, limit_error
+from analysis.forms import ModelForms
+from analysis.frontier import Frontier
 from analysis.intervals import Interval
-from analysis.isoflop import IsoflopFit
+from analysis.isoflop import CorrectedOptimum, IsoflopFit
+from analysis.lackoffit import Fits
 from analysis.laws import EQUIVALENCE, SATURATION, TRAINING, UNIFIED
+from analysis.powerlaw import PowerLaw
 from analysis.prediction import Prediction
 from analysis.published import published
 from analysis.robustness import Robustness
 from analysis.training import TrainingStudy
+from analysis.verdict import Status
 
 PUBLISHED_GAMMAS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
 """Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
+SYMBOLS = {Axis.MEAN_RECURRENCE: "mu_rec*", Axis.PARAMETERS: "N*", Axis.TOKENS: "D*"}
 PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "duckdb")
 
 
@@ -50,30 +57,67 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def isoflop_text(fit: IsoflopFit) -> str:
-    """One model's optima and both exponents."""
+    """One model's optima and exponents, plain and corrected."""
+    symbol = SYMBOLS[fit.axis]
+    laws = [(symbol, fit.gamma_axis), ("D*", fit.gamma_tokens)][: 1 if fit.axis is Axis.TOKENS else 2]
+    lines = [_power_law_text(f"{name} = k C^gamma", law) for name, law in laws]
+    far = [f"{o.flops:.3g}" for o in fit.interior if o.tokens_extrapolated]
+    if far:
+        lines.append(f"D* at {', '.join(far)} FLOPs is extrapolated and enters this plain exponent alone")
+    found = fit.corrected
+    fixed = {} if found is None else {o.flops: o for o in found.optima}
+    if found is not None:
+        forms = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.forms.items())
+        lines.append(f"corrected for the bias of parabolas, as measured on the laws ({forms}):")
+        lines.append("  " + _power_law_text(f"{symbol} corrected", found.gamma_axis))
+        if fit.axis is not Axis.TOKENS:
+            lines.append(
+                "  " + _power_law_text(f"D*, the budget over the cost at {symbol}", found.gamma_tokens)
+            )
     rows = [
         (
             f"{o.flops:.3g}",
             str(o.points),
-            number(o.mean_recurrence, 3),
-            number(o.tokens, 3),
+            number(o.on_axis, 3),
+            *([] if fit.axis is Axis.TOKENS else [number(o.tokens, 3)]),
+            *(_corrected_cells(fixed.get(o.flops), fit.axis) if found else []),
             number(o.loss),
             o.verdict.value,
         )
         for o in fit.optima
     ]
-    lines = []
-    for symbol, law in (("mu_rec*", fit.gamma_mean_recurrence), ("D*", fit.gamma_tokens)):
-        value = spell(law.exponent)
-        lines.append(f"{symbol} = k C^gamma: gamma = {value}, k = {number(law.k, 3)}; {law.message}")
-    lines += ["", table(("FLOPs", "runs", "mu_rec*", "D*", "loss*", "verdict"), rows)]
+    tokens = [] if fit.axis is Axis.TOKENS else ["D*"]
+    beside = [f"{symbol} corrected", *(f"{name} corrected" for name in tokens)] if found else []
+    columns = ("FLOPs", "runs", symbol, *tokens, *beside, "loss*", "verdict")
+    lines += ["", table(columns, rows)]
+    if any(not o.used for o in fixed.values()):
+        lines.append("a star marks what lies outside the sampled range: in no corrected exponent")
     return "\n".join(lines)
+
+
+def _power_law_text(name: str, law: PowerLaw) -> str:
+    return f"{name}: gamma = {spell(law.exponent)}, k = {number(law.k, 3)}; {law.message}"
+
+
+def _corrected_cells(optimum: CorrectedOptimum | None, axis: Axis) -> list[str]:
+    if optimum is None:
+        return ["–"] * (1 if axis is Axis.TOKENS else 2)
+    mark = "" if optimum.used else "*"
+    cells = [optimum.on_axis] if axis is Axis.TOKENS else [optimum.on_axis, optimum.tokens]
+    return [number(value.value, 3) + mark for value in cells]
+
+
+def passed_over_text(passed_over: int) -> str:
+    """What a fit to the best of each cell left aside."""
+    return f"fitted to the best run of each cell; {passed_over} of other hyperparameters were passed over"
 
 
 def training_text(study: TrainingStudy) -> str:
     """One model's training law: the verdict first, then parameters with intervals."""
     law = study.law
     lines = [TRAINING.equation, f"{law.status}: {law.message}"]
+    if study.lack_of_fit.verdict is Fits.DOES_NOT_FIT:
+        lines.append(f"does not fit: {study.lack_of_fit.message}")
     if law.fit.decided:
         rows = [(name, *_limits(study.intervals[name])) for name in ("E", "X", "x", "Y", "y")]
         lines += [
@@ -101,30 +145,84 @@ def _limits(value: Interval) -> tuple[str, str, str]:
     return number(value.value), number(value.low), number(value.high)
 
 
+def forms_text(forms: ModelForms) -> str:
+    """Every form of the law: how it does on unseen budgets, what AICc gives it, and whether it fits."""
+    rows = [
+        (
+            form.law.name + " *" * (form is forms.chosen),
+            number(form.rolling_error_percent, 3),
+            f"{number(form.behind.value, 2)} ± {number(form.behind_error, 2)}",
+            number(form.held_out_error_percent, 3),
+            number(form.uncertainty.aicc if form.uncertainty else math.nan),
+            f"{form.weight:.2f}",
+            form.fit.status.value if not form.fit.decided else form.lack_of_fit.verdict.value,
+        )
+        for form in forms.forms.values()
+    ]
+    columns = ("form", "rolling error %", "behind", "largest budget %", "AICc", "weight", "fit")
+    lines = ["Forms of the law, scored on budgets they have not seen (* chosen):", table(columns, rows)]
+    for form in forms.alike:
+        lines += ["", f"{form.law.name}: {form.law.equation}", f"{form.fit.status}: {form.fit.message}"]
+        lines.append(f"{form.lack_of_fit.verdict}: {form.lack_of_fit.message}")
+        values = [(name, *_limits(value)) for name, value in form.intervals.items()]
+        lines.append(table(("", "value", "2.5 %", "97.5 %"), values))
+    return "\n".join(lines)
+
+
 def frontier_text(findings: ModelFindings) -> str:
-    """The law's own optimum at each budget, against no loop for the same FLOPs."""
-    if findings.frontier is None:
-        return "No frontier: the training law or the cost of the loop is not known."
+    """The chosen form's optimum at each budget, against no loop for the same FLOPs."""
+    along = findings.frontier
+    if along is None:
+        return "No frontier: no form that knows the loop is decided, or the cost of the loop is not known."
     rows = [
         (
             f"{p.flops:.3g}",
             spell(p.mean_recurrence),
-            spell(p.tokens),
-            number(p.loss.value),
-            number(p.loss_without_loop),
-            f"{100 * (p.loss.value / p.loss_without_loop - 1):+.2f} %" if p.supported else "–",
+            span(p.near_best),
+            number(p.tokens.value, 3),
+            spell(p.loss, 4),
+            spell(p.continuous_recurrence),
+            spell(p.gain_percent, 2),
         )
-        for p in findings.frontier.points
+        for p in along.points
     ]
-    return table(("FLOPs", "mu_rec*", "D*", "loss*", "at mu_rec 1", "gain"), rows)
+    low, high = along.trained
+    lines = [f"Optima of the {along.form} law: whole recurrences of the trained {low:g} to {high:g}"]
+    if along.slope_flops:
+        lines += [
+            f"exponents of the continuous optimum over {_budgets(along)}: mean recurrence "
+            f"{spell(along.gamma_mean_recurrence)}, tokens {spell(along.gamma_tokens)}"
+        ]
+    beside = "" if low <= 1 else " (extrapolated)"
+    columns = ("FLOPs", "mu_rec*", "within 0.1 %", "D*", "loss*", "continuous", f"gain on no loop, %{beside}")
+    return "\n".join([*lines, table(columns, rows)])
+
+
+def span(ends: tuple[float, float]) -> str:
+    """10 to 18, or one number where both ends are the same."""
+    low, high = ends
+    return number(low) if low == high or not math.isfinite(low) else f"{low:g} to {high:g}"
+
+
+def _budgets(along: Frontier) -> str:
+    flops = along.slope_flops
+    return f"{len(flops)} budgets, {flops[0]:.3g} to {flops[-1]:.3g} FLOPs"
 
 
 def routes_text(findings: ModelFindings) -> str:
     rows = [
-        (route.quantity, spell(route.parabolas), spell(route.law), number(route.parabolas_of_law, 3))
+        (
+            route.quantity,
+            spell(route.parabolas),
+            spell(route.corrected),
+            spell(route.law),
+            number(route.parabolas_of_law, 3),
+        )
         for route in (findings.routes.mean_recurrence, findings.routes.tokens)
     ]
-    return table(("exponent of", "parabolas", "law's minimum", "parabolas of the law"), rows)
+    both = (findings.routes.mean_recurrence, findings.routes.tokens)
+    columns = ("exponent of", "parabolas", "corrected", "law's minimum", "parabolas of the law")
+    return "\n".join([table(columns, rows), *(route.believed for route in both if route.believed)])
 
 
 def robustness_text(panel: Robustness) -> str:
@@ -143,24 +241,24 @@ def robustness_text(panel: Robustness) -> str:
 
 
 def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
-    """The four forms, each run's saturation (or `most` of them), and what few points prove."""
+    """The four forms, each run's saturation (or `most` of them), and why a run's claims no floor."""
     if not found.saturation:
         return "No run has losses at several test recurrences."
+    shown = found.saturation if most is None else spaced(found.saturation, most)
     rows = [
         (
             curve.run_id,
             f"{curve.mean_recurrence:g}",
             str(fit.points),
-            number(fit.L_inf),
-            number(fit.Z),
-            number(fit.z),
-            number(fit.huber, 3),
-            number(100 * limit_error(curve, fit), 2),
+            spell(fit.intervals["L_inf"], 4),
+            number(fit.Z, 3),
+            number(fit.z, 3),
+            number(fit.best_test_recurrence),
             fit.status.value,
         )
-        for curve, fit in (found.saturation if most is None else spaced(found.saturation, most))
+        for curve, fit in shown
     ]
-    columns = ("run", "mu_rec", "points", "L_inf", "Z", "z", "mean Huber", "L_inf off %", "status")
+    columns = ("run", "mu_rec", "points", "L_inf", "Z", "z", "best T", "status")
     lines = []
     runs = found.forms[0].runs
     if runs:
@@ -177,14 +275,12 @@ def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
             f"L_inf against the measured loss at T = mu_rec over {len(known)} runs: "
             f"{sum(known) / len(known):.2g} % off on average, {max(known):.2g} % at most"
         )
-    fewest = min(fit.points for _, fit in found.saturation)
-    if fewest < 6:
-        lines.append(f"Note: {fewest} points for 3 parameters prove little.")
     lines.append(SATURATION["exponential"].equation)
     if len(rows) < len(found.saturation):
         lines.append(f"{len(rows)} of {len(found.saturation)} runs; `parcae-fit saturation` prints them all.")
     lines.append(table(columns, rows))
-    return "\n".join(lines)
+    doubts = [f"{curve.run_id}: {fit.message}" for curve, fit in shown if fit.status is not Status.CONVERGED]
+    return "\n".join([*lines, *([""] if doubts else []), *doubts])
 
 
 def unified_text(found: TestTimeFindings, model: str) -> str:
@@ -216,18 +312,41 @@ def unified_text(found: TestTimeFindings, model: str) -> str:
     )
 
 
-def equivalence_text(fit: EquivalenceFit) -> str:
-    lines = [EQUIVALENCE.equation, f"{fit.status}: {fit.message}"]
-    if fit.fit.decided:
-        rows = [(name, *_limits(fit.intervals[name])) for name in ("E", "A", "alpha", "B", "beta", "phi")]
+def equivalence_text(found: Sequence[ArchitectureEquivalence]) -> str:
+    """Each architecture's phi, of all sizes together and of each, and the forms ranked on all sizes."""
+    if not found:
+        return "No looped run has tokens and parameters."
+    lines = [EQUIVALENCE.equation]
+    for one in found:
+        fit = one.joint
         lines += [
-            table(("", "value", "2.5 %", "97.5 %"), rows),
-            f"summed Huber {fit.huber:.3g} on {fit.points} runs",
+            "",
+            f"{one.architecture}: {one.looped} looped runs, {one.baselines} without a loop or at r = 1",
+            f"{fit.status}: {fit.message}",
+        ]
+        if fit.fit.decided:
+            names = ("E", "A", "alpha", "B", "beta", "phi")
+            lines.append(
+                table(("", "value", "2.5 %", "97.5 %"), [(n, *_limits(fit.intervals[n])) for n in names])
+            )
+        lines += [f"phi of {size}: {_phi(own)}" for size, own in one.sizes.items()]
+        rows = [
+            (form.form, number(form.aicc, 3), number(100 * form.mean_error, 3), form.status.value)
+            for form in one.forms
+        ]
+        lines += ["", table(("form, all sizes", "AICc behind", "error %", "status"), rows)]
+    return "\n".join(
+        [
+            *lines,
             "",
             "phi is 1 if a recurrence is worth as much as a unique block, 0 if it is worth nothing;",
             "Schwethelm et al. (arXiv 2604.21106) measured 0.46 in 116 runs.",
         ]
-    return "\n".join(lines)
+    )
+
+
+def _phi(fit: EquivalenceFit) -> str:
+    return spell(fit.phi) if math.isfinite(fit.phi.value) else f"{fit.status}: {fit.message}"
 
 
 def comparison_text(forms: Sequence[FormResult]) -> str:
@@ -264,12 +383,17 @@ def comparison_text(forms: Sequence[FormResult]) -> str:
 
 
 def prediction_text(prediction: Prediction) -> str:
+    beside = f", widened by {' and '.join(prediction.alike)}" if prediction.alike else ""
     lines = [
-        f"{prediction.model} at {prediction.flops:.3g} FLOPs",
-        f"best mean recurrence  {spell(prediction.mean_recurrence)}",
+        f"{prediction.model} at {prediction.flops:.3g} FLOPs, by the {prediction.form} law{beside}",
+        f"best mean recurrence  {spell(prediction.mean_recurrence)}; "
+        f"{span(prediction.near_best)} within 0.1 % of the best loss",
         f"tokens                {spell(prediction.tokens)}",
         f"loss (nats)           {spell(prediction.loss, 4)}",
+        f"continuous optimum    mean recurrence {spell(prediction.continuous_recurrence, 4)}, tokens "
+        f"{number(prediction.continuous_tokens.value)}, loss {number(prediction.continuous_loss.value, 6)}",
         *(f"loss at T = {t.test_recurrence:<8g} {spell(t.loss, 4)}" for t in prediction.test_time),
+        *(f"extrapolated: {sentence}" for sentence in prediction.extrapolated),
     ]
     return "\n".join(lines)
 
@@ -278,33 +402,21 @@ def headlines(findings: Findings) -> list[str]:
     """The main findings, a sentence each."""
     sentences = []
     for name, found in findings.models.items():
-        gamma_mu, gamma_d = found.isoflop.gamma_mean_recurrence, found.isoflop.gamma_tokens
-        if math.isfinite(gamma_mu.exponent.value):
+        gamma_v, gamma_d = found.isoflop.gamma_axis, found.isoflop.gamma_tokens
+        if found.points.passed_over:
+            sentences.append(f"{name}: {passed_over_text(found.points.passed_over)}.")
+        if math.isfinite(gamma_v.exponent.value):
             published = PUBLISHED_GAMMAS.get(name)
             beside = f" (paper: {published[0]:g} and {published[1]:g})" if published else ""
             sentences.append(
-                f"{name}: the best mean recurrence grows as C^{spell(gamma_mu.exponent)} and the best tokens "
-                f"as C^{spell(gamma_d.exponent)} by isoFLOP parabolas{beside}."
+                f"{name}: the best {found.isoflop.axis.words} grows as C^{spell(gamma_v.exponent)} and the "
+                f"best tokens as C^{spell(gamma_d.exponent)} by isoFLOP parabolas{beside}."
             )
+            both = (found.routes.mean_recurrence, found.routes.tokens)
+            sentences += [f"{name}: {route.believed}." for route in both if route.believed]
         else:
-            sentences.append(f"{name}: no power law by isoFLOP parabolas: {gamma_mu.message}.")
-        law = found.training.law
-        if law.usable:
-            sentences.append(
-                f"{name}: training law L = {number(law.E)} + {number(law.X, 3)} N^-{number(law.x, 3)} + "
-                f"{number(law.Y, 3)} D^-{number(law.y, 3)}, mean error {100 * law.fit.mean_error:.2f} % "
-                f"on {law.points} runs."
-            )
-        else:
-            sentences.append(f"{name}: no training law, {law.status}: {law.message}.")
-        supported = [p for p in found.frontier.points if p.supported] if found.frontier else []
-        if supported:
-            last = supported[-1]
-            gain = 100 * (1 - last.loss.value / last.loss_without_loop)
-            sentences.append(
-                f"{name}: at {last.flops:.3g} FLOPs the law's optimum is mean recurrence "
-                f"{spell(last.mean_recurrence)}, with a loss {gain:.1f} % below that without a loop."
-            )
+            sentences.append(f"{name}: no power law by isoFLOP parabolas: {gamma_v.message}.")
+        sentences += law_headlines(name, found)
     for model, forms in findings.test_time.unified.items():
         fit = forms["gamma_one"]
         if fit.usable:
@@ -312,10 +424,80 @@ def headlines(findings: Findings) -> list[str]:
                 f"{model}: the unified law over test recurrences has a mean error of "
                 f"{100 * fit.mean_error:.2f} % on {fit.points} losses (z = {number(fit.z, 3)})."
             )
-    if math.isfinite(findings.equivalence.phi.value):
+    for one in findings.equivalence:
+        phi = one.joint.phi
+        if math.isfinite(phi.value) and one.joint.status is Status.CONVERGED:
+            whose = f" of {one.architecture}" if len(findings.equivalence) > 1 else ""
+            sentences.append(f"r recurrences{whose} are worth r^phi unique blocks, phi = {spell(phi)}.")
+    return sentences
+
+
+def law_headlines(name: str, found: ModelFindings) -> list[str]:
+    """What a model's laws say within what was trained."""
+    form, law, along = found.forms.chosen, found.training.law, found.frontier
+    if form is None:
+        return [f"{name}: no training law, {law.status}: {law.message}."]
+    unseen = (
+        f", {form.held_out_error_percent:.2f} % on the largest budget when that is held out"
+        if math.isfinite(form.held_out_error_percent)
+        else ""
+    )
+    values = ", ".join(f"{key} = {number(value, 3)}" for key, value in form.fit.values.items())
+    alike = [other.law.name for other in found.forms.alike[1:]]
+    beside = f"; {' and '.join(alike)} can't be told from it" if alike else ""
+    sentences = [
+        f"{name}: the {form.law.name} law, {form.law.equation}, with {values}: mean error "
+        f"{100 * form.fit.mean_error:.2f} % on {len(form.fit.residuals)} runs{unseen}{beside}."
+    ]
+    if form.fit.status is not Status.CONVERGED:
+        sentences.append(f"{name}: the {form.law.name} law is {form.fit.status}: {form.fit.message}.")
+    for other in dict.fromkeys((form.law.name, "training")):
+        test = found.forms.forms[other].lack_of_fit
+        if test.verdict is Fits.DOES_NOT_FIT:
+            sentences.append(f"{name}: the {other} law does not fit: {test.message}.")
+    if along and math.isfinite(along.gamma_mean_recurrence.value):
         sentences.append(
-            f"A recurrence is worth a unique block to the power phi = {spell(findings.equivalence.phi)}."
+            f"{name}: by the {along.form} law's own minimum over {_budgets(along)}, the best mean recurrence "
+            f"grows as C^{spell(along.gamma_mean_recurrence)} and tokens as C^{spell(along.gamma_tokens)}."
         )
+    supported = [p for p in along.points if p.supported] if along else []
+    if along and supported:
+        last, (low, high) = supported[-1], along.trained
+        gain = f", {spell(last.gain_percent, 2)} % below the loss without a loop" if low <= 1 else ""
+        sentences.append(
+            f"{name}: at {last.flops:.3g} FLOPs the best of the trained mean recurrences ({low:g} to "
+            f"{high:g}) is {last.mean_recurrence.value:g}, with a loss of {spell(last.loss, 4)}{gain}; "
+            f"{span(last.near_best)} come within 0.1 % of the law's best."
+        )
+    return sentences
+
+
+def extrapolations(findings: Findings) -> list[str]:
+    """What the laws say beyond what was trained, a sentence each with its own interval."""
+    sentences = []
+    for name, found in findings.models.items():
+        along = found.frontier
+        if along is None:
+            continue
+        low, high = along.trained
+        supported = [p for p in along.points if p.supported]
+        if low > 1 and supported:
+            gains = "; ".join(
+                f"{spell(p.gain_percent, 2)} % below it at {p.flops:.3g} FLOPs with mean recurrence "
+                f"{p.mean_recurrence.value:g}"
+                for p in (supported if len(supported) <= 4 else [*supported[:2], supported[-1]])
+            )
+            sentences.append(
+                f"{name}: mean recurrence 1 was not trained; by the {along.form} law a loop's loss is "
+                f"{gains}."
+            )
+        sentences += [
+            f"{name}: at {p.flops:.3g} FLOPs the {along.form} law's best mean recurrence of all is "
+            f"{p.beyond_trained:g} (continuous: {spell(p.continuous_recurrence)}), which was not trained "
+            f"({low:g} to {high:g} were)."
+            for p in supported
+            if math.isfinite(p.beyond_trained)
+        ]
     return sentences
 
 

@@ -1,7 +1,8 @@
-"""The training law, L = E + X N^-x + Y D^-y, fitted to plain arrays or to a model's runs.
+"""The training law, L = E + X N^-x + Y D^-y, and the coupled law, fitted to plain arrays or a model's runs.
 
-With N the plain parameters of models without a loop this is the Chinchilla law (Hoffmann et al. arXiv
-2203.15556, approach 3); with N(mu_rec) it is the looped model's (Parcae section 5, table 11).
+With N the plain parameters of models without a loop the first is the Chinchilla law (Hoffmann et al. arXiv
+2203.15556, approach 3); with N(mu_rec) it is the looped model's (Parcae section 5, table 11). The coupled law
+has one exponent more, k, and is the training law at k = 1 (`analysis.laws.coupled`).
 """
 
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from numpy.typing import ArrayLike
 
 from analysis.dataset import ModelPoints
 from analysis.fit import DELTA, STARTS, LawFit, fit_law
-from analysis.intervals import RESAMPLES, Interval, bootstrap, parameter_intervals
-from analysis.laws import TRAINING, Array
+from analysis.forms import FormFit
+from analysis.intervals import Interval
+from analysis.lackoffit import LackOfFit
+from analysis.laws import COUPLED, TRAINING, Array, Law
 from analysis.verdict import Status, noise
 
 FAR_OFF = 0.03
@@ -30,6 +33,8 @@ class TrainingFit:
     x: float
     Y: float
     y: float
+    k: float = 1.0
+    """How closely size and tokens are coupled; 1 in the training law."""
     huber: float
     """Summed Huber loss of log(prediction) - log(loss)."""
     status: Status
@@ -58,14 +63,45 @@ def fit_training_law(
     starts: int = STARTS,
     seed: int = 0,
     delta: float = DELTA,
+    weights: ArrayLike | None = None,
 ) -> TrainingFit:
     """Best of `starts` for n runs of effective parameters N, tokens D and loss in nats.
 
     ``InputError`` for numbers that are not positive and finite; points that do not decide the law give a
     verdict. `delta` infinite is least squares.
     """
-    data = {"N": parameters, "D": tokens}
-    fit = fit_law(TRAINING, data, loss, starts=starts, seed=seed, delta=delta)
+    return _fitted(TRAINING, parameters, tokens, loss, starts, seed, delta)
+
+
+def fit_coupled_law(
+    parameters: ArrayLike,
+    tokens: ArrayLike,
+    loss: ArrayLike,
+    *,
+    starts: int = STARTS,
+    seed: int = 0,
+    delta: float = DELTA,
+) -> TrainingFit:
+    """``fit_training_law`` for the coupled law, L = E + ((X N^-x)^(1/k) + (Y D^-y)^(1/k))^k."""
+    return _fitted(COUPLED, parameters, tokens, loss, starts, seed, delta)
+
+
+def _fitted(
+    law: Law,
+    parameters: ArrayLike,
+    tokens: ArrayLike,
+    loss: ArrayLike,
+    starts: int,
+    seed: int,
+    delta: float,
+) -> TrainingFit:
+    return as_training(
+        fit_law(law, {"N": parameters, "D": tokens}, loss, starts=starts, seed=seed, delta=delta)
+    )
+
+
+def as_training(fit: LawFit) -> TrainingFit:
+    """A fit of either law by the names of its parameters."""
     return TrainingFit(
         **fit.values,
         huber=fit.huber,
@@ -78,14 +114,13 @@ def fit_training_law(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingStudy:
-    """One model's training law with the replicates that every interval comes from."""
+    """One model's training law with its intervals."""
 
     law: TrainingFit
     points: ModelPoints
     """The runs that were fitted, in the order of the law's residuals."""
-    draws: Array
-    """Parameters (resamples, 5): E, X, Y, x, y in raw units."""
     intervals: Mapping[str, Interval]
+    lack_of_fit: LackOfFit
 
     @property
     def far_off(self) -> Mapping[str, float]:
@@ -101,11 +136,8 @@ class TrainingStudy:
         return {self.points.run_ids[i]: float(np.expm1(residuals[i])) for i in far}
 
 
-def study_training_law(
-    points: ModelPoints, *, resamples: int = RESAMPLES, seed: int = 0, starts: int = STARTS
-) -> TrainingStudy:
-    """Fits the runs of one model that have parameters and tokens, and resamples them within budgets."""
-    points = points.select(points.sized)
-    law = fit_training_law(points.effective_parameters, points.tokens, points.loss, starts=starts, seed=seed)
-    draws = bootstrap(law.fit, points.strata, resamples=resamples, seed=seed)
-    return TrainingStudy(law=law, points=points, draws=draws, intervals=parameter_intervals(law.fit, draws))
+def training_study(points: ModelPoints, form: FormFit) -> TrainingStudy:
+    """The training law among a model's forms; `points` are the runs that it was fitted to."""
+    return TrainingStudy(
+        law=as_training(form.fit), points=points, intervals=form.intervals, lack_of_fit=form.lack_of_fit
+    )

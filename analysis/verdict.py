@@ -18,12 +18,18 @@ NORMAL_LIMIT = 1.96
 
 
 class Status(StrEnum):
-    """The verdict on a fit. Only `converged` and `at a bound` carry parameters."""
+    """The verdict on a fit. Only `converged` and `at a bound` carry parameters.
+
+    The last three are verdicts on losses over test recurrences (`analysis.floor`).
+    """
 
     CONVERGED = "converged"
     AT_A_BOUND = "at a bound"
     NOT_IDENTIFIED = "not identified"
     TOO_FEW_POINTS = "too few points"
+    TURNS_UP = "turns up"
+    NO_FLOOR = "no floor in sight"
+    LEVEL = "floor reached, not exponentially"
 
 
 def verdict(problem: Problem, best: Array, residuals: Array, weights: Array) -> tuple[Status, str, Mask]:
@@ -83,6 +89,8 @@ def _at_bounds(problem: Problem, best: Array, used: Mask) -> tuple[Mask, list[st
                         f"{names[i]} is at its bound {best[i]:g}, so nothing is known of its term{beside}"
                     )
         index += 1
+    if law.coupling and known[law.members].all() and not problem.low[-1] < best[-1] < problem.high[-1]:
+        sentences.append(f"{names[-1]} is at its bound {best[-1]:g}")
     return known, sentences, falls
 
 

@@ -1,214 +1,213 @@
-"""Do 95 % intervals cover the truth 95 % of the time? Simulated studies of the published shape say.
+"""Do 95 % intervals cover the truth 95 % of the time? Simulated studies with a known truth say.
 
-    python bench/coverage.py > bench/results/coverage.txt        # 200 studies of each design
+    python bench/coverage.py > bench/results/coverage.txt           # 200 studies of every cell: hours
+    python bench/coverage.py --studies 20 --design "published, 36 runs" --noise "0.1 %"
 
-Truths: the training law fitted to the published points (x, y, the exponent of its own optimum, and the loss
-it predicts at 4 times the largest budget), and curves that are exact parabolas whose vertices are an exact
-power law (the exponent through isoFLOP vertices). The vertices are scored against the law's own exponent too,
-where their parabolas are only an approximation. Noise is log-normal.
+Designs: the published grid, six budgets by nine recurrences, five by four, unequal coverage, three seeds a
+cell. Noise of the log loss: normal, heavy-tailed (Student's t of 3 degrees), shared within a budget. Truths:
+the training law and the coupled law (k = 1.6) at their fits to the published points; all forms are always
+fitted, so that the truth is never the only one. Scored: the exponent by both routes over the budgets that
+each names, the loss and the best recurrence at the largest budget and at 4 times it (extrapolated), always;
+E, x and y where the chosen form is the truth. A study without an answer is counted apart.
 """
 
 import argparse
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from analysis.dataset import ModelPoints, build_study
-from analysis.frontier import Shape, best_recurrence, frontier, losses_at, shape_of
-from analysis.intervals import Interval, interval
-from analysis.isoflop import fit_isoflop
+from analysis.findings import isoflop_of
+from analysis.forms import ModelForms, fit_forms
+from analysis.frontier import best_recurrence, frontier, loss_at, whole_losses
+from analysis.intervals import Interval
+from analysis.laws import COUPLED, TRAINING, Array, Law
 from analysis.published import published_tables
-from analysis.training import fit_training_law, study_training_law
+from analysis.shape import Shape, shape_of
+from analysis.training import fit_coupled_law, fit_training_law
 from parcae.config import default_backward_depth
 from parcae.flops import flops_per_token
 from parcae.presets import preset
 
-NOISE = 0.002
-"""Deviation of the log loss; 0.2 %."""
-FURTHER = 4.0
-"""The prediction is made at this many times the largest budget."""
-SMALL, MEDIUM = "small-140m", "medium-370m"
+MODEL = "small-140m"
 BUDGETS = (1e18, 2e18, 4e18, 8e18, 1.6e19, 6.4e19)
+RECURRENCES = (2, 4, 6, 8, 10, 12)
+UNEQUAL = ((1, 2, 3, 4, 6), (2, 4, 6, 8), (2, 3, 4, 6, 8, 10), (2, 4, 8, 12), RECURRENCES, (4, 6, 8, 10, 12))
+FURTHER = 4.0
+"""The furthest prediction is made at this many times the largest budget."""
+K = 1.6
+"""The coupled truth's exponent."""
+STARTS, RESAMPLES = 30, 300
+"""Of each fit, and draws of each form: fewer than a report's, for the sake of time."""
+
+Cells = list[tuple[float, int]]
+DESIGNS: dict[str, Cells] = {
+    "published, 36 runs": [(c, m) for c in BUDGETS for m in RECURRENCES],
+    "54 runs": [(c, m) for c in BUDGETS for m in (1, 2, 3, 4, 5, 6, 8, 10, 12)],
+    "5 x 4": [(c, m) for c in (1e18, 2e18, 4e18, 1.6e19, 6.4e19) for m in (2, 4, 8, 12)],
+    "unequal": [(c, m) for c, row in zip(BUDGETS, UNEQUAL, strict=True) for m in row],
+    "three seeds": [(c, m) for c in BUDGETS for m in RECURRENCES for _ in range(3)],
+}
+Noise = Callable[[Array, np.random.Generator], Array]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Coverage:
-    """How many of the studies that could be fitted had the truth inside the interval."""
+def _shared(flops: Array, generator: np.random.Generator) -> Array:
+    groups = np.unique(flops, return_inverse=True)[1]
+    of_budget = generator.standard_normal(groups.max() + 1)[groups]
+    return np.asarray(0.001 * (generator.standard_normal(len(flops)) + of_budget))
 
-    quantity: str
-    truth: float
-    studies: int
-    fitted: int
-    covered: int
-    width: float
-    """Median width of the interval."""
+
+NOISES: dict[str, Noise] = {
+    "0.1 %": lambda flops, generator: 0.001 * generator.standard_normal(len(flops)),
+    "0.3 %": lambda flops, generator: 0.003 * generator.standard_normal(len(flops)),
+    "t3, 0.1 %": lambda flops, generator: 0.001 * generator.standard_t(3, len(flops)),
+    "shared, 0.1 %": _shared,
+}
+
+
+@dataclass(kw_only=True)
+class Score:
+    """How many of the studies with an answer had the truth inside the interval."""
+
+    covered: list[bool] = field(default_factory=list)
+    widths: list[float] = field(default_factory=list)
+    unanswered: int = 0
+
+    def add(self, found: Interval, truth: float) -> None:
+        if np.isfinite([found.low, found.high, truth]).all():
+            self.covered.append(found.low <= truth <= found.high)
+            self.widths.append(found.high - found.low)
+        else:
+            self.unanswered += 1
 
     @property
     def fraction(self) -> float:
-        return self.covered / self.fitted if self.fitted else float("nan")
+        return float(np.mean(self.covered)) if self.covered else float("nan")
 
 
-def published_points(model: str) -> ModelPoints:
-    """The published runs of one model."""
-    return build_study("published", "imported", *published_tables()).models[model]
+def published_points() -> ModelPoints:
+    return build_study("published", "imported", *published_tables()).models[MODEL]
 
 
-def grid_points(model: str, budgets: tuple[float, ...], recurrences: tuple[float, ...]) -> ModelPoints:
-    """A full grid for a published model; its losses are yet to be simulated."""
-    template = published_points(model)
+def design_points(cells: Cells) -> ModelPoints:
+    """Runs of these budgets and recurrences at the planner's price; their losses are yet to be simulated."""
+    template = published_points()
     once, recurrent = template.once_parameters[0], template.recurrent_parameters[0]
-    flops, mean_recurrence = (a.ravel() for a in np.meshgrid(budgets, recurrences, indexing="ij"))
+    flops, depth = (np.array(column, dtype=float) for column in zip(*cells, strict=True))
+    model, n = preset(MODEL).model, len(cells)
     cost = [
-        flops_per_token(preset(model).model, mean_recurrence=m, backward_depth=default_backward_depth(int(m)))
-        for m in mean_recurrence
+        flops_per_token(model, mean_recurrence=m, backward_depth=default_backward_depth(m)) for _, m in cells
     ]
-    n = len(flops)
     return replace(
         template,
         run_ids=tuple(str(i) for i in range(n)),
         flops=flops,
-        mean_recurrence=mean_recurrence,
+        mean_recurrence=depth,
         tokens=flops / np.array(cost),
-        effective_parameters=once + mean_recurrence * recurrent,
+        effective_parameters=once + depth * recurrent,
         once_parameters=np.full(n, once),
         recurrent_parameters=np.full(n, recurrent),
         loss=np.full(n, np.nan),
     )
 
 
-def law_coverage(
-    points: ModelPoints, *, studies: int, resamples: int = 1000, noise: float = NOISE
-) -> list[Coverage]:
-    """x, y, the exponent of the law's optimum and the loss at ``FURTHER`` times the largest budget."""
-    published = published_points(points.model)
-    truth = fit_training_law(published.effective_parameters, published.tokens, published.loss)
-    shape = shape_of(points)
-    assert shape is not None
-    vector, further = truth.fit.vector, FURTHER * points.budgets[-1]
-    best = best_recurrence(vector, shape, [further])
-    truths = {
-        "x": truth.x,
-        "y": truth.y,
-        "gamma of the law": _exponent(vector, shape, points),
-        "loss at 4 times the budget": _loss(vector, shape, best, further)[0],
+def truths() -> Mapping[str, tuple[Law, Array]]:
+    """Each truth's law and its parameters (1, p)."""
+    points = published_points()
+    known = (points.effective_parameters, points.tokens, points.loss)
+    coupled = fit_coupled_law(*known).fit.vector.copy()
+    coupled[0, -1] = K
+    return {
+        "training": (TRAINING, fit_training_law(*known).fit.vector),
+        "coupled": (COUPLED, coupled),
     }
-    smooth = truth.predict(points.effective_parameters, points.tokens)
-    found: dict[str, list[Interval]] = {name: [] for name in truths}
-    for seed in range(studies):
-        scatter = np.random.default_rng(seed).standard_normal(len(smooth))
-        study = study_training_law(
-            replace(points, loss=smooth * np.exp(noise * scatter)), resamples=resamples, seed=seed
-        )
-        along = frontier(study, shape, points.budgets)
-        if along is None:
-            continue
-        found["x"].append(study.intervals["x"])
-        found["y"].append(study.intervals["y"])
-        found["gamma of the law"].append(along.gamma_mean_recurrence)
-        rows = np.concatenate([study.law.fit.vector, study.draws])
-        losses = _loss(rows, shape, best, further)
-        found["loss at 4 times the budget"].append(interval(losses[0], losses[1:]))
-    return [_score(name, truths[name], found[name], studies) for name in truths]
 
 
-def parabola_coverage(
-    points: ModelPoints, *, studies: int, resamples: int = 1000, noise: float = NOISE
-) -> Coverage:
-    """The exponent through isoFLOP vertices, on parabolas whose vertices lie on the fitted power law."""
-    published = published_points(points.model)
-    fit = fit_isoflop(published.flops, published.mean_recurrence, published.tokens, published.loss)
-    gamma = fit.gamma_mean_recurrence
-    curves = [o.in_recurrence for o in fit.optima if o.in_recurrence is not None]
-    at, log_c = np.log(points.flops), np.log([o.flops for o in fit.optima])
-    minimum = np.interp(at, log_c, [curve.minimum for curve in curves])
-    curvature = np.interp(at, log_c, [curve.curvature for curve in curves])
-    smooth = minimum + curvature * np.log(points.mean_recurrence / gamma(points.flops)) ** 2
-    found = _vertex_intervals(points, smooth, studies, resamples, noise)
-    return _score("gamma of the vertices", gamma.exponent.value, found, studies)
-
-
-def biased_coverage(
-    points: ModelPoints, *, studies: int, resamples: int = 1000, noise: float = NOISE
-) -> Coverage:
-    """The exponent through isoFLOP vertices on the training law's own curves, which are no parabolas."""
-    published = published_points(points.model)
-    law = fit_training_law(published.effective_parameters, published.tokens, published.loss)
-    shape = shape_of(points)
+def cell(
+    design: str, noise: str, truth: str, *, studies: int, first_seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Score]:
+    """Scores of `studies` simulated studies, a quantity each."""
+    points, (law, vector) = design_points(DESIGNS[design]), truths()[truth]
+    shape = shape_of(points, "paper")
     assert shape is not None
-    smooth = law.predict(points.effective_parameters, points.tokens)
-    found = _vertex_intervals(points, smooth, studies, resamples, noise)
-    return _score("gamma of the law by vertices", _exponent(law.fit.vector, shape, points), found, studies)
+    smooth = law.predict(vector, shape.data(points.mean_recurrence, points.tokens))[0]
+    scores: dict[str, Score] = {}
+    for seed in range(first_seed, first_seed + studies):
+        scatter = NOISES[noise](points.flops, np.random.default_rng(seed))
+        study = replace(points, loss=smooth * np.exp(scatter))
+        forms = fit_forms(study, resamples=resamples, seed=seed, starts=STARTS)
+        for name, found, value in _told(study, forms, shape, law, vector):
+            scores.setdefault(name, Score()).add(found, value)
+    return scores
 
 
-def _vertex_intervals(
-    points: ModelPoints, smooth: np.ndarray, studies: int, resamples: int, noise: float
-) -> list[Interval]:
-    found = []
-    for seed in range(studies):
-        scatter = np.random.default_rng(seed).standard_normal(len(smooth))
-        again = fit_isoflop(
-            points.flops,
-            points.mean_recurrence,
-            points.tokens,
-            smooth * np.exp(noise * scatter),
-            resamples=resamples,
-            seed=seed,
-        )
-        found.append(again.gamma_mean_recurrence.exponent)
-    return found
+def _told(
+    points: ModelPoints, forms: ModelForms, shape: Shape, law: Law, vector: Array
+) -> list[tuple[str, Interval, float]]:
+    """Every quantity of one study: its interval and the truth."""
+    nothing = Interval(value=np.nan, low=np.nan, high=np.nan)
+    isoflop = isoflop_of(points)
+    vertices = [optimum.flops for optimum in isoflop.interior]
+    top = float(points.flops.max())
+    mixture = forms.mixture
+    along = frontier(mixture, points, shape, np.unique(points.flops), vertices or None)
 
+    def slope(over: list[float]) -> float:
+        best = best_recurrence(vector, shape, over, law)[0] if len(over) > 1 else np.full(1, np.nan)
+        return float(np.polyfit(np.log(over), np.log(best), 1)[0]) if len(over) > 1 else float("nan")
 
-def _exponent(vector: np.ndarray, shape: Shape, points: ModelPoints) -> float:
-    best = best_recurrence(vector, shape, points.budgets)[0]
-    looped = best > 1.001
-    return float(np.polyfit(np.log(points.budgets[looped]), np.log(best[looped]), 1)[0])
-
-
-def _loss(rows: np.ndarray, shape: Shape, best: np.ndarray, flops: float) -> np.ndarray:
-    at = np.repeat(best, len(rows), axis=0)
-    return losses_at(rows, shape.parameters(at), flops / shape.flops_per_token(at))[:, 0]
-
-
-def _score(quantity: str, truth: float, found: list[Interval], studies: int) -> Coverage:
-    known = [i for i in found if np.isfinite([i.low, i.high]).all()]
-    return Coverage(
-        quantity=quantity,
-        truth=truth,
-        studies=studies,
-        fitted=len(known),
-        covered=sum(i.low <= truth <= i.high for i in known),
-        width=float(np.median([i.high - i.low for i in known])) if known else float("nan"),
-    )
+    told = [
+        ("gamma, parabolas", isoflop.gamma_mean_recurrence.exponent, slope(vertices)),
+        (
+            "gamma, law",
+            along.gamma_mean_recurrence if along else nothing,
+            slope(list(along.slope_flops)) if along else np.nan,
+        ),
+    ]
+    for where, flops in (("top", top), ("4 x", FURTHER * top)):
+        best, deep = best_recurrence(vector, shape, [flops], law), np.arange(1.0, 101.0)
+        lowest = float(whole_losses(law, vector, shape, np.array([flops]), deep).min())
+        recurrence = loss = nothing
+        if mixture is not None:
+            recurrence = mixture.intervals(
+                lambda form, rows, flops=flops: best_recurrence(rows, shape, [flops], form)
+            )[0]
+            losses = whole_losses(mixture.law, mixture.vector, shape, np.array([flops]), deep)[0, 0]
+            advised = float(deep[np.argmin(losses)])
+            loss = loss_at(mixture, shape, advised, flops / float(shape.price(advised)))
+        told += [(f"mu*, {where}", recurrence, float(best[0, 0])), (f"loss, {where}", loss, lowest)]
+    if forms.chosen is not None and forms.chosen.law is law:
+        told += [
+            (name, forms.chosen.intervals[name], float(vector[0, law.parameters.index(name)]))
+            for name in ("E", "x", "y")
+        ]
+    return told
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=200)
-    studies = parser.parse_args().studies
-    designs = {
-        "published, 36 runs": published_points(SMALL),
-        "published, 18 runs": published_points(MEDIUM),
-        "54 runs: 6 budgets, 9 recurrences": grid_points(SMALL, BUDGETS, (1, 2, 3, 4, 5, 6, 8, 10, 12)),
-        "54 runs: 9 budgets, 6 recurrences": grid_points(
-            SMALL, tuple(float(c) for c in np.geomspace(1e18, 6.4e19, 9)), (2, 4, 6, 8, 10, 12)
-        ),
-    }
-    print(f"Coverage of 95 % intervals over {studies} simulated studies, noise {100 * NOISE:g} %")
-    print(f"{'design':<36}{'quantity':<38}{'truth':>8}{'fitted':>8}{'covered':>9}{'width':>9}")
-    for name, points in designs.items():
-        scores = law_coverage(points, studies=studies)
-        for noise in (NOISE, NOISE / 4):
-            for score in (
-                parabola_coverage(points, studies=studies, noise=noise),
-                biased_coverage(points, studies=studies, noise=noise),
-            ):
-                scores.append(replace(score, quantity=f"{score.quantity}, {100 * noise:g} %"))
-        for score in scores:
-            print(
-                f"{name:<36}{score.quantity:<38}{score.truth:>8.4g}{score.fitted:>8}"
-                f"{100 * score.fraction:>8.1f}%{score.width:>9.3g}",
-                flush=True,
-            )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--design", choices=DESIGNS, action="append")
+    parser.add_argument("--noise", choices=NOISES, action="append")
+    parser.add_argument("--truth", choices=("training", "coupled"), action="append")
+    given = parser.parse_args()
+    print(f"Coverage of 95 % intervals, {given.studies} simulated studies a cell, seeds from {given.seed} on")
+    print(
+        "design              noise          truth     quantity          covered   of  no answer  median width"
+    )
+    for design in given.design or DESIGNS:
+        for noise in given.noise or NOISES:
+            for truth in given.truth or ("training", "coupled"):
+                scores = cell(design, noise, truth, studies=given.studies, first_seed=given.seed)
+                for name, score in scores.items():
+                    width = np.median(score.widths) if score.widths else np.nan
+                    print(
+                        f"{design:<20}{noise:<15}{truth:<10}{name:<18}{100 * score.fraction:>6.1f}%"
+                        f"{len(score.covered):>5}{score.unanswered:>11}{width:>14.3g}",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from sweeps import cli_runs, console
 from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption
 
 if TYPE_CHECKING:
+    from analysis.planning import Foreseen
     from sweeps.paths import Study
     from sweeps.spec import RunSpec
 
@@ -135,9 +136,13 @@ def plan(
     study = Study(db)
     name = check_sweep_name(request.sweep)
     check_openable(db)
-    manifest = plan_sweep(study, name, specs, _predicted(study, specs))
+    foreseen = _foreseen(study, specs)
+    manifest = plan_sweep(study, name, specs, [found.loss if found else None for found in foreseen])
     collect(db)
-    runs = [_planned_run(spec, manifest.predicted[spec.run_id]) for spec in specs]
+    runs = [
+        _planned_run(spec, manifest.predicted[spec.run_id], found)
+        for spec, found in zip(specs, foreseen, strict=True)
+    ]
     if as_json:
         console.print_json({"sweep": name, "runs": runs})
     else:
@@ -149,9 +154,10 @@ def plan(
         )
 
 
-def _predicted(study: "Study", specs: "list[RunSpec]") -> list[float | None]:
-    """What the training law foresees, from the runs that are done, else from the published study."""
-    from analysis.planning import predicted_losses
+def _foreseen(study: "Study", specs: "list[RunSpec]") -> "list[Foreseen | None]":
+    """What the chosen form foresees, from the runs that are done, else from the published study."""
+    from analysis.planning import foreseen_losses
+    from parcae.presets import preset
     from sweeps.collect import collect
     from sweeps.store import model_runs
 
@@ -160,11 +166,11 @@ def _predicted(study: "Study", specs: "list[RunSpec]") -> list[float | None]:
         collect(study.db)
         runs = model_runs(study.db, specs[0].model_name)
     points = [(spec.training.mean_recurrence, spec.tokens) for spec in specs]
-    losses = predicted_losses(specs[0].model_name, specs[0].model, points, runs)
-    return [None if spec.variant else loss for spec, loss in zip(specs, losses, strict=True)]
+    found = foreseen_losses(specs[0].model_name, preset(specs[0].model_name).model, points, runs)
+    return [None if spec.variant else loss for spec, loss in zip(specs, found, strict=True)]
 
 
-def _planned_run(spec: "RunSpec", predicted: float | None) -> dict[str, Any]:
+def _planned_run(spec: "RunSpec", predicted: float | None, found: "Foreseen | None") -> dict[str, Any]:
     training = spec.training
     return {
         "run_id": spec.run_id,
@@ -177,6 +183,7 @@ def _planned_run(spec: "RunSpec", predicted: float | None) -> dict[str, Any]:
         "steps": training.steps,
         "flops_per_token": spec.flops_per_token,
         "predicted_loss": predicted,
+        "predicted_form": found.form if found and found.loss == predicted else None,
         "seed": training.seed,
         "variant": spec.variant,
         "optimiser": training.optimiser.value,
@@ -211,6 +218,8 @@ def _print_plan(name: str, runs: list[dict[str, Any]], in_sweep: int) -> None:
         ],
     )
     console.note(f"sweep {name}: {len(runs)} runs planned here, {in_sweep} in all; next: parcae-sweep submit")
+    if forms := sorted({run["predicted_form"] for run in runs if run["predicted_form"]}):
+        console.note(f"predicted losses are those of the {' and '.join(forms)} law")
     if any(run["predicted_loss"] is None for run in runs):
         console.note("no predicted loss where too few runs of the model are done to fit its training law")
 

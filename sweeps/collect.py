@@ -174,6 +174,7 @@ def _run_row(spec: RunSpec, status: Status, signature: str, result: dict[str, An
         "once_parameters": float(once),
         "recurrent_parameters": float(recurrent),
         "seed": spec.training.seed,
+        "hyperparameters": _hyperparameters(spec),
         "corpus": spec.corpus,
         "corpus_hash": spec.corpus_hash,
         "val_loss": result["val_loss"] if result and status.state is State.DONE else None,
@@ -181,6 +182,13 @@ def _run_row(spec: RunSpec, status: Status, signature: str, result: dict[str, An
         "result": None if result is None else json.dumps(result, sort_keys=True),
         "signature": signature,
     }
+
+
+def _hyperparameters(spec: RunSpec) -> str:
+    """What a search would vary at one model, budget, mean recurrence and number of tokens, as JSON."""
+    names = ("optimiser", "learning_rate", "adamw_learning_rate", "weight_decay", "cooldown", "gradient_clip")
+    plain = spec.training.to_dict()
+    return json.dumps({name: plain[name] for name in (*names, "batch_sequences")}, sort_keys=True)
 
 
 def _collect_sweeps(connection: "duckdb.DuckDBPyConnection", study: Study) -> dict[str, RunSpec]:

@@ -6,12 +6,14 @@ Three shapes are read:
     once_parameters, recurrent_parameters, mean_recurrence, tokens, val_loss
     parameters, tokens, val_loss
 
-and where known model, flops, tokens, test_recurrence and seed. Units: tokens, FLOPs and parameters as
-plain counts, losses in nats a token. Where `model` is one of parcae's, its parameters are known, and
-tokens not given follow from the FLOPs (convention `paper`).
+and where known model, flops, tokens, test_recurrence, seed and hyperparameters (learning_rate or lr,
+batch_size, weight_decay, warmup), of which the fits use the best within a cell. Units: tokens, FLOPs and
+parameters as plain counts, losses in nats a token. Where `model` is one of parcae's, its parameters are
+known, and tokens not given follow from the FLOPs (convention `paper`).
 """
 
 import csv
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +34,13 @@ _SHAPES = (
     ("parameters", "tokens", "val_loss"),
 )
 """In the order that they are looked for: a file that has both of the first two says more by the first."""
-_OPTIONAL = ("model", "flops", "tokens", "test_recurrence", "seed")
-_AT_LEAST = {"mean_recurrence": 1.0, "test_recurrence": 1.0, "seed": 0.0, "recurrent_parameters": 0.0}
+_HYPERPARAMETERS = ("learning_rate", "lr", "batch_size", "weight_decay", "warmup")
+_OPTIONAL = ("model", "flops", "tokens", "test_recurrence", "seed", *_HYPERPARAMETERS)
+_AT_LEAST = {
+    **{"mean_recurrence": 1.0, "test_recurrence": 1.0, "seed": 0.0},
+    **{"once_parameters": 0.0, "recurrent_parameters": 0.0},
+    **dict.fromkeys(_HYPERPARAMETERS, 0.0),
+}
 _WHOLE = {"test_recurrence": 2**31 - 1, "seed": 2**53}
 """Whole numbers, and the largest of each that the database and a float64 hold exactly."""
 
@@ -143,6 +150,8 @@ def _read_lines(path: Path) -> tuple[list[str], list[_Line]]:
                     raise InputError(f"{path}: line {number} names no model")
             elif cell or column in shape:
                 values[column] = _number(path, number, column, cell)
+        if values.get("once_parameters") == values.get("recurrent_parameters") == 0:
+            raise InputError(f"{path}: line {number} has a model without parameters: both kinds are 0")
         lines.append(_Line(number, text, values))
     return header, lines
 
@@ -168,6 +177,7 @@ def _run(line: _Line, run_id: str, sweep: str) -> dict[str, float | int | str | 
     given = line.values
     model_name = line.text.get("model", sweep)
     recurrence, tokens = given.get("mean_recurrence"), given.get("tokens")
+    hyperparameters = {name: given[name] for name in _HYPERPARAMETERS if name in given}
     run: dict[str, float | int | str | None] = {
         "run_id": run_id,
         "model": model_name,
@@ -180,6 +190,7 @@ def _run(line: _Line, run_id: str, sweep: str) -> dict[str, float | int | str | 
         "once_parameters": given.get("once_parameters"),
         "recurrent_parameters": given.get("recurrent_parameters"),
         "seed": int(given["seed"]) if "seed" in given else None,
+        "hyperparameters": json.dumps(hyperparameters, sort_keys=True) if hyperparameters else None,
     }
     own = (given.get("once_parameters"), given.get("recurrent_parameters"))
     known = counted_parameters(PRESETS[model_name].model) if model_name in PRESETS else None

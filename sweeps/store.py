@@ -42,6 +42,7 @@ RUN_COLUMNS = {
     "once_parameters": "DOUBLE",
     "recurrent_parameters": "DOUBLE",
     "seed": "BIGINT",
+    "hyperparameters": "VARCHAR",
     "corpus": "VARCHAR",
     "corpus_hash": "VARCHAR",
     "val_loss": "DOUBLE",

@@ -1,12 +1,14 @@
 """What becomes of every run: used, or left out and counted with the reason."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.dataset import FIXED_DEPTH, Study, build_study, load_study, read_sweep, spaced
+from analysis.dataset import Study, build_study, load_study, read_sweep, spaced, weighted
+from analysis.groups import FIXED_DEPTH
 from analysis.published import published_tables
 from parcae.errors import InputError
 from parcae.flops import effective_parameters
@@ -142,3 +144,109 @@ def test_spaced_keeps_the_ends_and_takes_nothing_twice() -> None:
     assert spaced(range(5), 5) == [0, 1, 2, 3, 4]
     assert spaced(range(101), 5) == [0, 25, 50, 75, 100]
     assert len(set(spaced(range(13), 12))) == 12
+
+
+def test_equal_losses_of_two_seeds_are_two_runs_and_a_repeated_line_is_one() -> None:
+    table = pd.concat([runs(4).assign(seed=0), runs(4).assign(seed=1, run_id=list("abcd"))])
+    repeated = pd.concat([table, table.iloc[[2]].assign(run_id="again")])
+    assert study(repeated).used == 8
+    assert study(repeated).left_out == {"duplicates of another run": 1}
+
+
+def test_without_seeds_equal_losses_are_copies_unless_cells_hold_replicates() -> None:
+    copied = pd.concat([runs(4), runs(4)])
+    assert study(copied).used == 4
+    replicates = pd.concat([runs(4), runs(4, val_loss=runs(4)["val_loss"] + [0.001, 0.0, -0.002, 0.001])])
+    assert study(replicates).used == 8
+
+
+def searched(**columns: object) -> pd.DataFrame:
+    """Four cells with three learning rates each, the second the best by 1 %."""
+    one = runs(4)
+    rates = [
+        one.assign(val_loss=one["val_loss"] * worse, lr=rate)
+        for rate, worse in ((1, 1.01), (2, 1.0), (4, 1.02))
+    ]
+    return (
+        pd.concat(rates).reset_index(drop=True).assign(run_id=lambda t: [f"r{i}" for i in t.index], **columns)
+    )
+
+
+@pytest.mark.parametrize("known", ["rates", "one seed", "nothing"])
+def test_the_best_run_of_each_cell_is_fitted_where_hyperparameters_vary(known: str) -> None:
+    table = searched()
+    rates = '{"lr": ' + table["lr"].astype(str) + "}"
+    given = {"rates": {"hyperparameters": rates}, "one seed": {"seed": 0}, "nothing": {}}[known]
+    found = study(table.assign(**given).reindex(columns=list(RUN_COLUMNS)))
+    np.testing.assert_array_equal(found.models["mine"].loss, np.linspace(3.0, 3.2, 4))
+    assert found.models["mine"].passed_over == 8
+    assert sum(found.left_out.values()) == 8
+
+
+def test_seeds_of_the_best_learning_rate_stay_together() -> None:
+    table = pd.concat([searched(seed=0), searched(seed=1).assign(val_loss=lambda t: t["val_loss"] + 0.002)])
+    table["hyperparameters"] = '{"lr": ' + table["lr"].astype(str) + "}"
+    points = study(table.reindex(columns=list(RUN_COLUMNS))).models["mine"]
+    assert len(points) == 8
+    assert sorted(np.bincount(points.cells)) == [2, 2, 2, 2]
+
+
+def test_jittered_budgets_are_one_budget_and_one_cell_a_recurrence() -> None:
+    jitter = np.exp(0.001 * np.random.default_rng(0).standard_normal(12))
+    table = pd.concat([runs(6), runs(6, val_loss=np.linspace(3.001, 3.201, 6))]).assign(
+        seed=np.repeat([0, 1], 6)
+    )
+    points = study(table.assign(flops=1e18 * jitter, tokens=table["tokens"] * jitter)).models["mine"]
+    assert len(points.budgets) == 1
+    np.testing.assert_array_equal(np.bincount(points.cells), [2] * 6)
+
+
+def test_runs_are_weighed_where_the_noise_of_budgets_differs() -> None:
+    generator = np.random.default_rng(0)
+    tables = [
+        runs(6, flops=budget, seed=seed, val_loss=3 * np.exp(noise * generator.standard_normal(6)))
+        for budget, noise in ((1e18, 0.004), (1e19, 0.001))
+        for seed in range(4)
+    ]
+    points, noise = weighted(study(pd.concat(tables)).models["mine"])
+    assert noise.differs
+    np.testing.assert_allclose(noise.deviations, [0.004, 0.001], rtol=0.5)
+    quiet, loud = points.weights[points.flops == 1e19], points.weights[points.flops == 1e18]
+    assert quiet[0] / loud[0] == pytest.approx((noise.deviations[0] / noise.deviations[1]) ** 2)
+    assert points.weights.mean() == pytest.approx(1.0)
+
+
+def test_equal_noise_weighs_all_runs_alike() -> None:
+    generator = np.random.default_rng(1)
+    tables = [
+        runs(6, flops=budget, seed=seed, val_loss=3 * np.exp(0.002 * generator.standard_normal(6)))
+        for budget in (1e18, 1e19)
+        for seed in range(4)
+    ]
+    points, noise = weighted(study(pd.concat(tables)).models["mine"])
+    assert not noise.differs
+    np.testing.assert_array_equal(points.weights, 1.0)
+
+
+def test_shapes_and_variants_of_one_name_are_models_of_their_own() -> None:
+    wide = runs(4, once_parameters=3e7, run_id=list("abcd"))
+    found = study(pd.concat([runs(4), wide]))
+    assert list(found.models) == ["mine (12M)", "mine (32M)"]
+    table = pd.concat(
+        [runs(4).assign(variant=None), runs(4, run_id=list("abcd")).assign(variant="normal starts")]
+    )
+    assert list(study(table).models) == ["mine", "mine (normal starts)"]
+    assert list(study(runs(4).assign(variant="normal starts")).models) == ["mine"]
+    assert list(study(runs(4).assign(variant="bfloat16 weights")).models) == ["mine (bfloat16 weights)"]
+
+
+def test_architectures_of_one_size_are_models_of_their_own() -> None:
+    models = [preset(name).model.to_dict() for name in ("nano-add", "nano")]
+    specs = [json.dumps({"model": model}) for model in models]
+    table = pd.concat([runs(4, spec=specs[0]), runs(4, spec=specs[1], run_id=list("abcd"))])
+    assert list(study(table).models) == ["mine (12M, add)", "mine (12M, diagonal)"]
+
+
+def test_sizes_without_a_loop_share_one_law() -> None:
+    table = runs(4, mean_recurrence=np.nan, once_parameters=[1e7, 2e7, 4e7, 8e7], recurrent_parameters=0.0)
+    assert list(study(table).models) == ["mine"]

@@ -1,7 +1,4 @@
-"""The bootstrap: what is resampled, that warm starts lose nothing, and that intervals cover the truth."""
-
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
+"""The bootstrap: what is resampled, that warm starts lose nothing, and percentiles with weights."""
 
 import numpy as np
 import pytest
@@ -10,8 +7,6 @@ from analysis import fit_training_law
 from analysis.intervals import bootstrap, interval, resampled_counts
 
 from .points import grid
-
-SPEC = spec_from_file_location("coverage_bench", Path(__file__).parents[2] / "bench" / "coverage.py")
 
 
 def test_each_budget_keeps_its_number_of_runs() -> None:
@@ -50,20 +45,13 @@ def test_an_undecided_fit_has_no_interval() -> None:
     assert np.isnan(interval(np.nan, np.full(3, np.nan)).low)
 
 
-@pytest.mark.parametrize("model", ["small-140m", "medium-370m"])
-def test_intervals_cover_the_truth(model: str) -> None:
-    """30 studies of the published shape; 24 of 30 is what 95 % misses once in a thousand times.
-
-    The full run, 200 studies of four designs, is bench/results/coverage.txt.
-    """
-    assert SPEC is not None
-    assert SPEC.loader is not None
-    coverage = module_from_spec(SPEC)
-    SPEC.loader.exec_module(coverage)
-    points = coverage.published_points(model)
-    scores = coverage.law_coverage(points, studies=30, resamples=300)
-    scores.append(coverage.parabola_coverage(points, studies=30, resamples=300, noise=0.0005))
-    assert len(scores) == 5
-    for score in scores:
-        assert score.fitted >= 25, score
-        assert score.fraction >= 0.8, score
+def test_weighted_percentiles_are_those_of_repeated_draws() -> None:
+    generator = np.random.default_rng(0)
+    draws = generator.standard_normal(2000)
+    weights = np.where(np.arange(2000) < 1000, 1.0, 3.0)
+    repeated = np.concatenate([draws[:1000], *[draws[1000:]] * 3])
+    weighted, plain = interval(0.0, draws, weights), interval(0.0, repeated)
+    assert weighted.low == pytest.approx(plain.low, abs=0.01)
+    assert weighted.high == pytest.approx(plain.high, abs=0.01)
+    kept = np.where(np.arange(2000) < 1000, draws, np.nan)  # three quarters of the weight is gone
+    assert np.isnan(interval(0.0, kept, weights).low)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from analysis import fit_isoflop
-from analysis.isoflop import Curve, IsoflopFit
+from analysis.isoflop import IsoflopFit
+from analysis.optimum import Verdict as Curve
 from analysis.verdict import Status
 from parcae.errors import InputError
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from analysis.laws import EQUIVALENCE, ORACLE_FLOOR, SATURATION, TOKENS_ONLY, TRAINING, UNIFIED, Law
+from analysis.laws import COUPLED, EQUIVALENCE, ORACLE_FLOOR, SATURATION, TOKENS_ONLY, TRAINING, UNIFIED, Law
 from analysis.solver import Problem, expand
 
-LAWS = [TRAINING, TOKENS_ONLY, EQUIVALENCE, ORACLE_FLOOR, *SATURATION.values(), *UNIFIED.values()]
+LAWS = [TRAINING, COUPLED, TOKENS_ONLY, EQUIVALENCE, ORACLE_FLOOR, *SATURATION.values(), *UNIFIED.values()]
 GENERATOR = np.random.default_rng(3)
 DATA = {
     "N": GENERATOR.uniform(5e7, 5e9, 20),

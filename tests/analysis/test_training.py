@@ -8,8 +8,9 @@ from scipy.optimize import minimize
 
 from analysis import fit_training_law
 from analysis.fit import DELTA
+from analysis.forms import fit_forms
 from analysis.race import MOST_POINTS
-from analysis.training import TrainingFit, study_training_law
+from analysis.training import TrainingFit, training_study
 from analysis.verdict import Status
 from parcae.errors import InputError
 
@@ -123,7 +124,8 @@ def test_never_above_scipys_best(seed: int, points: int, starts: int) -> None:
 )
 def test_published_points(model: str, huber: float, E: float) -> None:
     """Table 11's floor, and the objective that its authors' own fit of other digits cannot beat."""
-    study = study_training_law(published_study().models[model])
+    forms = fit_forms(published_study().models[model], resamples=200)
+    study = training_study(forms.points, forms.forms["training"])
     assert study.law.status is Status.CONVERGED
     assert study.law.huber <= huber
     assert abs(study.law.E - E) <= 0.06
