@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from analysis.equivalence import fit_equivalence
     from analysis.isoflop import fit_isoflop
     from analysis.prediction import predict
-    from analysis.testtime import fit_saturation, fit_unified_law
+    from analysis.saturation import fit_saturation
+    from analysis.testtime import fit_unified_law
     from analysis.training import fit_coupled_law, fit_training_law
 
 __all__ = [
@@ -32,7 +33,7 @@ _HOMES = {
     "fit_coupled_law": "training",
     "fit_equivalence": "equivalence",
     "fit_isoflop": "isoflop",
-    "fit_saturation": "testtime",
+    "fit_saturation": "saturation",
     "fit_training_law": "training",
     "fit_unified_law": "testtime",
     "load_study": "dataset",

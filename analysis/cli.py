@@ -146,7 +146,7 @@ def training_law(
 
 @app.command()
 def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """L(T) = L_inf + Z exp(-z T) for each run, and the four forms scored."""
+    """L(T) = L_inf + Z exp(-z T) for each run, whether it falls to a floor, and the four forms scored."""
     from analysis.findings import find_test_time
     from analysis.plain import plain_saturation, plain_study
     from analysis.text import saturation_text
@@ -157,7 +157,7 @@ def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonO
         raise InputError(f"sweep {study.name!r} has no finished run with losses at several test recurrences")
     found = find_test_time(study)
     fits = [fit for _, fit in found.saturation]
-    if all(fit.status is Status.TOO_FEW_POINTS for fit in fits):
+    if all(fit.fit.status is Status.TOO_FEW_POINTS for fit in fits):
         raise InputError(f"sweep {study.name!r} has too few losses a run for saturation: {fits[0].message}")
     if json:
         print_json({**plain_study(study), **plain_saturation(found)})
@@ -200,13 +200,18 @@ def equivalence(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: Json
 
     study = _study(db, sweep)
     study.require_points()
-    fit = study_equivalence(list(study.models.values()))
-    if fit.status is Status.TOO_FEW_POINTS:
-        raise InputError(f"sweep {study.name!r} has too few looped runs for phi: {fit.message}")
+    found = study_equivalence(list(study.models.values()))
+    if not found:
+        raise InputError(
+            f"sweep {study.name!r} has too few looped runs for phi: none has tokens, parameters applied once "
+            "and per recurrence, and a mean recurrence above 1"
+        )
+    if all(one.joint.status is Status.TOO_FEW_POINTS for one in found):
+        raise InputError(f"sweep {study.name!r} has too few looped runs for phi: {found[0].joint.message}")
     if json:
-        print_json({**plain_study(study), **plain_equivalence(fit)})
+        print_json({**plain_study(study), **plain_equivalence(found)})
     else:
-        print(equivalence_text(fit))
+        print(equivalence_text(found))
 
 
 @app.command()

@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis.axis import Axis
 from analysis.budgets import grouped_budgets, resampling_strata
-from analysis.groups import group_names
+from analysis.groups import architectures, group_names
 from analysis.laws import Array, Mask, Whole
 from analysis.replicates import BudgetNoise, better_runs, budget_noise, cells_of, copies
 from parcae.errors import InputError
@@ -34,6 +34,8 @@ class ModelPoints:
     """Finished runs of one model; every array has n values, one a run."""
 
     model: str
+    architecture: str
+    """How the loop takes up its input, such as `diagonal`; `no loop` where there is none."""
     run_ids: tuple[str, ...]
     flops: Array
     """Budget C; NaN where none was given."""
@@ -229,6 +231,7 @@ def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) 
     table = table[table["state"] == "done"].reset_index(drop=True)
     table["effective"] = effective(table)
     table["group"] = group_names(table)
+    table["architecture"] = architectures(table)
     curves = _curves(table, losses, left_out)
     lossless = table["val_loss"].isna() & table["run_id"].isin([curve.run_id for curve in curves])
     table = _sieve(table, ~lossless, left_out, "with test-time losses alone, used for saturation only")
@@ -308,6 +311,7 @@ def _points(model: str, rows: pd.DataFrame, *, passed_over: int) -> ModelPoints:
 
     return ModelPoints(
         model=model,
+        architecture=str(rows["architecture"].iloc[0]),
         run_ids=tuple(rows["run_id"].astype(str)),
         flops=column("flops"),
         mean_recurrence=column("mean_recurrence"),

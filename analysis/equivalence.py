@@ -1,7 +1,8 @@
 """What a recurrence is worth: L = E + A (N_once + r^phi N_rec)^-alpha + B D^-beta.
 
 phi is 1 if a recurrence is worth as much as a unique block and 0 if it is worth nothing; Schwethelm et al.
-(arXiv 2604.21106) measured 0.46 in 116 runs. Every looped run of a study enters, whatever its model.
+(arXiv 2604.21106) measured 0.46 in 116 runs. Each architecture has a phi of its own, of all its sizes
+together and of each; runs without a loop belong in every fit, as what a recurrence is measured against.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,11 @@ from numpy.typing import ArrayLike
 
 from analysis.dataset import ModelPoints
 from analysis.fit import STARTS, LawFit, fit_law
-from analysis.intervals import RESAMPLES, Interval, bootstrap, parameter_intervals
-from analysis.laws import EQUIVALENCE
+from analysis.forms import noise_groups
+from analysis.groups import NO_LOOP
+from analysis.intervals import RESAMPLES, Interval, parameter_intervals
+from analysis.laws import COUPLED, EQUIVALENCE, TOKENS_ONLY, TRAINING, Array
+from analysis.uncertainty import uncertainty
 from analysis.verdict import Status
 
 
@@ -29,7 +33,83 @@ class EquivalenceFit:
     status: Status
     message: str
     points: int
+    aicc: float
+    """Akaike's criterion, corrected for few runs; NaN where nothing was decided."""
     fit: LawFit
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointForm:
+    """A form of the law on the same runs, all sizes together."""
+
+    form: str
+    equation: str
+    aicc: float
+    """Less the best form's; NaN where the runs do not decide the form."""
+    mean_error: float
+    """Mean of |prediction / loss - 1|, a fraction."""
+    status: Status
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArchitectureEquivalence:
+    """One architecture's phi."""
+
+    architecture: str
+    joint: EquivalenceFit
+    """All sizes and all runs without a loop."""
+    sizes: Mapping[str, EquivalenceFit]
+    """Each size with all runs without a loop; empty where there is one size."""
+    forms: tuple[JointForm, ...]
+    """The forms of the law on all sizes together, best first."""
+    looped: int
+    baselines: int
+    """Runs fitted that have no loop or a mean recurrence of 1."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Runs:
+    """n runs in the law's variables; a run without a loop has all its parameters in `once`."""
+
+    once: Array
+    recurrent: Array
+    mean_recurrence: Array
+    tokens: Array
+    loss: Array
+    noise: Array
+    """A label a run, alike for runs that may share noise."""
+
+    @classmethod
+    def of(cls, points: ModelPoints) -> "_Runs":
+        points = points.select(points.sized)
+        loop = np.isfinite(points.mean_recurrence) & (points.recurrent_parameters > 0)
+        if points.architecture == NO_LOOP:
+            loop[:] = False
+        split = ~loop | np.isfinite(points.once_parameters)
+        points, loop = points.select(split), loop[split]
+        groups = np.array([f"{points.model} {label:.17g}" for label in noise_groups(points)], dtype=object)
+        return cls(
+            once=np.where(loop, points.once_parameters, points.effective_parameters),
+            recurrent=np.where(loop, points.recurrent_parameters, 0.0),
+            mean_recurrence=np.where(loop, points.mean_recurrence, 1.0),
+            tokens=points.tokens,
+            loss=points.loss,
+            noise=groups,
+        )
+
+    @classmethod
+    def joined(cls, parts: "Sequence[_Runs]") -> "_Runs":
+        names = cls.__dataclass_fields__
+        return cls(
+            **{name: np.concatenate([np.empty(0), *(getattr(p, name) for p in parts)]) for name in names}
+        )
+
+    @property
+    def looped(self) -> int:
+        return int(((self.mean_recurrence > 1) & (self.recurrent > 0)).sum())
+
+    def __len__(self) -> int:
+        return len(self.loss)
 
 
 def fit_equivalence(
@@ -45,7 +125,8 @@ def fit_equivalence(
 ) -> EquivalenceFit:
     """Fits n runs: parameters applied once and per recurrence, r, D and loss in nats.
 
-    `strata` (n labels) are the groups that the bootstrap resamples within; all runs when None.
+    Either kind of parameters may be 0, but not both of a run. `strata` (n labels) are alike for runs that may
+    share noise, such as those of one budget; None where each run's noise is its own.
     """
     data = {
         "once": once_parameters,
@@ -54,8 +135,10 @@ def fit_equivalence(
         "D": tokens,
     }
     fit = fit_law(EQUIVALENCE, data, loss, starts=2 * STARTS, seed=seed)  # one exponent more to search
-    labels = np.zeros(len(fit.residuals)) if strata is None else np.asarray(strata)
-    intervals = parameter_intervals(fit, bootstrap(fit, labels, resamples=resamples, seed=seed))
+    labels = np.arange(len(fit.residuals)) if strata is None else np.asarray(strata)
+    spread = uncertainty(fit, labels, draws=resamples, seed=seed) if fit.usable else None
+    draws = np.full((1, len(EQUIVALENCE.parameters)), np.nan) if spread is None else spread.draws
+    intervals = parameter_intervals(fit, draws)
     return EquivalenceFit(
         phi=intervals["phi"],
         intervals=intervals,
@@ -63,32 +146,70 @@ def fit_equivalence(
         status=fit.status,
         message=fit.message,
         points=len(fit.residuals),
+        aicc=float("nan") if spread is None else spread.aicc,
         fit=fit,
     )
 
 
-def study_equivalence(models: Sequence[ModelPoints], *, seed: int = 0) -> EquivalenceFit:
-    """All looped runs of a study jointly, resampled within model and budget."""
-    looped = [
-        points.select(
-            points.sized
-            & np.isfinite(points.mean_recurrence)
-            & np.isfinite(points.once_parameters)
-            & (points.recurrent_parameters > 0)
-        )
-        for points in models
+def study_equivalence(models: Sequence[ModelPoints], *, seed: int = 0) -> tuple[ArchitectureEquivalence, ...]:
+    """Each looped architecture of a study, the one with the most looped runs first."""
+    runs = {points.model: _Runs.of(points) for points in models}
+    apart: dict[str, list[str]] = {}
+    for points in models:
+        if runs[points.model].looped:
+            apart.setdefault(points.architecture, []).append(points.model)
+    flat = [found for found in runs.values() if not found.looped]
+    found = [
+        _architecture(name, {size: runs[size] for size in sizes}, flat, seed) for name, sizes in apart.items()
     ]
+    return tuple(sorted(found, key=lambda one: -one.looped))
 
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(points, name) for points in looped]) if looped else np.empty(0)
 
-    labels = [f"{points.model} {budget}" for points in looped for budget in points.strata]
+def _architecture(
+    name: str, sizes: Mapping[str, _Runs], flat: Sequence[_Runs], seed: int
+) -> ArchitectureEquivalence:
+    together = _Runs.joined([*sizes.values(), *flat])
+    joint = _fit(together, seed)
+    apart = {size: _fit(_Runs.joined([own, *flat]), seed) for size, own in sizes.items()}
+    return ArchitectureEquivalence(
+        architecture=name,
+        joint=joint,
+        sizes=apart if len(sizes) > 1 else {},
+        forms=_ranked(together, joint, seed),
+        looped=together.looped,
+        baselines=len(together) - together.looped,
+    )
+
+
+def _fit(runs: _Runs, seed: int) -> EquivalenceFit:
     return fit_equivalence(
-        joined("once_parameters"),
-        joined("recurrent_parameters"),
-        joined("mean_recurrence"),
-        joined("tokens"),
-        joined("loss"),
-        strata=np.array(labels),
+        runs.once,
+        runs.recurrent,
+        runs.mean_recurrence,
+        runs.tokens,
+        runs.loss,
+        strata=runs.noise,
         seed=seed,
     )
+
+
+def _ranked(runs: _Runs, equivalence: EquivalenceFit, seed: int) -> tuple[JointForm, ...]:
+    """The forms of the law on all sizes, by Akaike's criterion."""
+    data = {"N": runs.once + runs.mean_recurrence * runs.recurrent, "D": runs.tokens}
+    fits = {EQUIVALENCE: (equivalence.fit, equivalence.aicc)}
+    for law in (TRAINING, COUPLED, TOKENS_ONLY):
+        fit = fit_law(law, {name: data[name] for name in law.variables}, runs.loss, seed=seed)
+        known = uncertainty(fit, runs.noise, draws=1, seed=seed).aicc if fit.usable else float("nan")
+        fits[law] = fit, known
+    best = np.nanmin([aicc for _, aicc in fits.values()] + [np.inf])
+    forms = [
+        JointForm(
+            form=law.name,
+            equation=law.equation,
+            aicc=aicc - best,
+            mean_error=fit.mean_error,
+            status=fit.status,
+        )
+        for law, (fit, aicc) in fits.items()
+    ]
+    return tuple(sorted(forms, key=lambda form: (np.isnan(form.aicc), form.aicc)))

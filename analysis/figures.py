@@ -23,7 +23,8 @@ from analysis.laws import UNIFIED, Array
 from analysis.parabola import Parabola
 from analysis.powerlaw import PowerLaw
 from analysis.robustness import Robustness
-from analysis.testtime import GAMMA_ONE, SaturationFit
+from analysis.saturation import SaturationFit
+from analysis.testtime import GAMMA_ONE
 from analysis.text import (
     PUBLISHED_GAMMAS,
     extrapolations,
@@ -39,6 +40,7 @@ from analysis.text import (
     unified_text,
     warnings,
 )
+from analysis.verdict import Status
 
 PAGE_INCHES = (8.27, 11.69)
 BOTTOM = 0.04
@@ -268,12 +270,15 @@ def saturation_figure(shown: Sequence[tuple[TestTimeCurve, SaturationFit]], note
             )
         )
         axes.scatter(curve.test_recurrence, curve.loss, s=12, color=MODEL_COLOURS[0], zorder=3)
-        if fit.fit.usable:
+        if math.isfinite(fit.z):
             t = np.linspace(curve.test_recurrence.min(), curve.test_recurrence.max(), 200)
             axes.plot(t, fit.predict(t), color=MODEL_COLOURS[1], lw=1.2)
+        if math.isfinite(fit.L_inf):
             axes.axhline(fit.L_inf, color=MODEL_COLOURS[1], lw=0.7, ls=":")
+        if fit.status is Status.TURNS_UP:
+            axes.scatter([fit.best_test_recurrence], [fit.best_loss], marker="*", s=60, color=RED, zorder=4)
         axes.axvline(curve.mean_recurrence, color="#888888", lw=0.7, ls="--")
-        axes.set_title(f"{curve.run_id}, mu_rec {curve.mean_recurrence:g}", fontsize=7)
+        axes.set_title(f"{curve.run_id}, mu_rec {curve.mean_recurrence:g}\n{fit.status}", fontsize=7)
         axes.tick_params(labelsize=6)
         if row == rows - 1:
             axes.set_xlabel("test recurrence T", fontsize=7)

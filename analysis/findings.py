@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.axis import Axis
 from analysis.dataset import ModelPoints, Study, TestTimeCurve, known
-from analysis.equivalence import EquivalenceFit, study_equivalence
+from analysis.equivalence import ArchitectureEquivalence, study_equivalence
 from analysis.fit import LawFit
 from analysis.forms import ModelForms, fit_forms
 from analysis.frontier import Frontier, frontier
@@ -15,17 +15,9 @@ from analysis.isoflop import IsoflopFit, fit_isoflop
 from analysis.laws import UNIFIED
 from analysis.robustness import Robustness, robustness
 from analysis.routes import Routes, two_routes
+from analysis.saturation import FormScore, SaturationFit, fit_curves, score_forms
 from analysis.shape import Shape, shape_of
-from analysis.testtime import (
-    FormScore,
-    SaturationFit,
-    UnifiedFit,
-    fit_curves,
-    fit_oracle_floor,
-    fit_unified_law,
-    score_forms,
-    stacked,
-)
+from analysis.testtime import UnifiedFit, fit_oracle_floor, fit_unified_law, stacked
 from analysis.training import TrainingStudy, training_study
 
 
@@ -58,7 +50,8 @@ class Findings:
     study: Study
     models: Mapping[str, ModelFindings]
     test_time: TestTimeFindings
-    equivalence: EquivalenceFit
+    equivalence: tuple[ArchitectureEquivalence, ...]
+    """Each looped architecture's."""
 
 
 def find(study: Study, convention: str | None = None) -> Findings:

@@ -28,8 +28,13 @@ def checked(law: Law, data: Mapping[str, ArrayLike], loss: ArrayLike) -> tuple[d
     columns = {}
     for variable in law.variables:
         name = NAMES.get(variable, variable)
-        columns[variable] = positive_numbers(name, data[variable], or_zero=variable == "recurrent")
+        columns[variable] = positive_numbers(name, data[variable], or_zero=variable in ("once", "recurrent"))
         same_length(name, columns[variable], losses)
+    if {"once", "recurrent"} <= set(columns):
+        none = columns["once"] + columns["recurrent"] == 0
+        if none.any():
+            at = int(np.argmax(none))
+            raise InputError(f"once_parameters[{at}] and recurrent_parameters[{at}] are both 0")
     return columns, losses
 
 

@@ -4,12 +4,12 @@ A number that is missing is None.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis.compare import FormResult
 from analysis.dataset import Study
-from analysis.equivalence import EquivalenceFit
+from analysis.equivalence import ArchitectureEquivalence, EquivalenceFit
 from analysis.findings import ModelFindings, TestTimeFindings
 from analysis.forms import FormFit
 from analysis.frontier import Frontier, FrontierPoint
@@ -207,6 +207,9 @@ def plain_saturation(found: TestTimeFindings) -> dict[str, Any]:
                 "points": fit.points,
                 "status": fit.status.value,
                 "message": fit.message,
+                "intervals": {name: plain_interval(value) for name, value in fit.intervals.items()},
+                "best_test_recurrence": fit.best_test_recurrence,
+                "best_loss": fit.best_loss,
             }
             for curve, fit in found.saturation
         ],
@@ -252,7 +255,35 @@ def plain_unified(found: TestTimeFindings) -> dict[str, Any]:
     return {"models": models}
 
 
-def plain_equivalence(fit: EquivalenceFit) -> dict[str, Any]:
+def plain_equivalence(found: Sequence[ArchitectureEquivalence]) -> dict[str, Any]:
+    """The architecture with the most looped runs, and every one under its name."""
+    first = found[0]
+    return {
+        **_equivalence(first.joint),
+        "architecture": first.architecture,
+        "architectures": {
+            one.architecture: {
+                **_equivalence(one.joint),
+                "looped": one.looped,
+                "baselines": one.baselines,
+                "sizes": {size: _equivalence(fit) for size, fit in one.sizes.items()},
+                "forms": [
+                    {
+                        "form": form.form,
+                        "equation": form.equation,
+                        "aicc": finite(form.aicc),
+                        "mean_error": finite(form.mean_error),
+                        "status": form.status.value,
+                    }
+                    for form in one.forms
+                ],
+            }
+            for one in found
+        },
+    }
+
+
+def _equivalence(fit: EquivalenceFit) -> dict[str, Any]:
     return {
         "phi": plain_interval(fit.phi),
         **{name: finite(value.value) for name, value in fit.intervals.items() if name != "phi"},

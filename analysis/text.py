@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from analysis.axis import Axis
 from analysis.compare import FormResult
 from analysis.dataset import Study, spaced
-from analysis.equivalence import EquivalenceFit
+from analysis.equivalence import ArchitectureEquivalence, EquivalenceFit
 from analysis.findings import Findings, ModelFindings, TestTimeFindings, limit_error
 from analysis.forms import ModelForms
 from analysis.frontier import Frontier
@@ -241,24 +241,24 @@ def robustness_text(panel: Robustness) -> str:
 
 
 def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
-    """The four forms, each run's saturation (or `most` of them), and what few points prove."""
+    """The four forms, each run's saturation (or `most` of them), and why a run's claims no floor."""
     if not found.saturation:
         return "No run has losses at several test recurrences."
+    shown = found.saturation if most is None else spaced(found.saturation, most)
     rows = [
         (
             curve.run_id,
             f"{curve.mean_recurrence:g}",
             str(fit.points),
-            number(fit.L_inf),
-            number(fit.Z),
-            number(fit.z),
-            number(fit.huber, 3),
-            number(100 * limit_error(curve, fit), 2),
+            spell(fit.intervals["L_inf"], 4),
+            number(fit.Z, 3),
+            number(fit.z, 3),
+            number(fit.best_test_recurrence),
             fit.status.value,
         )
-        for curve, fit in (found.saturation if most is None else spaced(found.saturation, most))
+        for curve, fit in shown
     ]
-    columns = ("run", "mu_rec", "points", "L_inf", "Z", "z", "mean Huber", "L_inf off %", "status")
+    columns = ("run", "mu_rec", "points", "L_inf", "Z", "z", "best T", "status")
     lines = []
     runs = found.forms[0].runs
     if runs:
@@ -275,14 +275,12 @@ def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
             f"L_inf against the measured loss at T = mu_rec over {len(known)} runs: "
             f"{sum(known) / len(known):.2g} % off on average, {max(known):.2g} % at most"
         )
-    fewest = min(fit.points for _, fit in found.saturation)
-    if fewest < 6:
-        lines.append(f"Note: {fewest} points for 3 parameters prove little.")
     lines.append(SATURATION["exponential"].equation)
     if len(rows) < len(found.saturation):
         lines.append(f"{len(rows)} of {len(found.saturation)} runs; `parcae-fit saturation` prints them all.")
     lines.append(table(columns, rows))
-    return "\n".join(lines)
+    doubts = [f"{curve.run_id}: {fit.message}" for curve, fit in shown if fit.status is not Status.CONVERGED]
+    return "\n".join([*lines, *([""] if doubts else []), *doubts])
 
 
 def unified_text(found: TestTimeFindings, model: str) -> str:
@@ -314,18 +312,41 @@ def unified_text(found: TestTimeFindings, model: str) -> str:
     )
 
 
-def equivalence_text(fit: EquivalenceFit) -> str:
-    lines = [EQUIVALENCE.equation, f"{fit.status}: {fit.message}"]
-    if fit.fit.decided:
-        rows = [(name, *_limits(fit.intervals[name])) for name in ("E", "A", "alpha", "B", "beta", "phi")]
+def equivalence_text(found: Sequence[ArchitectureEquivalence]) -> str:
+    """Each architecture's phi, of all sizes together and of each, and the forms ranked on all sizes."""
+    if not found:
+        return "No looped run has tokens and parameters."
+    lines = [EQUIVALENCE.equation]
+    for one in found:
+        fit = one.joint
         lines += [
-            table(("", "value", "2.5 %", "97.5 %"), rows),
-            f"summed Huber {fit.huber:.3g} on {fit.points} runs",
+            "",
+            f"{one.architecture}: {one.looped} looped runs, {one.baselines} without a loop or at r = 1",
+            f"{fit.status}: {fit.message}",
+        ]
+        if fit.fit.decided:
+            names = ("E", "A", "alpha", "B", "beta", "phi")
+            lines.append(
+                table(("", "value", "2.5 %", "97.5 %"), [(n, *_limits(fit.intervals[n])) for n in names])
+            )
+        lines += [f"phi of {size}: {_phi(own)}" for size, own in one.sizes.items()]
+        rows = [
+            (form.form, number(form.aicc, 3), number(100 * form.mean_error, 3), form.status.value)
+            for form in one.forms
+        ]
+        lines += ["", table(("form, all sizes", "AICc behind", "error %", "status"), rows)]
+    return "\n".join(
+        [
+            *lines,
             "",
             "phi is 1 if a recurrence is worth as much as a unique block, 0 if it is worth nothing;",
             "Schwethelm et al. (arXiv 2604.21106) measured 0.46 in 116 runs.",
         ]
-    return "\n".join(lines)
+    )
+
+
+def _phi(fit: EquivalenceFit) -> str:
+    return spell(fit.phi) if math.isfinite(fit.phi.value) else f"{fit.status}: {fit.message}"
 
 
 def comparison_text(forms: Sequence[FormResult]) -> str:
@@ -403,10 +424,11 @@ def headlines(findings: Findings) -> list[str]:
                 f"{model}: the unified law over test recurrences has a mean error of "
                 f"{100 * fit.mean_error:.2f} % on {fit.points} losses (z = {number(fit.z, 3)})."
             )
-    if math.isfinite(findings.equivalence.phi.value):
-        sentences.append(
-            f"A recurrence is worth a unique block to the power phi = {spell(findings.equivalence.phi)}."
-        )
+    for one in findings.equivalence:
+        phi = one.joint.phi
+        if math.isfinite(phi.value) and one.joint.status is Status.CONVERGED:
+            whose = f" of {one.architecture}" if len(findings.equivalence) > 1 else ""
+            sentences.append(f"r recurrences{whose} are worth r^phi unique blocks, phi = {spell(phi)}.")
     return sentences
 
 

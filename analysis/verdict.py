@@ -18,12 +18,18 @@ NORMAL_LIMIT = 1.96
 
 
 class Status(StrEnum):
-    """The verdict on a fit. Only `converged` and `at a bound` carry parameters."""
+    """The verdict on a fit. Only `converged` and `at a bound` carry parameters.
+
+    The last three are verdicts on losses over test recurrences (`analysis.floor`).
+    """
 
     CONVERGED = "converged"
     AT_A_BOUND = "at a bound"
     NOT_IDENTIFIED = "not identified"
     TOO_FEW_POINTS = "too few points"
+    TURNS_UP = "turns up"
+    NO_FLOOR = "no floor in sight"
+    LEVEL = "floor reached, not exponentially"
 
 
 def verdict(problem: Problem, best: Array, residuals: Array, weights: Array) -> tuple[Status, str, Mask]:

@@ -37,7 +37,8 @@ _SHAPES = (
 _HYPERPARAMETERS = ("learning_rate", "lr", "batch_size", "weight_decay", "warmup")
 _OPTIONAL = ("model", "flops", "tokens", "test_recurrence", "seed", *_HYPERPARAMETERS)
 _AT_LEAST = {
-    **{"mean_recurrence": 1.0, "test_recurrence": 1.0, "seed": 0.0, "recurrent_parameters": 0.0},
+    **{"mean_recurrence": 1.0, "test_recurrence": 1.0, "seed": 0.0},
+    **{"once_parameters": 0.0, "recurrent_parameters": 0.0},
     **dict.fromkeys(_HYPERPARAMETERS, 0.0),
 }
 _WHOLE = {"test_recurrence": 2**31 - 1, "seed": 2**53}
@@ -149,6 +150,8 @@ def _read_lines(path: Path) -> tuple[list[str], list[_Line]]:
                     raise InputError(f"{path}: line {number} names no model")
             elif cell or column in shape:
                 values[column] = _number(path, number, column, cell)
+        if values.get("once_parameters") == values.get("recurrent_parameters") == 0:
+            raise InputError(f"{path}: line {number} has a model without parameters: both kinds are 0")
         lines.append(_Line(number, text, values))
     return header, lines
 
