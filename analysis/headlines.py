@@ -69,7 +69,8 @@ def law_headlines(name: str, found: ModelFindings) -> list[str]:
     if along and math.isfinite(along.gamma_mean_recurrence.value):
         sentences.append(
             f"{name}: by the {along.form} law's own minimum over {over_budgets(along)}, the best mean "
-            f"recurrence grows as C^{spell(along.gamma_mean_recurrence)} and tokens as C^{spell(along.gamma_tokens)}."
+            f"recurrence grows as C^{spell(along.gamma_mean_recurrence)} and tokens as "
+            f"C^{spell(along.gamma_tokens)}."
         )
     supported = [p for p in along.points if p.supported] if along else []
     if along and supported:
