@@ -144,6 +144,8 @@ class TestTimeCurve:
     effective_parameters: float
     test_recurrence: Array
     loss: Array
+    flops: float = float("nan")
+    """The budget; NaN where none was given."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -337,7 +339,7 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
         left_out,
         "test-time losses that are no number",
     )
-    columns = ["run_id", "group", "mean_recurrence", "tokens", "effective"]
+    columns = ["run_id", "group", "flops", "mean_recurrence", "tokens", "effective"]
     runs = {run["run_id"]: run for run in table[columns].to_dict("records")}
     curves = []
     for run_id, rows in losses.sort_values("test_recurrence").groupby("run_id", sort=True):
@@ -352,6 +354,7 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
                 mean_recurrence=float(run["mean_recurrence"]),
                 tokens=float(run["tokens"]),
                 effective_parameters=float(run["effective"]),
+                flops=float(run["flops"]),
                 test_recurrence=rows["test_recurrence"].to_numpy(dtype=float),
                 loss=rows["loss"].to_numpy(dtype=float),
             )
