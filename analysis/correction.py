@@ -20,13 +20,15 @@ from analysis.curves import Curve, relative_squares
 from analysis.exchange import Exchange
 from analysis.fit import LawFit, fit_law
 from analysis.laws import Array, Law, Whole
-from analysis.parabola import log_vertices
+from analysis.parabola import curvature_error, log_vertices, turning_points
 from analysis.uncertainty import uncertainty
 
 STARTS = 100
 """Starts of each law: these are plenty for laws of five or six parameters."""
-TRIES = 4
+TRIES = 8
 """Simulations of a curve, of which the first with an interior vertex counts: only such were measured."""
+CURVED = 1.7
+"""An interior vertex is of a curve whose curvature is this many standard errors from zero."""
 FURTHEST = 0.5
 """A vertex this far beyond the sampled range, in units of it (in logs), only says that it lies beyond."""
 WORSE = 0.01
@@ -113,6 +115,8 @@ class Biases:
     """(R, B); NaN where a draw's parabola opens downward."""
     in_tokens: Array
     """(R, B); NaN throughout where there are no vertices in tokens."""
+    optima: Array
+    """(B,): the laws' own median optimum along the axis."""
     forms: Mapping[str, float]
     """Share of each law in the draws."""
 
@@ -127,9 +131,10 @@ def biases(
 ) -> Biases:
     """Simulates every draw's losses on the runs of `curves` and sets parabolas against its own optimum."""
     generator = np.random.default_rng(seed + 1)
-    axis, tokens = [], []
+    axis, tokens, optima = [], [], []
     for form in forms:
         best = log_optima(form.fit.law, form.draws, prices, [curve.flops for curve in curves])
+        optima.append(_on_axis(best, curves, prices))
         columns = [
             _biases_of(curve, arrays, form, prices, best[:, i], generator) for i, curve in enumerate(curves)
         ]
@@ -139,8 +144,16 @@ def biases(
     return Biases(
         along_axis=np.concatenate(axis),
         in_tokens=np.concatenate(tokens),
+        optima=np.exp(np.median(np.concatenate(optima), axis=0)),
         forms={form.fit.law.name: len(form.draws) / total for form in forms},
     )
+
+
+def _on_axis(log_best: Array, curves: Sequence[Curve], prices: Exchange) -> Array:
+    """ln of the places u (R, B), or of the tokens bought there where those are the axis."""
+    if curves[0].axis is not Axis.TOKENS:
+        return log_best
+    return np.log([curve.flops for curve in curves]) - np.log(prices.flops_per_token(np.exp(log_best)))
 
 
 def _biases_of(
@@ -156,14 +169,16 @@ def _biases_of(
     smooth = form.fit.law.predict(form.draws, {"N": sizes, "D": tokens})
     spread = form.deviations[:, None] / np.sqrt(arrays["weights"][curve.at])
     low, high = curve.log_v.min(), curve.log_v.max()
+    least = CURVED * form.deviations * curve.losses.mean() * curvature_error(curve.log_v)
+    vertices, chosen = np.full(len(smooth), np.nan), smooth
+    settled = np.zeros(len(smooth), dtype=bool)
     for attempt in range(TRIES):
         losses = smooth * np.exp(spread * generator.standard_normal(smooth.shape))
-        found = log_vertices(curve.log_v, losses, FURTHEST)
-        if attempt == 0:
-            vertices, chosen = found, losses
-            continue
-        again = ~((vertices >= low) & (vertices <= high)) & (found >= low) & (found <= high)
-        vertices, chosen = np.where(again, found, vertices), np.where(again[:, None], losses, chosen)
+        found, curvature = turning_points(curve.log_v, losses, FURTHEST)
+        interior = (found >= low) & (found <= high) & (curvature > least)
+        take = ~settled & (interior | (attempt == 0))
+        vertices, chosen = np.where(take, found, vertices), np.where(take[:, None], losses, chosen)
+        settled |= interior
     if curve.axis is Axis.TOKENS:
         return vertices - log_tokens, np.full(len(vertices), np.nan)
     in_tokens = np.full(len(vertices), np.nan)

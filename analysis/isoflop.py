@@ -43,7 +43,9 @@ class CorrectedOptimum:
     tokens: Interval
     """What the budget buys there."""
     used: bool
-    """False where it lies outside the sampled range: extrapolated, so in no exponent."""
+    """False where the laws' own optimum lies outside the sampled range: extrapolated, so in no exponent. (The
+    laws decide, whose optimum rests on all runs: a choice by the budget's own noise would bias the exponent.)
+    """
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -238,7 +240,7 @@ class _Exponents:
         law = _holding(power_law(of, flops, values, np.log(values) - off, self.budgets))
         if not law.budgets or not np.isfinite(law.exponent.low):
             return law
-        bias = float(np.nanmedian(slope(np.log(flops), off)[0]))
+        bias = _median(slope(np.log(flops), off)[0])
         held = f"{law.message}; parabolas are {bias:+.3f} off on this grid, which the interval holds"
         return replace(law, message=held)
 
@@ -262,7 +264,7 @@ class _Exponents:
         for i, optimum in enumerate(self.kept):
             on_axis, tokens = (_middle(np.exp(draws[:, i])) for draws in (along, bought))
             sampled = np.exp(optimum.curve.log_v)
-            inside = sampled.min() <= on_axis.value <= sampled.max() and np.isfinite(on_axis.low)
+            inside = sampled.min() <= self.biases.optima[i] <= sampled.max() and np.isfinite(on_axis.low)
             optima.append(
                 CorrectedOptimum(flops=optimum.flops, on_axis=on_axis, tokens=tokens, used=bool(inside))
             )
@@ -278,7 +280,7 @@ class _Exponents:
             gamma_tokens=power_law(
                 "tokens", flops, [optima[i].tokens.value for i in used], bought[:, used], self.budgets
             ),
-            bias=float(np.nanmedian(slope(logs, self.biases.along_axis)[0])),
+            bias=_median(slope(logs, self.biases.along_axis)[0]),
         )
 
     def _unbiased(self) -> Array:
@@ -293,7 +295,12 @@ class _Exponents:
 
 
 def _middle(draws: Array) -> Interval:
-    return interval(float(np.nanmedian(draws)) if np.isfinite(draws).any() else float("nan"), draws)
+    return interval(_median(draws), draws)
+
+
+def _median(draws: Array) -> float:
+    """Of the finite ones; NaN where there are none."""
+    return float(np.nanmedian(draws)) if np.isfinite(draws).any() else float("nan")
 
 
 def _holding(law: PowerLaw) -> PowerLaw:

@@ -55,7 +55,13 @@ def squares_about(logs: Array, losses: Array) -> float:
 
 
 def log_vertices(logs: Array, losses: Array, furthest: float) -> Array:
-    """ln v of the turning points (R,) through losses (R, k) at `logs` (k,); NaN where a row opens downward.
+    """``turning_points`` without the curvatures."""
+    return turning_points(logs, losses, furthest)[0]
+
+
+def turning_points(logs: Array, losses: Array, furthest: float) -> tuple[Array, Array]:
+    """ln v of the turning points (R,) through losses (R, k) at `logs` (k,), NaN where a row opens downward,
+    and the curvatures (R,).
 
     A turning point further out than `furthest` times the range of `logs` counts as lying there, so that an
     almost flat row, whose turning point may be anywhere, does not decide an interval.
@@ -66,7 +72,7 @@ def log_vertices(logs: Array, losses: Array, furthest: float) -> Array:
     found = np.full(len(losses), np.nan)
     turning = centre - scale * solution[upward, 1] / (2 * solution[upward, 2])
     found[upward] = np.clip(turning, logs.min() - furthest * scale, logs.max() + furthest * scale)
-    return found
+    return found, solution[:, 2] / scale**2
 
 
 def standardised_residuals(logs: Array, losses: Array) -> tuple[Array, Array]:

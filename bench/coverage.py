@@ -109,6 +109,8 @@ def design_points(cells: Cells) -> ModelPoints:
         once_parameters=np.full(n, once),
         recurrent_parameters=np.full(n, recurrent),
         loss=np.full(n, np.nan),
+        seeds=np.arange(n, dtype=float),
+        weights=np.ones(n),
     )
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from analysis import cli
 
+from .points import published_study
+
 Run = tuple[int, str, str]
 
 
@@ -165,3 +167,96 @@ def test_the_library_is_one_import_away() -> None:
         assert callable(getattr(analysis, name))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         analysis.nothing  # noqa: B018
+
+
+def imported(fit: Any, tmp_path: Path, text: str, *arguments: str) -> Any:
+    """The JSON of a command on a study imported from CSV text."""
+    (tmp_path / "mine.csv").write_text(text)
+    command = [str(Path(sys.executable).parent / "parcae-sweep"), "import", "mine.csv", "--sweep", "mine"]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    code, out, err = fit(*arguments, "--sweep", "mine", "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_isoflop_has_the_corrected_and_the_tied_values_beside_the_plain_ones(fit: Any) -> None:
+    found = published(fit, "isoflop")["models"]["small-140m"]
+    assert found["axis"] == "mean recurrence"
+    assert found["gamma_mean_recurrence"]["budgets"] == [1e18, 2e18, 4e18, 8e18, 1.6e19, 6.4e19]
+    assert found["optima"][0]["tokens_extrapolated"]
+    corrected = found["corrected"]
+    assert {"forms", "optima", "gamma_mean_recurrence", "gamma_tokens", "bias"} == set(corrected)
+    for gamma in (corrected["gamma_mean_recurrence"], corrected["gamma_tokens"], found["gamma_tokens_tied"]):
+        assert gamma["low"] <= gamma["value"] <= gamma["high"]
+    assert 1e18 not in corrected["gamma_mean_recurrence"]["budgets"]
+
+
+SIZES = "parameters,flops,tokens,val_loss\n" + "".join(
+    f"{n:.6g},{c * off:.6g},{c * off / (6 * n):.6g},{1.7 + 400 * n**-0.34 + 410 * (c / 6 / n) ** -0.28:.5f}\n"
+    for c in (1e18, 4e18, 1.6e19)
+    for n, off in zip((2e7, 5e7, 1e8, 2e8, 5e8), (1.0, 1.0004, 0.9996, 1.0002, 0.9998), strict=True)
+)
+"""The field's commonest isoFLOP: sizes without a loop at FLOPs as they were achieved."""
+
+
+def test_sizes_without_a_loop_have_isoflop_curves(fit: Any, tmp_path: Path) -> None:
+    found = imported(fit, tmp_path, SIZES, "isoflop")["models"]["mine"]
+    assert found["axis"] == "parameters"
+    for optimum in found["optima"]:
+        assert optimum["interior"]
+        size = ((0.34 * 400) / (0.28 * 410)) ** (1 / 0.62) * (optimum["flops"] / 6) ** (0.28 / 0.62)
+        assert optimum["parameters"] == pytest.approx(size, rel=0.15)
+        assert optimum["tokens_tied"] == pytest.approx(
+            optimum["flops"] / (6 * optimum["parameters"]), rel=1e-3
+        )
+    assert found["gamma_parameters"]["low"] <= 0.28 / 0.62 <= found["gamma_parameters"]["high"]
+    along = imported(fit, tmp_path, SIZES, "isoflop", "--axis", "tokens")["models"]["mine"]
+    assert along["axis"] == "tokens"
+    assert along["gamma_tokens"]["value"] == pytest.approx(1 - found["gamma_parameters"]["value"], abs=0.05)
+
+
+def test_an_axis_that_nothing_is_known_of_is_refused(fit: Any, tmp_path: Path) -> None:
+    imported(fit, tmp_path, SIZES, "isoflop")
+    code, _, err = fit("isoflop", "--sweep", "mine", "--axis", "mean-recurrence")
+    assert code == 2
+    assert "no run has both a FLOP budget and mean recurrence" in err
+
+
+def test_the_best_of_several_learning_rates_is_fitted_and_said_so(fit: Any, tmp_path: Path) -> None:
+    text = "parameters,tokens,lr,val_loss\n" + "".join(
+        f"{n:g},{d:g},{rate:g},{(1.8 + 250 * n**-0.32 + 900 * d**-0.33) * (1 + 0.004 * step**2):.6f}\n"
+        for n in (5e7, 1.3e8, 4e8, 1e9)
+        for d in (6e9, 1.2e10, 3e10, 8e10)
+        for rate, step in ((5e-4, -1), (1e-3, 0), (2e-3, 1.5))
+    )
+    found = imported(fit, tmp_path, text, "training-law")
+    assert found["passed_over"] == 32
+    law = found["models"]["mine"]
+    assert (law["E"], law["x"], law["y"]) == pytest.approx((1.8, 0.32, 0.33), rel=0.01)
+    _, out, _ = fit("training-law", "--sweep", "mine")
+    assert "32 of other hyperparameters were passed over" in out
+
+
+def test_weights_say_what_the_replicates_say(fit: Any, tmp_path: Path) -> None:
+    rows = published_runs()
+    text = "model,flops,mean_recurrence,seed,val_loss\n" + "".join(
+        f"{model},{flops:g},{mean_recurrence:g},{seed},{loss * (1 + (seed - 1) * noise):.6f}\n"
+        for model, flops, mean_recurrence, loss in rows
+        for noise in [0.0003 if flops > 5e18 else 0.003]
+        for seed in (0, 1, 2)
+    )
+    plain = imported(fit, tmp_path, text, "training-law")["models"]["small-140m"]
+    code, out, err = fit("training-law", "--sweep", "mine", "--json", "--weights")
+    assert code == 0
+    weighed = json.loads(out)["models"]["small-140m"]
+    assert "weighed by the noise of each budget" in err
+    assert weighed["E"] != plain["E"]
+    code, _, err = fit("isoflop", "--sweep", "published", "--weights")
+    assert code == 0
+    assert "no budget has enough replicate seeds" in err
+
+
+def published_runs() -> list[tuple[str, float, float, float]]:
+    points = published_study().models["small-140m"]
+    columns = (points.flops, points.mean_recurrence, points.loss)
+    return [("small-140m", *map(float, row)) for row in zip(*columns, strict=True)]
