@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -116,6 +116,18 @@ class ModelPoints:
         chosen = {name: getattr(self, name)[keep] for name in arrays}
         runs = tuple(run for run, kept in zip(self.run_ids, keep, strict=True) if kept)
         return replace(self, run_ids=runs, **chosen)
+
+
+def pooled(name: str, models: Sequence[ModelPoints]) -> ModelPoints:
+    """The runs of several sizes as those of one model called `name`."""
+    first, joined = models[0], dict[str, Any]()
+    for field in fields(first):
+        values = [getattr(points, field.name) for points in models]
+        if isinstance(values[0], np.ndarray):
+            joined[field.name] = np.concatenate(values)
+    runs = tuple(run for points in models for run in points.run_ids)
+    conventions = tuple(sorted({c for points in models for c in points.conventions}))
+    return replace(first, model=name, run_ids=runs, conventions=conventions, **joined)
 
 
 def spaced(items: Sequence[Item], most: int) -> list[Item]:
