@@ -15,6 +15,7 @@ from analysis.isoflop import CorrectedOptimum, IsoflopFit
 from analysis.laws import EQUIVALENCE, SATURATION, UNIFIED
 from analysis.powerlaw import PowerLaw
 from analysis.robustness import Robustness
+from analysis.testtime import GAMMA_ONE, UnifiedFit
 from analysis.verdict import Status
 
 PUBLISHED_GAMMAS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
@@ -185,9 +186,9 @@ def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
 
 
 def unified_text(found: TestTimeFindings, model: str) -> str:
-    """The three forms of the unified law on one model, and the oracle floor."""
+    """The forms of the unified law on one model, the oracle floor, and how sure the paper's form is."""
     fits = found.unified[model]
-    names = ("E", "X", "x", "Y", "y", "Z", "z", "gamma")
+    names = ("E", "X", "x", "Y", "y", "Z", "z", "gamma", "k")
     rows = [
         (
             form,
@@ -208,9 +209,25 @@ def unified_text(found: TestTimeFindings, model: str) -> str:
             oracle.status.value,
         )
     )
-    return "\n".join(
-        [UNIFIED["gamma_one"].equation, table(("form", *names, "Huber", "error %", "status"), rows)]
-    )
+    known = {form: fit.uncertainty.aicc for form, fit in fits.items() if fit.uncertainty}
+    lines = [table(("form", *names, "Huber", "error %", "status"), rows)]
+    best = min(known, key=lambda form: known[form]) if known else None
+    for form, fit in fits.items():
+        if form in (GAMMA_ONE, best):
+            lines += ["", UNIFIED[form].equation, *_unified_limits(fit, form == best)]
+    return "\n".join(lines)
+
+
+def _unified_limits(fit: UnifiedFit, best: bool) -> list[str]:
+    """One form's parameters with their limits, or why there are none."""
+    if not fit.intervals or fit.uncertainty is None:
+        return [f"{fit.status}: {fit.message}"]
+    rows = [(name, *limits(value)) for name, value in fit.intervals.items()]
+    return [
+        *(["the form that Akaike's criterion prefers"] if best else []),
+        table(("", "value", "2.5 %", "97.5 %"), rows),
+        f"noise shared in a budget: {fit.uncertainty.ratio:.2g} of a run's own; whole runs are drawn",
+    ]
 
 
 def equivalence_text(found: Sequence[ArchitectureEquivalence]) -> str:
