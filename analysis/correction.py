@@ -20,15 +20,13 @@ from analysis.curves import Curve, relative_squares
 from analysis.exchange import Exchange
 from analysis.fit import LawFit, fit_law
 from analysis.laws import Array, Law, Whole
-from analysis.parabola import curvature_error, log_vertices, turning_points
+from analysis.parabola import log_vertices, turning_points
 from analysis.uncertainty import uncertainty
 
 STARTS = 100
 """Starts of each law: these are plenty for laws of five or six parameters."""
 TRIES = 8
 """Simulations of a curve, of which the first with an interior vertex counts: only such were measured."""
-CURVED = 1.7
-"""An interior vertex is of a curve whose curvature is this many standard errors from zero."""
 FURTHEST = 0.5
 """A vertex this far beyond the sampled range, in units of it (in logs), only says that it lies beyond."""
 WORSE = 0.01
@@ -126,17 +124,23 @@ def biases(
     arrays: Mapping[str, Array],
     forms: Sequence[Form],
     prices: Exchange,
+    least: Sequence[float],
     *,
     seed: int,
 ) -> Biases:
-    """Simulates every draw's losses on the runs of `curves` and sets parabolas against its own optimum."""
+    """Simulates every draw's losses on the runs of `curves` and sets parabolas against its own optimum.
+
+    `least` are the curvatures below which the curves measured would have had no optimum: the simulated ones
+    are to be such as were measured, for noise is what makes a vertex interior as often as not.
+    """
     generator = np.random.default_rng(seed + 1)
     axis, tokens, optima = [], [], []
     for form in forms:
         best = log_optima(form.fit.law, form.draws, prices, [curve.flops for curve in curves])
         optima.append(_on_axis(best, curves, prices))
         columns = [
-            _biases_of(curve, arrays, form, prices, best[:, i], generator) for i, curve in enumerate(curves)
+            _biases_of(curve, arrays, form, prices, best[:, i], least[i], generator)
+            for i, curve in enumerate(curves)
         ]
         axis.append(np.stack([column[0] for column in columns], axis=1))
         tokens.append(np.stack([column[1] for column in columns], axis=1))
@@ -162,6 +166,7 @@ def _biases_of(
     form: Form,
     prices: Exchange,
     log_best: Array,
+    least: float,
     generator: np.random.Generator,
 ) -> tuple[Array, Array]:
     sizes, tokens = arrays["N"][curve.at], arrays["tokens"][curve.at]
@@ -169,13 +174,12 @@ def _biases_of(
     smooth = form.fit.law.predict(form.draws, {"N": sizes, "D": tokens})
     spread = form.deviations[:, None] / np.sqrt(arrays["weights"][curve.at])
     low, high = curve.log_v.min(), curve.log_v.max()
-    least = CURVED * form.deviations * curve.losses.mean() * curvature_error(curve.log_v)
     vertices, chosen = np.full(len(smooth), np.nan), smooth
     settled = np.zeros(len(smooth), dtype=bool)
     for attempt in range(TRIES):
         losses = smooth * np.exp(spread * generator.standard_normal(smooth.shape))
         found, curvature = turning_points(curve.log_v, losses, FURTHEST)
-        interior = (found >= low) & (found <= high) & (curvature > least)
+        interior = (found >= low) & (found <= high) & (curvature >= least)
         take = ~settled & (interior | (attempt == 0))
         vertices, chosen = np.where(take, found, vertices), np.where(take[:, None], losses, chosen)
         settled |= interior

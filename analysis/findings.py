@@ -95,7 +95,7 @@ def model_findings(
         training=training,
         forms=forms,
         frontier=along,
-        routes=two_routes(points, isoflop, training.law, along),
+        routes=two_routes(points, isoflop, forms.chosen.fit if forms.chosen else None, along),
         robustness=robustness(points, shape),
     )
 

@@ -24,7 +24,7 @@ from analysis.exchange import Exchange, exchange
 from analysis.inputs import LARGEST_LOSS, positive_numbers, same_length
 from analysis.intervals import RESAMPLES, Interval, interval
 from analysis.laws import COUPLED, TRAINING, Array, Law
-from analysis.optimum import Optimum, optimum_of
+from analysis.optimum import Optimum, least_curvature, optimum_of
 from analysis.parabola import log_vertices, standardised_residuals
 from analysis.powerlaw import PowerLaw, no_power_law, power_law, slope
 from parcae.errors import InputError
@@ -114,7 +114,9 @@ def fit_isoflop(
     kept = [optimum for optimum in optima if optimum.interior]
     found, why_not = None, "none was asked for"
     if laws and kept:
-        found, why_not = _biases(arrays, [o.curve for o in kept], curves, prices, laws, resamples, seed)
+        found, why_not = _biases(
+            arrays, [o.curve for o in kept], curves, prices, noise, laws, resamples, seed
+        )
     fitter = _Exponents(
         kept=kept, axis=chosen, budgets=len(curves), biases=found, resamples=resamples, seed=seed
     )
@@ -180,6 +182,7 @@ def _biases(
     kept: Sequence[Curve],
     curves: Sequence[Curve],
     prices: Exchange | None,
+    noise: tuple[float, int],
     laws: Sequence[Law],
     draws: int,
     seed: int,
@@ -206,7 +209,7 @@ def _biases(
         return None, f"the runs decide no law ({', '.join(law.name for law in laws)})"
     if worse_than_parabolas(forms, curves):
         return None, "the curves are closer to parabolas than to any law"
-    return biases(kept, given, forms, prices, seed=seed), ""
+    return biases(kept, given, forms, prices, [least_curvature(c, noise) for c in kept], seed=seed), ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

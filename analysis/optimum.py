@@ -126,8 +126,7 @@ def _verdict(curve: Curve, along: Parabola | None, noise: tuple[float, int]) -> 
         return Verdict.DOWNWARD, "the curve opens downward, so its turning point is no minimum" + _culprit(
             curve
         )
-    deviation, freedom = noise
-    if along.curvature < stdtrit(freedom, 0.95) * deviation * curvature_error(curve.log_v):
+    if along.curvature < least_curvature(curve, noise):
         return Verdict.FLAT, "the curvature cannot be told from noise"
     low, high = curve.log_v.min(), curve.log_v.max()
     if not low <= along.log_vertex <= high:
@@ -137,6 +136,12 @@ def _verdict(curve: Curve, along: Parabola | None, noise: tuple[float, int]) -> 
             f"{np.exp(high):.3g}: extrapolated, so no optimum",
         )
     return Verdict.INTERIOR, "the vertex is inside the sampled range"
+
+
+def least_curvature(curve: Curve, noise: tuple[float, int]) -> float:
+    """The curvature that noise of (deviation, degrees of freedom) explains."""
+    deviation, freedom = noise
+    return float(stdtrit(freedom, 0.95) * deviation * curvature_error(curve.log_v))
 
 
 def _culprit(curve: Curve) -> str:

@@ -12,11 +12,12 @@ import numpy as np
 
 from analysis.axis import Axis
 from analysis.dataset import ModelPoints
+from analysis.fit import LawFit
+from analysis.forms import form_data
 from analysis.frontier import Frontier
 from analysis.intervals import NOTHING, Interval
 from analysis.isoflop import IsoflopFit, fit_isoflop
 from analysis.optimum import Verdict
-from analysis.training import TrainingFit
 
 NARROW = 3.0
 """A grid whose largest recurrence is less than this many times its smallest shows little of a curve."""
@@ -86,9 +87,9 @@ class Routes:
 
 
 def two_routes(
-    points: ModelPoints, isoflop: IsoflopFit, law: TrainingFit, frontier: Frontier | None
+    points: ModelPoints, isoflop: IsoflopFit, law: LawFit | None, frontier: Frontier | None
 ) -> Routes:
-    """Both routes for one model; ``law`` may be unusable and ``frontier`` None."""
+    """Both routes for one model; `law` is the chosen form, None where there is none."""
     of_law = _parabolas_of_law(points, law)
     routes = [
         Route(
@@ -109,7 +110,7 @@ def two_routes(
         if route.disagree:
             warnings.append(
                 f"the two routes disagree on the exponent of {route.quantity}: parabolas give "
-                f"{_spell(route.parabolas)}, the training law's minimum {_spell(route.law)}"
+                f"{_spell(route.parabolas)}, the law's own minimum {_spell(route.law)}"
             )
         if route.biased:
             warnings.append(
@@ -138,13 +139,13 @@ def _spell(value: Interval) -> str:
     return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})"
 
 
-def _parabolas_of_law(points: ModelPoints, law: TrainingFit) -> IsoflopFit | None:
-    if not law.usable:
+def _parabolas_of_law(points: ModelPoints, law: LawFit | None) -> IsoflopFit | None:
+    if law is None or not law.usable:
         return None
     grid = points.select(points.on_grid & points.sized)
     if not len(grid):
         return None
-    smooth = law.predict(grid.effective_parameters, grid.tokens)
+    smooth = law.law.predict(law.vector, form_data(grid))[0]
     return fit_isoflop(grid.flops, grid.mean_recurrence, grid.tokens, smooth, laws=(), resamples=1)
 
 

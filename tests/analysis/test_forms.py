@@ -14,11 +14,12 @@ from analysis.dataset import ModelPoints
 from analysis.findings import find, model_findings
 from analysis.forms import fit_forms
 from analysis.frontier import best_recurrence, whole_losses
+from analysis.headlines import extrapolations, headlines
 from analysis.lackoffit import Fits, lack_of_fit
 from analysis.laws import COUPLED, FORMS, TRAINING
 from analysis.plain import plain_chosen, plain_forms
 from analysis.shape import shape_of
-from analysis.text import extrapolations, forms_text, headlines
+from analysis.text_laws import forms_text
 from analysis.uncertainty import uncertainty
 from analysis.verdict import Status
 from parcae.config import default_backward_depth

@@ -9,10 +9,9 @@ from scipy.optimize import minimize_scalar
 from analysis.findings import isoflop_of, model_findings
 from analysis.forms import fit_forms
 from analysis.frontier import best_recurrence, frontier
-from analysis.intervals import Interval
+from analysis.intervals import NOTHING, Interval
 from analysis.routes import Route, two_routes
 from analysis.shape import Shape, shape_of
-from analysis.training import as_training
 from parcae.config import default_backward_depth
 from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token
@@ -153,12 +152,20 @@ def test_exponent_of_a_pure_power_law() -> None:
     assert slope == pytest.approx(0.4 / 0.9, rel=1e-9)
 
 
-def test_routes_warn_where_they_disagree() -> None:
+def test_routes_say_which_one_is_believed_and_why() -> None:
+    def route(plain: Interval, corrected: Interval, law: Interval) -> Route:
+        return Route(quantity="q", parabolas=plain, corrected=corrected, law=law, parabolas_of_law=0.5)
+
     near = Interval(value=0.4, low=0.35, high=0.45)
     far = Interval(value=0.6, low=0.5, high=0.7)
-    assert Route(quantity="q", parabolas=near, law=far, parabolas_of_law=0.6).disagree
-    assert not Route(quantity="q", parabolas=near, law=near, parabolas_of_law=0.4).disagree
-    assert Route(quantity="q", parabolas=near, law=far, parabolas_of_law=0.4).grid_bias
+    wide = Interval(value=0.4, low=0.35, high=0.7)
+    assert route(near, near, near).believed == ""
+    assert route(wide, near, far).disagree
+    assert "believe 0.400 (0.350 to 0.450), the parabolas corrected" in route(wide, near, far).believed
+    assert not route(wide, far, far).disagree
+    assert "plain parabolas are biased on this grid" in route(wide, far, far).believed
+    assert "believe neither" in route(near, NOTHING, far).believed
+    assert route(near, NOTHING, NOTHING).believed == ""
 
 
 @pytest.mark.parametrize(
@@ -171,7 +178,7 @@ def test_routes_warn_of_the_grid(recurrences: tuple[int, ...], sentence: str) ->
     warnings = two_routes(
         points,
         isoflop_of(points),
-        as_training(fit_forms(points, resamples=50).forms["training"].fit),
+        fit_forms(points, resamples=50).forms["training"].fit,
         None,
     ).warnings
     assert any(sentence in warning for warning in warnings)
