@@ -55,8 +55,8 @@ def _draw_released(model: LoopedTransformer, generator: torch.Generator) -> None
     gates uniform; embedding, C_out, each of q, k and v, and the MLP's input matrix semi-orthogonal."""
     width = model.config.width
     _semi_orthogonal(model.embedding.weight, width, generator)
-    for table in model.value_embeddings.values():
-        nn.init.normal_(table.weight, generator=generator)  # what torch gives a table that nobody resets
+    for table in model.value_embeddings.parameters():
+        nn.init.normal_(table, generator=generator)  # what torch gives a table that nobody resets
     for part in model.modules():
         match part:
             case RMSNorm():

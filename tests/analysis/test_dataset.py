@@ -236,7 +236,7 @@ def test_shapes_and_variants_of_one_name_are_models_of_their_own() -> None:
         [runs(4).assign(variant=None), runs(4, run_id=list("abcd")).assign(variant="normal starts")]
     )
     assert list(study(table).models) == ["mine", "mine (normal starts)"]
-    assert list(study(runs(4).assign(variant="normal starts")).models) == ["mine"]
+    assert list(study(runs(4).assign(variant="normal starts")).models) == ["mine (normal starts)"]
     assert list(study(runs(4).assign(variant="bfloat16 weights")).models) == ["mine (bfloat16 weights)"]
 
 
