@@ -55,7 +55,7 @@ class CheckpointWriter:
         `interval` in seconds, or None for as often as costs little; `state_bytes` is what a checkpoint holds,
         about."""
         self._folder, self._sync_logs = folder, sync_logs
-        self._pace = Pace(interval, state_bytes)
+        self.pace = Pace(interval, state_bytes)
         self._started = time.monotonic()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[float] | None = None
@@ -68,7 +68,7 @@ class CheckpointWriter:
             if not self._writing.done():
                 return False
             self._collect()
-        return self._pace.is_due(time.monotonic() - self._started)
+        return self.pace.is_due(time.monotonic() - self._started)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Takes a snapshot of `checkpoint` and returns; a thread writes it."""
@@ -91,7 +91,7 @@ class CheckpointWriter:
         """Waits for the one being written, and raises what went wrong with it."""
         writing, self._writing = self._writing, None
         if writing is not None:
-            self._pace.saved(self._begun, self._stood_still + writing.result())
+            self.pace.saved(self._begun, self._stood_still + writing.result())
 
     def _write(self, checkpoint: Checkpoint) -> float:
         """Returns the seconds of processor time that it took."""

@@ -2,6 +2,7 @@
 
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,20 @@ def test_closing_waits_for_the_one_that_is_written(tmp_path: Path) -> None:
         assert gate.reached.wait(60)
         assert written(tmp_path) is None
     assert names(tmp_path) == ["step-000000001.pt"]
+
+
+def test_a_checkpoint_costs_what_its_thread_works_and_not_what_it_waits(tmp_path: Path) -> None:
+    def work_and_wait() -> None:
+        deadline = time.thread_time() + 0.1
+        while time.thread_time() < deadline:
+            pass
+        time.sleep(0.5)
+
+    checkpoints = CheckpointWriter(tmp_path, work_and_wait, interval=None, state_bytes=0)
+    checkpoints.save(checkpoint(1, torch.ones(3)))
+    checkpoints.save_last(checkpoint(2, torch.ones(3)))
+    checkpoints.close()
+    assert 0.1 <= checkpoints.pace.spent < 0.5
 
 
 def test_a_disk_that_is_full_ends_the_training_that_fills_it(tmp_path: Path) -> None:
