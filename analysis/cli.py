@@ -120,7 +120,8 @@ def training_law(
     """L = E + X N^-x + Y D^-y for each model, every other form, the chosen one's frontier, robustness."""
     from analysis.findings import model_findings
     from analysis.plain import plain_study, plain_training
-    from analysis.text import forms_text, frontier_text, passed_over_text, robustness_text, training_text
+    from analysis.text import passed_over_text, robustness_text
+    from analysis.text_laws import forms_text, frontier_text, training_text
     from analysis.verdict import Status
 
     study = _study(db, sweep, weights)
@@ -257,7 +258,7 @@ def predict(
     """The best mean recurrence and tokens for a budget (or tokens), and the loss to expect."""
     from analysis.plain import plain_prediction
     from analysis.prediction import predict as predicted
-    from analysis.text import prediction_text
+    from analysis.text_laws import prediction_text
 
     prediction = predicted(
         _study(db, sweep),
@@ -288,9 +289,9 @@ def report(
 ) -> None:
     """Everything about a sweep, as a PDF."""
     from analysis.findings import find
+    from analysis.headlines import extrapolations, headlines, warnings
     from analysis.plain import plain_study
     from analysis.report import write_report
-    from analysis.text import extrapolations, headlines, warnings
     from parcae.files import check_output
 
     study = _study(db, sweep)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.budgets import grouped_budgets
-from analysis.dataset import ModelPoints, Study, TestTimeCurve
+from analysis.dataset import ModelPoints, Study, TestTimeCurve, pooled
 from analysis.fit import LawFit, fit_law
 from analysis.forms import form_data, forms_for, noise_groups
 from analysis.intervals import RESAMPLES, Interval, interval
@@ -80,7 +80,7 @@ def compare_training(points: ModelPoints, held_out: Mask, *, seed: int = 0) -> t
 def compare_unified(
     curves: Sequence[TestTimeCurve], held_out_runs: Collection[str], *, seed: int = 0
 ) -> tuple[FormResult, ...]:
-    """The three unified forms on all (run, T) points of one model; best first."""
+    """The unified forms on all (run, T) points of one model; best first."""
     known = [c for c in curves if np.isfinite(c.tokens) and np.isfinite(c.effective_parameters)]
     data = stacked(known)
     runs = [known[int(i)].run_id for i in data["run"]]
@@ -89,7 +89,8 @@ def compare_unified(
     def describe(i: int) -> tuple[str, float, float]:
         return runs[i], float("nan"), float(data["T"][i])
 
-    return _ranked(list(UNIFIED.values()), data, data["loss"], held_out, data["run"], describe, seed)
+    laws = list(UNIFIED.values())
+    return _ranked(laws, data, data["loss"], held_out, data["budget"], describe, seed, runs=data["run"])
 
 
 def _ranked(
@@ -100,6 +101,7 @@ def _ranked(
     groups: Array,
     describe: Callable[[int], tuple[str, float, float]],
     seed: int,
+    runs: Array | None = None,
 ) -> tuple[FormResult, ...]:
     results = []
     for law in forms:
@@ -108,7 +110,7 @@ def _ranked(
         )
         unseen: tuple[HeldOut, ...] = ()
         if fit.usable:
-            unseen = _unseen(law, fit, data, loss, held_out, groups, describe, seed)
+            unseen = _unseen(law, fit, data, loss, held_out, groups, describe, seed, runs)
         results.append(
             FormResult(
                 form=law.name,
@@ -138,9 +140,11 @@ def _unseen(
     groups: Array,
     describe: Callable[[int], tuple[str, float, float]],
     seed: int,
+    runs: Array | None,
 ) -> tuple[HeldOut, ...]:
     at = {name: data[name][held_out] for name in law.variables}
-    spread = uncertainty(fit, groups[~held_out], draws=RESAMPLES, seed=seed)
+    seen = None if runs is None else runs[~held_out]
+    spread = uncertainty(fit, groups[~held_out], draws=RESAMPLES, runs=seen, seed=seed)
     value, drawn = law.predict(fit.vector, at)[0], law.predict(spread.draws, at)
     noise = np.random.default_rng(seed).standard_normal(drawn.shape)
     promised = drawn * np.exp(spread.scatter[:, None] * noise)
@@ -162,7 +166,8 @@ def _unseen(
 def compare_study(
     study: Study, *, top_budgets: int = 1, runs: Collection[str] = (), seed: int = 0
 ) -> Mapping[str, tuple[FormResult, ...]]:
-    """Model -> forms of its training law, and "MODEL, test time" -> unified forms where there are curves.
+    """Model -> forms of its training law, "MODEL, test time" -> unified forms where there are curves, and
+    "ARCHITECTURE, all sizes" -> forms of all its sizes together, each without its own largest budgets.
 
     ``InputError`` when the choice leaves no model with something to fit and something to score.
     """
@@ -183,6 +188,12 @@ def compare_study(
         unseen = {run for run, out in zip(points.run_ids, held_out, strict=True) if out}
         if any(curve.run_id in unseen for curve in curves):
             results[f"{name}, test time"] = compare_unified(curves, unseen, seed=seed)
+    for architecture in dict.fromkeys(points.architecture for points in study.models.values()):
+        sizes = [points for points in study.models.values() if points.architecture == architecture]
+        out = [holdout(points, top_budgets=top_budgets, runs=runs) for points in sizes]
+        if len(sizes) > 1 and any(one.any() for one in out) and not all(one.all() for one in out):
+            name = f"{architecture}, all sizes"
+            results[name] = compare_training(pooled(name, sizes), np.concatenate(out), seed=seed)
     if results and not any(form.held_out for forms in results.values() for form in forms):
         form = next(iter(results.values()))[0]
         raise InputError(

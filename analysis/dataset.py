@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -118,6 +118,18 @@ class ModelPoints:
         return replace(self, run_ids=runs, **chosen)
 
 
+def pooled(name: str, models: Sequence[ModelPoints]) -> ModelPoints:
+    """The runs of several sizes as those of one model called `name`."""
+    first, joined = models[0], dict[str, Any]()
+    for field in fields(first):
+        values = [getattr(points, field.name) for points in models]
+        if isinstance(values[0], np.ndarray):
+            joined[field.name] = np.concatenate(values)
+    runs = tuple(run for points in models for run in points.run_ids)
+    conventions = tuple(sorted({c for points in models for c in points.conventions}))
+    return replace(first, model=name, run_ids=runs, conventions=conventions, **joined)
+
+
 def spaced(items: Sequence[Item], most: int) -> list[Item]:
     """All of a list, or `most` of a longer one at even distances, its ends among them."""
     if len(items) <= most:
@@ -144,6 +156,8 @@ class TestTimeCurve:
     effective_parameters: float
     test_recurrence: Array
     loss: Array
+    flops: float = float("nan")
+    """The budget; NaN where none was given."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -337,7 +351,7 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
         left_out,
         "test-time losses that are no number",
     )
-    columns = ["run_id", "group", "mean_recurrence", "tokens", "effective"]
+    columns = ["run_id", "group", "flops", "mean_recurrence", "tokens", "effective"]
     runs = {run["run_id"]: run for run in table[columns].to_dict("records")}
     curves = []
     for run_id, rows in losses.sort_values("test_recurrence").groupby("run_id", sort=True):
@@ -352,6 +366,7 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
                 mean_recurrence=float(run["mean_recurrence"]),
                 tokens=float(run["tokens"]),
                 effective_parameters=float(run["effective"]),
+                flops=float(run["flops"]),
                 test_recurrence=rows["test_recurrence"].to_numpy(dtype=float),
                 loss=rows["loss"].to_numpy(dtype=float),
             )

@@ -206,7 +206,7 @@ def _ranked(runs: _Runs, equivalence: EquivalenceFit, seed: int) -> tuple[JointF
         JointForm(
             form=law.name,
             equation=law.equation,
-            aicc=aicc - best,
+            aicc=aicc - best if np.isfinite(best) else float("nan"),
             mean_error=fit.mean_error,
             status=fit.status,
         )

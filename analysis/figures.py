@@ -18,6 +18,7 @@ from analysis.dataset import TestTimeCurve, spaced
 from analysis.findings import Findings, ModelFindings, TestTimeFindings
 from analysis.fit import LawFit
 from analysis.frontier import best_recurrence
+from analysis.headlines import extrapolations, headlines, warnings
 from analysis.intervals import Interval
 from analysis.laws import UNIFIED, Array
 from analysis.parabola import Parabola
@@ -27,19 +28,14 @@ from analysis.saturation import SaturationFit
 from analysis.testtime import GAMMA_ONE
 from analysis.text import (
     PUBLISHED_GAMMAS,
-    extrapolations,
-    forms_text,
-    frontier_text,
-    headlines,
     isoflop_text,
     provenance_text,
     robustness_text,
     routes_text,
     spell,
-    training_text,
     unified_text,
-    warnings,
 )
+from analysis.text_laws import forms_text, frontier_text, training_text
 from analysis.verdict import Status
 
 PAGE_INCHES = (8.27, 11.69)

@@ -12,12 +12,11 @@ from analysis.fit import LawFit
 from analysis.forms import ModelForms, fit_forms
 from analysis.frontier import Frontier, frontier
 from analysis.isoflop import IsoflopFit, fit_isoflop
-from analysis.laws import UNIFIED
 from analysis.robustness import Robustness, robustness
 from analysis.routes import Routes, two_routes
 from analysis.saturation import FormScore, SaturationFit, fit_curves, score_forms
 from analysis.shape import Shape, shape_of
-from analysis.testtime import UnifiedFit, fit_oracle_floor, fit_unified_law, stacked
+from analysis.testtime import UnifiedFit, fit_oracle_floor, fit_unified_forms
 from analysis.training import TrainingStudy, training_study
 
 
@@ -103,17 +102,14 @@ def model_findings(
 
 def find_test_time(study: Study) -> TestTimeFindings:
     saturation = fit_curves([(curve.test_recurrence, curve.loss) for curve in study.curves])
-    unified: dict[str, dict[str, UnifiedFit]] = {}
+    unified: dict[str, Mapping[str, UnifiedFit]] = {}
     oracle: dict[str, LawFit] = {}
     for model in dict.fromkeys(curve.model for curve in study.curves):
         curves = [curve for curve in study.curves if curve.model == model]
-        data = stacked(curves)
-        if not len(data["loss"]):
+        forms = fit_unified_forms(curves)
+        if not forms:
             continue
-        unified[model] = {
-            form: fit_unified_law(data["N"], data["D"], data["mu"], data["T"], data["loss"], form=form)
-            for form in UNIFIED
-        }
+        unified[model] = forms
         oracle[model] = fit_oracle_floor(curves)
     return TestTimeFindings(
         saturation=tuple(zip(study.curves, saturation, strict=True)),

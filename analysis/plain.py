@@ -231,12 +231,15 @@ def plain_unified(found: TestTimeFindings) -> dict[str, Any]:
     for model, fits in found.unified.items():
         rows = {
             form: {
-                **{name: finite(getattr(fit, name)) for name in (*names, "gamma")},
+                **{name: finite(getattr(fit, name)) for name in (*names, "gamma", "k")},
                 "huber": finite(fit.huber),
                 "mean_error": finite(fit.mean_error),
                 "points": fit.points,
                 "status": fit.status.value,
                 "message": fit.message,
+                "intervals": {name: plain_interval(value) for name, value in fit.intervals.items()},
+                "aicc": finite(fit.uncertainty.aicc) if fit.uncertainty else None,
+                "noise_shared_in_a_budget": finite(fit.uncertainty.ratio) if fit.uncertainty else None,
             }
             for form, fit in fits.items()
         }

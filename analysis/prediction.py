@@ -24,10 +24,10 @@ from analysis.frontier import (
     trained_range,
     whole_tokens,
 )
-from analysis.intervals import RESAMPLES, Interval, bootstrap, interval
-from analysis.laws import UNIFIED
+from analysis.intervals import RESAMPLES, Interval, interval
 from analysis.shape import Shape, shape_of
-from analysis.testtime import GAMMA_ONE, fit_unified_law, stacked
+from analysis.testtime import GAMMA_ONE, fit_unified_forms, unified_mixture
+from analysis.verdict import Status
 from parcae.errors import InputError
 
 FURTHEST = 4.0
@@ -248,16 +248,19 @@ def _test_time(
 ) -> tuple[TestTimeLoss, ...]:
     if not wanted:
         return ()
-    data = stacked([curve for curve in study.curves if curve.model == points.model])
-    law = fit_unified_law(
-        data["N"], data["D"], data["mu"], data["T"], data["loss"], form=GAMMA_ONE, seed=seed
-    )
-    if not law.usable:
+    forms = fit_unified_forms([curve for curve in study.curves if curve.model == points.model], seed=seed)
+    mixture = unified_mixture(forms)
+    if mixture is None:
+        law = forms.get(GAMMA_ONE)
+        status, why = (
+            (law.status, law.message)
+            if law
+            else (Status.TOO_FEW_POINTS, "no run has losses at several test recurrences")
+        )
         raise InputError(
             f"cannot predict the loss at test recurrence {wanted[0]:g} for {points.model!r}: its unified law "
-            f"is {law.status}: {law.message}"
+            f"is {status}: {why}"
         )
-    draws = bootstrap(law.fit, data["run"], seed=seed)
     t = np.array(wanted, dtype=float)
     at = {
         "N": np.full(len(t), float(shape.parameters(mean_recurrence))),
@@ -265,8 +268,7 @@ def _test_time(
         "mu": np.full(len(t), mean_recurrence),
         "T": t,
     }
-    value, drawn = UNIFIED[GAMMA_ONE].predict(law.fit.vector, at)[0], UNIFIED[GAMMA_ONE].predict(draws, at)
+    losses = mixture.intervals(lambda law, rows: law.predict(rows, at))
     return tuple(
-        TestTimeLoss(test_recurrence=float(t[i]), loss=interval(float(value[i]), drawn[:, i]))
-        for i in range(len(t))
+        TestTimeLoss(test_recurrence=float(depth), loss=loss) for depth, loss in zip(t, losses, strict=True)
     )

@@ -207,7 +207,8 @@ def _coupled_curvature(
 class Shared:
     """Noise of which a part is shared within a group: variance s^2 (1 + ratio^2), covariance s^2 ratio^2.
 
-    Points of a weight have s^2 divided by it.
+    Points of a weight have s^2 divided by it. Groups may be made of smaller ones, `inner`, which share a part
+    of their own: a budget's runs, each with losses at several test recurrences.
     """
 
     groups: Whole
@@ -216,31 +217,57 @@ class Shared:
     """(R,): the shared part's deviation over a point's own."""
     weights: Array
     """(n,): inverse variances, the same within a group."""
+    inner: "Shared | None" = None
 
     def at(self, rows: Whole) -> "Shared":
-        return Shared(groups=self.groups, ratios=self.ratios[rows], weights=self.weights)
+        inner = self.inner.at(rows) if self.inner else None
+        return Shared(groups=self.groups, ratios=self.ratios[rows], weights=self.weights, inner=inner)
 
     @property
-    def sizes(self) -> Array:
-        """Points of each group."""
-        return np.bincount(self.groups).astype(float)
+    def _members(self) -> Array:
+        """(n, G): 1 where a point belongs to a group."""
+        return np.asarray(self.groups[:, None] == np.arange(self.groups.max() + 1)).astype(float)
+
+    @property
+    def _common(self) -> Array:
+        """What whitening the inner groups makes of a value that all points share, (R, n) or (1, n)."""
+        if self.inner is None:
+            return np.ones((1, len(self.groups)))
+        return np.asarray(1 / np.sqrt(1 + self.inner._stretch[:, self.inner.groups]))
+
+    @property
+    def _stretch(self) -> Array:
+        """How much the shared part adds to the variance along a group's common direction (R, G)."""
+        return np.asarray((self._common**2 @ self._members) * self.ratios[:, None] ** 2)
 
     def whiten(self, values: Array) -> Array:
-        """Values (R, ..., n) as uncorrelated ones of deviation s.
-
-        A group's mean shrinks by 1 / sqrt(1 + size ratio^2), the rest stays.
-        """
-        values = values * np.sqrt(self.weights)
-        member = (self.groups[:, None] == np.arange(len(self.sizes))).astype(float)
-        shrink = 1 - 1 / np.sqrt(1 + self.sizes * self.ratios[:, None] ** 2)
-        means = values @ member / self.sizes
-        shape = (len(shrink), *(1,) * (values.ndim - 2), -1)
-        return np.asarray(values - (means * shrink.reshape(shape)) @ member.T)
+        """Values (R, ..., n) as uncorrelated ones of deviation s: what a group shares shrinks."""
+        values = self.inner.whiten(values) if self.inner else values * np.sqrt(self.weights)
+        members, common = self._members, self._common
+        shrink = (1 - 1 / np.sqrt(1 + self._stretch)) / (common**2 @ members)
+        between = (1,) * (values.ndim - 2)
+        common = common.reshape((len(common), *between, -1))
+        pull = ((values * common) @ members) * shrink.reshape((len(shrink), *between, -1))
+        return np.asarray(values - (pull @ members.T) * common)
 
     @property
     def log_determinant(self) -> Array:
         """Of the covariance over s^2, (R,)."""
-        return np.asarray(np.log1p(self.sizes * self.ratios[:, None] ** 2).sum(1))
+        own = np.asarray(np.log1p(self._stretch).sum(1))
+        return own + self.inner.log_determinant if self.inner else own
+
+    @property
+    def variances(self) -> Array:
+        """A point's variance over s^2 (R,), all shared parts included."""
+        return np.asarray(self.ratios**2 + (self.inner.variances if self.inner else 1.0))
+
+    def draw(self, generator: np.random.Generator) -> Array:
+        """Noise (R, n) with s = 1."""
+        rows, n = len(self.ratios), len(self.groups)
+        own = self.inner.draw(generator) if self.inner else generator.standard_normal((rows, n))
+        shared = generator.standard_normal((rows, self.groups.max() + 1))[:, self.groups]
+        scale = np.sqrt(self.weights)
+        return np.asarray((own if self.inner else own / scale) + self.ratios[:, None] * shared / scale)
 
 
 def _log(values: Array) -> Array:

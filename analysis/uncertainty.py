@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.fit import LawFit, raw_parameters
-from analysis.laws import Array
+from analysis.laws import Array, Whole
 from analysis.solver import Problem, Shared, minimise
 from analysis.verdict import noise
 
 RATIOS = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.2])
 """Deviation shared within a budget over a run's own."""
+RUN_RATIOS = np.array([0.0, 0.3, 0.6, 1.0, 1.6, 2.5, 4.0, 6.5, 10.0, 16.0, 25.0])
+"""Deviation shared by the losses of one run at several test recurrences over a loss's own."""
 WILD = 5.0
 """Residuals beyond this many (robust) deviations count as this many: a wild run says nothing of the noise."""
 MOST_CELLS = 1_000_000
@@ -40,36 +42,69 @@ class Uncertainty:
     """Akaike's criterion, corrected for few runs (Hurvich and Tsai 1989)."""
 
 
-def uncertainty(fit: LawFit, budgets: ArrayLike, *, draws: int, seed: int = 0) -> Uncertainty:
-    """`draws` refits of simulated studies; `budgets` are n labels, alike for runs that may share noise."""
+def uncertainty(
+    fit: LawFit, budgets: ArrayLike, *, draws: int, runs: ArrayLike | None = None, seed: int = 0
+) -> Uncertainty:
+    """`draws` refits of simulated studies; `budgets` are n labels, alike for runs that may share noise.
+
+    `runs` (n labels) where a run has several losses, which share its noise; a budget is made of runs.
+    """
     points, count = fit.points, len(fit.law.parameters)
     n = len(points.log_loss)
-    groups = np.unique(np.asarray(budgets)[points.order], return_inverse=True)[1]
-    ratios = RATIOS if groups.max() + 1 < n else RATIOS[:1]  # lone runs share nothing
+    groups = _numbers(budgets, points.order)
     problem, log_loss = tamed(fit)
-    grid = Shared(groups=groups, ratios=ratios, weights=points.weights)
-    centres, squares = least_squares(problem, np.tile(fit.best, (len(ratios), 1)), log_loss, grid, 1e-10)
-    weights = _ratio_weights(problem, centres, squares, grid)
+    grid, prior = _grid(groups, None if runs is None else _numbers(runs, points.order), points.weights)
+    start = np.tile(fit.best, (len(prior), 1))
+    centres, squares = least_squares(problem, start, log_loss, grid, 1e-10)
+    weights = _ratio_weights(problem, centres, squares, grid, prior)
     generator = np.random.default_rng(seed)
-    chosen = generator.choice(len(ratios), size=draws, p=weights)
+    chosen = generator.choice(len(prior), size=draws, p=weights)
     deviation = np.sqrt(squares[chosen] / generator.chisquare(max(n - count, 1), size=draws))
     smooth = problem.residuals(centres, np.zeros(n))
     together, found = max(MOST_CELLS // n, 1), []
     for first in range(0, draws, together):
         rows = chosen[first : first + together]
-        own = generator.standard_normal((len(rows), n))
-        shared = generator.standard_normal((len(rows), groups.max() + 1))[:, groups]
-        noisy = own + ratios[rows, None] * shared
-        noisy *= deviation[first : first + together, None] / np.sqrt(points.weights)
-        simulated = smooth[rows] + noisy
         at = grid.at(rows)
+        simulated = smooth[rows] + deviation[first : first + together, None] * at.draw(generator)
         found.append(least_squares(problem, centres[rows], simulated, at, 1e-7)[0])
     return Uncertainty(
         draws=raw_parameters(problem, np.concatenate(found), points.log_unit),
-        scatter=deviation * np.sqrt(1 + ratios[chosen] ** 2),
-        ratio=float(weights @ ratios),
+        scatter=deviation * np.sqrt(grid.variances[chosen]),
+        ratio=float(weights @ _relative(grid)),
         aicc=_aicc(squares, grid, n, count),
     )
+
+
+def _numbers(labels: ArrayLike, order: Whole) -> Whole:
+    """Labels (n,) as numbers from 0, in the fit's order."""
+    return np.unique(np.asarray(labels)[order], return_inverse=True)[1]
+
+
+def _grid(budgets: Whole, runs: Whole | None, weights: Array) -> tuple[Shared, Array]:
+    """Every ratio to be considered, and its prior (G,); what stands alone shares nothing."""
+    several = runs is not None and runs.max() + 1 < len(runs)
+    units = runs.max() + 1 if runs is not None and several else len(budgets)
+    ratios = RATIOS if budgets.max() + 1 < units else RATIOS[:1]
+    prior = _half_cauchy(ratios)
+    if runs is None or not several:
+        return Shared(groups=budgets, ratios=ratios, weights=weights), prior
+    inner = np.repeat(RUN_RATIOS, len(ratios))
+    outer = np.tile(ratios, len(RUN_RATIOS)) * np.hypot(1.0, inner)
+    within = Shared(groups=runs, ratios=inner, weights=weights)
+    grid = Shared(groups=budgets, ratios=outer, weights=weights, inner=within)
+    return grid, np.outer(_half_cauchy(RUN_RATIOS), prior).ravel()
+
+
+def _half_cauchy(ratios: Array) -> Array:
+    """Prior of each ratio of a grid, not normalised."""
+    width = np.gradient(ratios) if len(ratios) > 1 else np.ones(1)
+    return np.asarray(width / (1 + ratios**2))
+
+
+def _relative(grid: Shared) -> Array:
+    """What a budget shares over a run's own deviation (G,)."""
+    own = grid.inner.variances if grid.inner else np.ones(len(grid.ratios))
+    return np.asarray(grid.ratios / np.sqrt(own))
 
 
 def tamed(fit: LawFit) -> tuple[Problem, Array]:
@@ -99,7 +134,7 @@ def least_squares(
     return found, np.maximum(2 * objective, 1e-300)
 
 
-def _ratio_weights(problem: Problem, centres: Array, squares: Array, grid: Shared) -> Array:
+def _ratio_weights(problem: Problem, centres: Array, squares: Array, grid: Shared, prior: Array) -> Array:
     """(G,): restricted likelihood times prior of each ratio of the grid."""
     freedom = max(problem.points - centres.shape[1], 1)
     slopes = grid.whiten(problem.jacobian(centres, np.zeros((len(centres), problem.points)))[1])
@@ -107,8 +142,7 @@ def _ratio_weights(problem: Problem, centres: Array, squares: Array, grid: Share
     information = np.matmul(slopes / scale, (slopes / scale).transpose(0, 2, 1))
     determinant = np.linalg.slogdet(information + 1e-12 * np.eye(centres.shape[1]))[1]
     likelihood = -0.5 * (freedom * np.log(squares) + grid.log_determinant + determinant)
-    width = np.gradient(grid.ratios) if len(grid.ratios) > 1 else np.ones(1)
-    weights = np.exp(likelihood - likelihood.max()) * width / (1 + grid.ratios**2)
+    weights = np.exp(likelihood - likelihood.max()) * prior
     return np.asarray(weights / weights.sum())
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 from analysis.fit import DELTA
-from analysis.intervals import bootstrap
 from analysis.testtime import fit_unified_law
-from analysis.training import fit_training_law
+from analysis.training import fit_coupled_law, fit_training_law
+from analysis.uncertainty import uncertainty
 
 STARTS = 500
 
@@ -123,8 +123,10 @@ def main() -> None:
         )
     parameters, tokens, loss = hoffmann_points(0, points=54)
     fit = fit_training_law(parameters, tokens, loss).fit
-    took = seconds(lambda: bootstrap(fit, np.repeat(np.arange(9), 6), resamples=1000))
-    print(f"1,000 bootstrap refits of the training law on 54 points: {took:.3f} s")
+    took = seconds(lambda: uncertainty(fit, np.repeat(np.arange(9), 6), draws=1000))
+    print(f"1,000 simulated studies of 54 points refitted by the training law: {took:.3f} s")
+    took = seconds(lambda: fit_coupled_law(parameters, tokens, loss))
+    print(f"coupled law on 54 points, best of {STARTS}: {took:.3f} s")
     unified = unified_points(0)
     took = seconds(lambda: fit_unified_law(*unified, starts=1000))
     print(f"unified law on 540 points, best of 1,000 starts: {took:.3f} s")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from analysis.laws.law import Array, Data, Exponent, Exponents, Law, Term
-from analysis.laws.terms import DECAY, FLOOR, RELATIVE_DECAY, SIZE, TOKENS, rate
+from analysis.laws.terms import DECAY, FLOOR, RELATIVE_DECAY, SIZE, SIZE_WITH_TOKENS, TOKENS, rate
 
 
 def conditioned_decay(data: Data, theta: Array) -> Exponents:
@@ -53,6 +53,14 @@ UNIFIED: dict[str, Law] = {
             source="Parcae table 14",
             terms=(FLOOR, SIZE, TOKENS, DECAY),
             variables=("N", "D", "T"),
+        ),
+        Law(
+            name="coupled_floor",
+            equation="L(T) = E + ((X N^-x)^(1/k) + (Y D^-y)^(1/k))^k + Z exp(-z T / mu)",
+            source="the coupled law (arXiv 2608.07222) in the place of the training law",
+            terms=(FLOOR, SIZE, TOKENS, RELATIVE_DECAY),
+            coupling=SIZE_WITH_TOKENS,
+            variables=("N", "D", "T", "mu"),
         ),
     )
 }

@@ -10,7 +10,9 @@ from analysis import text
 from analysis.dataset import Study
 from analysis.figures import text_page
 from analysis.findings import find
+from analysis.headlines import headlines, warnings
 from analysis.report import pages, write_report
+from analysis.text_laws import training_text
 
 from .points import published_study
 from .test_testtime import curves
@@ -52,7 +54,7 @@ def test_any_study_makes_a_report(keep: str, tmp_path: Path) -> None:
     findings = find(only(published_study(), keep))
     path = write_report(findings, tmp_path / "report.pdf")
     assert path.read_bytes().startswith(b"%PDF")
-    words = " ".join(text.headlines(findings) + text.warnings(findings))
+    words = " ".join(headlines(findings) + warnings(findings))
     assert "nan" not in words
     if keep == "three runs":
         assert "no training law, too few points" in words
@@ -85,7 +87,7 @@ def test_the_pdf_holds_the_text_of_the_fits() -> None:
     findings = find(published_study())
     drawn = [t.get_text() for figure in pages(findings) for t in figure.texts]
     for name, found in findings.models.items():
-        assert text.training_text(found.training) in drawn, name
+        assert training_text(found.training) in drawn, name
         assert text.isoflop_text(found.isoflop) in drawn, name
     assert text.provenance_text(findings.study) in drawn
 
