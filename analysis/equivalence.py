@@ -121,6 +121,7 @@ def fit_equivalence(
     *,
     strata: ArrayLike | None = None,
     resamples: int = RESAMPLES,
+    starts: int = 2 * STARTS,  # one exponent more to search than the training law has
     seed: int = 0,
 ) -> EquivalenceFit:
     """Fits n runs: parameters applied once and per recurrence, r, D and loss in nats.
@@ -134,7 +135,7 @@ def fit_equivalence(
         "mu": mean_recurrence,
         "D": tokens,
     }
-    fit = fit_law(EQUIVALENCE, data, loss, starts=2 * STARTS, seed=seed)  # one exponent more to search
+    fit = fit_law(EQUIVALENCE, data, loss, starts=starts, seed=seed)
     labels = np.arange(len(fit.residuals)) if strata is None else np.asarray(strata)
     spread = uncertainty(fit, labels, draws=resamples, seed=seed) if fit.usable else None
     draws = np.full((1, len(EQUIVALENCE.parameters)), np.nan) if spread is None else spread.draws
