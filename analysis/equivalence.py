@@ -45,7 +45,7 @@ class JointForm:
     form: str
     equation: str
     aicc: float
-    """Less the best form's; NaN where the runs do not decide the form."""
+    """Less the best form's; NaN where the runs do not decide the form or are too few for the criterion."""
     mean_error: float
     """Mean of |prediction / loss - 1|, a fraction."""
     status: Status
@@ -202,12 +202,12 @@ def _ranked(runs: _Runs, equivalence: EquivalenceFit, seed: int) -> tuple[JointF
         fit = fit_law(law, {name: data[name] for name in law.variables}, runs.loss, seed=seed)
         known = uncertainty(fit, runs.noise, draws=1, seed=seed).aicc if fit.usable else float("nan")
         fits[law] = fit, known
-    best = np.nanmin([aicc for _, aicc in fits.values()] + [np.inf])
+    best = min((aicc for _, aicc in fits.values() if np.isfinite(aicc)), default=float("nan"))
     forms = [
         JointForm(
             form=law.name,
             equation=law.equation,
-            aicc=aicc - best if np.isfinite(best) else float("nan"),
+            aicc=aicc - best if np.isfinite(aicc) else float("nan"),
             mean_error=fit.mean_error,
             status=fit.status,
         )

@@ -11,6 +11,7 @@ Shapes: R rows, n points, p parameters (coefficients, then exponents), K coeffic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -223,32 +224,38 @@ class Shared:
         inner = self.inner.at(rows) if self.inner else None
         return Shared(groups=self.groups, ratios=self.ratios[rows], weights=self.weights, inner=inner)
 
-    @property
-    def _members(self) -> Array:
-        """(n, G): 1 where a point belongs to a group."""
-        return np.asarray(self.groups[:, None] == np.arange(self.groups.max() + 1)).astype(float)
+    @cached_property
+    def _sorted(self) -> tuple[Whole, Whole]:
+        """Points by group, and where each group starts among them."""
+        order = np.argsort(self.groups, kind="stable")
+        return order, np.searchsorted(self.groups[order], np.arange(self.groups.max() + 1))
 
-    @property
+    def _sums(self, values: Array) -> Array:
+        """Sums (..., G) of values (..., n) over each group."""
+        order, starts = self._sorted
+        return np.asarray(np.add.reduceat(values[..., order], starts, axis=-1))
+
+    @cached_property
     def _common(self) -> Array:
         """What whitening the inner groups makes of a value that all points share, (R, n) or (1, n)."""
         if self.inner is None:
             return np.ones((1, len(self.groups)))
         return np.asarray(1 / np.sqrt(1 + self.inner._stretch[:, self.inner.groups]))
 
-    @property
+    @cached_property
     def _stretch(self) -> Array:
         """How much the shared part adds to the variance along a group's common direction (R, G)."""
-        return np.asarray((self._common**2 @ self._members) * self.ratios[:, None] ** 2)
+        return np.asarray(self._sums(self._common**2) * self.ratios[:, None] ** 2)
 
     def whiten(self, values: Array) -> Array:
         """Values (R, ..., n) as uncorrelated ones of deviation s: what a group shares shrinks."""
         values = self.inner.whiten(values) if self.inner else values * np.sqrt(self.weights)
-        members, common = self._members, self._common
-        shrink = (1 - 1 / np.sqrt(1 + self._stretch)) / (common**2 @ members)
+        common = self._common
+        shrink = (1 - 1 / np.sqrt(1 + self._stretch)) / self._sums(common**2)
         between = (1,) * (values.ndim - 2)
         common = common.reshape((len(common), *between, -1))
-        pull = ((values * common) @ members) * shrink.reshape((len(shrink), *between, -1))
-        return np.asarray(values - (pull @ members.T) * common)
+        pull = self._sums(values * common) * shrink.reshape((len(shrink), *between, -1))
+        return np.asarray(values - pull[..., self.groups] * common)
 
     @property
     def log_determinant(self) -> Array:

@@ -14,7 +14,7 @@ from analysis.budgets import grouped_budgets
 from analysis.dataset import TestTimeCurve
 from analysis.fit import DELTA, LawFit, fit_law
 from analysis.frontier import Mixture, Part
-from analysis.intervals import RESAMPLES, Interval, parameter_intervals
+from analysis.intervals import Interval, parameter_intervals
 from analysis.laws import ORACLE_FLOOR, UNIFIED, Array
 from analysis.uncertainty import Uncertainty, uncertainty
 from analysis.verdict import Status
@@ -24,6 +24,8 @@ GAMMA_ONE = "gamma_one"
 """The paper's form of the unified law."""
 UNIFIED_STARTS = 1000
 """Starts of the unified law (paper section 5)."""
+DRAWS = 400
+"""Draws of a unified form: each refits every loss of every run."""
 FLOOR_PARAMETERS = 5
 """E, X, x, Y and y, which only differences between runs can decide."""
 SPARE_RUNS = 3
@@ -88,7 +90,7 @@ def fit_unified_law(
     form: str = GAMMA_ONE,
     runs: ArrayLike | None = None,
     budgets: ArrayLike | None = None,
-    resamples: int = RESAMPLES,
+    resamples: int = DRAWS,
     starts: int = UNIFIED_STARTS,
     seed: int = 0,
     delta: float = DELTA,
@@ -126,7 +128,7 @@ def fit_unified_law(
 
 
 def fit_unified_forms(
-    curves: Sequence[TestTimeCurve], *, resamples: int = RESAMPLES, seed: int = 0
+    curves: Sequence[TestTimeCurve], *, resamples: int = DRAWS, seed: int = 0
 ) -> Mapping[str, UnifiedFit]:
     """Every form on the curves of one model; empty where no curve has parameters and tokens."""
     data = stacked(curves)

@@ -7,6 +7,7 @@ import pytest
 
 from analysis.compare import compare_study, compare_training, holdout
 from analysis.dataset import Study
+from analysis.laws import UNIFIED
 from analysis.verdict import Status
 from parcae.errors import InputError
 
@@ -79,6 +80,16 @@ def test_unified_forms_are_compared_where_there_are_curves() -> None:
     assert len(named) == len(shape.loss)
     results = compare_study(replace(study, curves=tuple(named)))
     unified = results["small-140m, test time"]
-    assert {r.form for r in unified} == {"gamma_one", "learned_gamma", "no_conditioning"}
+    assert {r.form for r in unified} == set(UNIFIED)
     assert unified[-1].form == "no_conditioning"
     assert len(unified[0].held_out) == 60
+
+
+def test_forms_are_ranked_on_all_sizes_of_an_architecture_together() -> None:
+    """Each size without its own largest budget."""
+    results = compare_study(published_study())
+    together = results["diagonal, all sizes"]
+    alone = [results[size][0] for size in ("small-140m", "medium-370m")]
+    assert together[0].fitted == sum(form.fitted for form in alone) == 42
+    assert len(together[0].held_out) == 12
+    assert together[0].form == "equivalence"
