@@ -169,6 +169,7 @@ class _Runs:
             "weight_decay": chosen.weight_decay,
             "precision": chosen.precision,
             "initial_weights": chosen.initial_weights,
+            "cooldown": chosen.cooldown,
             **{name: value for name, value in values.items() if name not in _OF_MODEL},
         }
         if chosen.optimiser is Optimiser.ADAMW:
