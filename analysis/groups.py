@@ -17,8 +17,6 @@ NO_LOOP = "no loop"
 """The architecture of a run without a loop."""
 UNKNOWN = "looped"
 """The architecture of a run of which only parameters and recurrences are known."""
-NAMED_ALWAYS = "bfloat16 weights"
-"""A variant that no run is planned in any more; it is named even where a study has no other."""
 
 
 def group_names(table: pd.DataFrame) -> pd.Series:
@@ -28,12 +26,8 @@ def group_names(table: pd.DataFrame) -> pd.Series:
     if names[flat].nunique() > 1:
         names = names.mask(flat, FIXED_DEPTH)
     if "variant" in table:
-        variant = table["variant"].astype(object).where(table["variant"].notna(), None)
-        several = variant.groupby(names, sort=False).transform(
-            lambda values: values.nunique(dropna=False) > 1
-        )
-        named = variant.notna() & (several.astype(bool) | (variant == NAMED_ALWAYS))
-        names = names.where(~named, names.astype(str) + " (" + variant.astype(str) + ")")
+        named = table["variant"].notna()
+        names = names.where(~named, names.astype(str) + " (" + table["variant"].astype(str) + ")")
     for name in names[~flat].unique():
         mine = table[~flat & (names == name)]
         shapes = _shapes(mine)

@@ -143,10 +143,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print(
-        f"Coverage of 95 % intervals over {options.studies} simulated studies a cell, seeds from "
-        f"{options.seed}"
-    )
+    print(f"Coverage of 95 % intervals of {options.studies} studies a cell, from seed {options.seed}")
     print(
         f"{'design':<30}{'noise':<14}{'truth':<10}{'quantity':<20}{'answered':>9}{'covered':>9}{'bias':>8}{'width':>7}"
     )

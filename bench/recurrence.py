@@ -19,6 +19,7 @@ from parcae.corpus import EMBEDDED, load_corpus
 from parcae.data import Batches, validation_set
 from parcae.depth import sample_depths
 from parcae.evaluate import evaluate
+from parcae.initial_weights import new_model
 from parcae.model import LoopedTransformer, initial_state
 from parcae.optim import build_optimisers, clip_gradients, set_rates
 from parcae.presets import preset
@@ -33,8 +34,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = LoopedTransformer(preset(options.model).model)
-    model.reset(torch.Generator().manual_seed(0))
+    model = new_model(preset(options.model).model, 0, torch.device("cpu"))
     print(f"{options.model}, {options.threads} threads, torch {torch.__version__}")
     train_steps(model, options.steps)
     test_depths(model)

@@ -32,12 +32,12 @@ from parcae.data import Batches
 from parcae.distributed import Processes
 from parcae.flops import flops_per_token
 from parcae.hardware import model_flops_utilisation
-from parcae.optim import build_optimisers, clip_gradients, set_rates
+from parcae.initial_weights import new_model
+from parcae.optim import build_optimisers, clip_gradients, move, set_rates
 from parcae.presets import preset
 from parcae.stability import root_mean_square_norm
 from parcae.step import Gradients
 from parcae.telemetry import SpikeCounter, spectral_norms
-from parcae.train import new_model
 
 CPU_MODEL = replace(preset("nano-128").model, prelude_layers=2, recurrent_layers=2, coda_layers=2)
 RECURRENCES = (1, 4, 8)
@@ -75,8 +75,7 @@ class Steps:
         set_rates(self.optimisers, self.training, self.step)
         self.gradients.compute(self.step)
         float(clip_gradients(self.model, 1.0))
-        for optimiser in self.optimisers:
-            optimiser.step()
+        move(self.optimisers, self.step)
         self.step += 1
 
 

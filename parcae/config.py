@@ -22,6 +22,13 @@ class Injection(StrEnum):
     NONE = "none"  # the fixed-depth transformer: no loop, no injection, no readout
 
 
+class Discretisation(StrEnum):
+    """How the diagonal injection makes Bbar of B over a step Delta; Abar = exp(Delta A) either way."""
+
+    EULER = "euler"  # Bbar = Delta B, the official code's
+    ZERO_ORDER_HOLD = "zero-order-hold"  # Bbar = (Delta A)^-1 (exp(Delta A) - I) Delta B, exact for held e
+
+
 class Recipe(StrEnum):
     """The transformer block's recipe."""
 
@@ -52,12 +59,13 @@ class DepthSampling(StrEnum):
     PER_SEQUENCE = "per-sequence"
     PER_BATCH = "per-batch"
     FIXED = "fixed"
-    LOG_NORMAL_POISSON = "log-normal-poisson"  # Geiping et al.
+    HUGINN = "huginn"  # one draw a batch, as the released model of Geiping et al. has it: 1 + Poisson
+    LOG_NORMAL_POISSON = "log-normal-poisson"  # of former runs: not the released rule, so trained no more
 
 
 class Optimiser(StrEnum):
     ADAMW = "adamw"
-    MUON = "muon"  # Muon for attention and MLP matrices, AdamW for the rest
+    MUON = "muon"  # Muon for attention and MLP matrices and value gates, AdamW for the rest, as released
 
 
 class Precision(StrEnum):
@@ -65,7 +73,19 @@ class Precision(StrEnum):
 
     FLOAT64 = "float64"  # weights too: to compare two ways of computing the same
     FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"  # matrix products and Muon; weights, residual stream and loss stay in float32
+    BFLOAT16 = "bfloat16-mixed"
+    """Matrix products and Muon's orthogonalisation. Weights, sums of gradients, optimiser states, residual
+    stream and loss stay in float32."""
+    BFLOAT16_WEIGHTS = "bfloat16"
+    """What an early version did when asked for bfloat16: weights and optimiser states too, so that most small
+    steps were rounded away. Such runs can be read; they are no longer trained."""
+
+
+class InitialWeights(StrEnum):
+    """What a run starts from."""
+
+    NORMAL = "normal"  # the paper's appendix: N(0, 2 / (5 d)), C_out the identity
+    RELEASED = "released"  # the released code: semi-orthogonal matrices, value embeddings N(0, 1)
 
 
 class Telemetry(StrEnum):
@@ -150,12 +170,13 @@ class ModelConfig(_Plain):
     """Of the weighted norms; the parameter-free QK-norm uses the type's own epsilon."""
     rope_theta: float = 50_000.0
     state_init: StateInit = StateInit.LIKE_INIT
+    discretisation: Discretisation = Discretisation.EULER
 
     _optional: ClassVar[frozenset[str]] = frozenset(
         {
             *("activation", "gated_mlp", "qk_norm", "prelude_norm", "readout", "value_tables", "value_gates"),
             *("key_value_heads", "state_width", "recurrent_mlp_width", "tied_embeddings", "norm_epsilon"),
-            *("rope_theta", "state_init"),
+            *("rope_theta", "state_init", "discretisation"),
         }
     )
 
@@ -177,6 +198,11 @@ class ModelConfig(_Plain):
         self._check_departures()
 
     def _check_departures(self) -> None:
+        if self.discretisation is not Discretisation.EULER and self.injection is not Injection.DIAGONAL:
+            raise InputError(
+                f"discretisation {self.discretisation!r} is of the diagonal injection; "
+                f"this one is {self.injection.value!r}"
+            )
         for name in ("key_value_heads", "state_width", "recurrent_mlp_width", "norm_epsilon", "rope_theta"):
             value = getattr(self, name)
             if value is not None and not (isfinite(value) and value > 0):
@@ -311,11 +337,12 @@ class TrainConfig(_Plain):
     """Fraction of the run at its end over which the rate falls linearly to 0."""
     gradient_clip: float = 1.0
     precision: Precision = Precision.FLOAT32
+    initial_weights: InitialWeights = InitialWeights.NORMAL
     seed: int = 0
     test_recurrences: tuple[int, ...] = tuple(range(1, 25))
     """The T at which the final model is evaluated; mean_recurrence is always among them."""
 
-    _optional: ClassVar[frozenset[str]] = frozenset({"precision"})
+    _optional: ClassVar[frozenset[str]] = frozenset({"precision", "initial_weights"})
 
     def __post_init__(self) -> None:
         for name in ("mean_recurrence", "backward_depth", "steps", "batch_sequences"):
@@ -328,6 +355,8 @@ class TrainConfig(_Plain):
         for name in ("learning_rate", "adamw_learning_rate", "gradient_clip"):
             if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
+        if not (isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise InputError(f"weight_decay is {self.weight_decay}; it cannot be negative")
         if not 0 <= self.cooldown <= 1:
             raise InputError(f"cooldown is {self.cooldown}; it is a fraction between 0 and 1")
         wanted = tuple(sorted({*self.test_recurrences, self.mean_recurrence}))
@@ -344,8 +373,9 @@ class TrainConfig(_Plain):
 class ExecutionConfig:
     """How a run is executed. Nothing here decides its numbers, beyond the order of a floating-point sum."""
 
-    checkpoint_seconds: float = 10.0
-    """Wall time between checkpoints."""
+    checkpoint_seconds: float | None = None
+    """Wall time between checkpoints; None saves as often as costs at most 1 % of it, and at most every five
+    seconds."""
     device: str | None = None
     """Torch device; None takes the GPU where there is one."""
     threads: int = 1
@@ -370,5 +400,5 @@ class ExecutionConfig:
             raise InputError(
                 f"micro_batch_sequences is {self.micro_batch_sequences}; it must be at least 1, or None"
             )
-        if not self.checkpoint_seconds >= 0:
+        if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
             raise InputError(f"checkpoint_seconds is {self.checkpoint_seconds}; it cannot be negative")

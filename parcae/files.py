@@ -1,10 +1,11 @@
 """Files that are whole or not there, whenever the process dies."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from parcae.errors import InputError
 
@@ -29,10 +30,27 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         raise
 
 
+def clear_leftovers(path: Path) -> None:
+    """Removes what killed writes of `path` have left beside it. Its name may hold wildcards."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Puts `content` at `path`, whole or not at all."""
     with replacing(path, durable=durable) as file:
         file.write(content)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; ``InputError`` for anything else."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path} as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no JSON object")
+    return values
 
 
 def check_output(path: Path) -> Path:

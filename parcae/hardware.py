@@ -1,36 +1,61 @@
-"""What a device can do at most, and the part of it that training used.
-
-Peaks are dense bfloat16 tensor FLOPs a second, without sparsity, from the makers' data sheets as of 2025.
-"""
-
-import re
+"""What a device can do at most, and the part of it that training used."""
 
 PEAK_BF16_FLOPS: dict[str, float] = {
-    # A name that has the key's words; the first that fits, so the particular stand before the general.
-    "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
-    "H100": 989e12,  # SXM: "H100 80GB HBM3"
-    "GH200": 989e12,
-    "H200": 989e12,
-    "B200": 2_250e12,
-    "A100": 312e12,
-    "A30": 165e12,
-    "A10G": 70e12,
-    "A10": 125e12,
-    "L40S": 362e12,
-    "L40": 181e12,
-    "L4": 121e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-    "MI300X": 1_307e12,
-    "MI250X": 191e12,  # a die: each of a card's two is a device
+    # Dense bfloat16 FLOPs a second of the tensor cores, with sums in float32, by the whole name that the
+    # driver gives the device, less the word NVIDIA. Sources are the makers' data sheets, unless another is
+    # named. Most sheets of NVIDIA's count sparsity, which doubles: s is what they print.
+    "H100 80GB HBM3": 989.5e12,  # H100 data sheet, SXM: s 1,979e12
+    "H100 PCIe": 756.5e12,  # H100 data sheet, PCIe: s 1,513e12
+    "H100 NVL": 835.5e12,  # H100 data sheet, NVL: s 1,671e12
+    "H200": 989.5e12,  # H200 data sheet, SXM: s 1,979e12
+    "H200 NVL": 835.5e12,  # H200 data sheet, NVL: s 1,671e12
+    "H800": 989.5e12,  # the H100 SXM with slower links and float64
+    "H800 PCIe": 756.5e12,  # Lenovo Press LP1814: s 1,513e12
+    "H20": 148e12,  # NVIDIA's figure as its sellers print it; there is no public sheet
+    "H20-3e": 148e12,  # the H20 with more memory
+    "GH200 120GB": 989.5e12,  # GH200 data sheet: s 1,979e12; the names count the CPU's memory
+    "GH200 480GB": 989.5e12,
+    "GH200 144G HBM3e": 989.5e12,
+    "B200": 2_250e12,  # DGX B200 data sheet: s 36e15 for eight
+    "B300 SXM6 AC": 2_250e12,  # HGX platform data sheet: s 36e15 for eight
+    "GB200": 2_500e12,  # GB200 NVL72 data sheet: s 360e15 for 72
+    "GB300": 2_500e12,  # GB300 NVL72 data sheet: s 360e15 for 72
+    "A100-SXM4-40GB": 312e12,  # A100 data sheet
+    "A100-SXM4-80GB": 312e12,
+    "A100-PCIE-40GB": 312e12,
+    "A100 80GB PCIe": 312e12,
+    "A800-SXM4-40GB": 312e12,  # the A100 with slower links
+    "A800-SXM4-80GB": 312e12,
+    "A800 80GB PCIe": 312e12,
+    "A800 40GB Active": 311.8e12,  # A800 40GB Active data sheet: s 623.8e12
+    "A40": 149.7e12,  # A40 data sheet
+    "A30": 165e12,  # A30 data sheet
+    "A10": 125e12,  # A10 data sheet
+    "A10G": 70e12,  # A10G data sheet
+    "L40S": 362.05e12,  # L40S data sheet
+    "L40": 181.05e12,  # L40 data sheet
+    "L4": 121e12,  # L4 data sheet: s 242e12
+    "RTX A6000": 154.8e12,  # RTX A6000 data sheet: s 309.7e12
+    "RTX 6000 Ada Generation": 364.2e12,  # RTX 6000 Ada data sheet: s 1,457e12 in FP8, which doubles again
+    # RTX PRO 6000 data sheets: an eighth of 4,030e12 and 3,511e12 in FP4 with sparsity.
+    "RTX PRO 6000 Blackwell Workstation Edition": 503.8e12,
+    "RTX PRO 6000 Blackwell Max-Q Workstation Edition": 438.9e12,
+    "GeForce RTX 3090": 71e12,  # GA102 white paper
+    "GeForce RTX 4090": 165.2e12,  # Ada white paper
+    "GeForce RTX 5090": 209.5e12,  # RTX Blackwell white paper
+    "AMD Instinct MI250X": 191.5e12,  # MI250X data sheet: 383e12 a card, of whose two dies each is a device
+    "AMD Instinct MI300X": 1_307.4e12,  # MI300X data sheet
+    "AMD Instinct MI325X": 1_307.4e12,  # MI325X data sheet
+    "AMD Instinct MI355X": 2_516.6e12,  # MI355X data sheet: 2.5e15, rounded; 1,024 x 1,024 at 2.4 GHz
 }
 
 
 def peak_flops_per_second(device_name: str) -> float | None:
-    """Peak of one device by the name its driver gives it; None for a CPU and for what is not in the table."""
-    fitting = (peak for key, peak in PEAK_BF16_FLOPS.items() if re.search(rf"\b{key}\b", device_name))
-    return next(fitting, None)
+    """Peak of one device by the name its driver gives it; None for a CPU and for what is not in the table.
+
+    A slice of a device (MIG) and a namesake of another size have names of their own, and so no peak.
+    """
+    return PEAK_BF16_FLOPS.get(device_name.removeprefix("NVIDIA "))
 
 
 def model_flops_utilisation(

@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parcae.config import Injection, ModelConfig
+from parcae.config import Discretisation, Injection, ModelConfig
 
 INITIAL_DECAY = math.sqrt(1 / 5)  # exp(-Delta) at the start; paper appendix
+SERIES_BELOW = 0.1  # there the quotient and its derivative lose one digit and two
+SERIES_TERMS = 10  # 0.1^11 / 12! is 2e-20
 
 
 class StateUpdate(nn.Module, ABC):
@@ -44,10 +46,17 @@ class Diagonal(StateUpdate):
     """Parcae: Abar = exp(Delta A) with A = -exp(log_A), Delta = softplus(delta_bias); Bbar = Delta B.
 
     Every entry of Abar lies strictly between 0 and 1, so rho(Abar) < 1 whatever the parameters.
+
+    With a zero-order hold, Bbar = (Delta A)^-1 (exp(Delta A) - I) Delta B: what e does over a step in which
+    it stays. B starts as the identity either way, and Bbar therefore as ln(5) / 2 = 0.80, or by the hold as
+    1 - Abar = 0.55, for which h = e is the steady state.
     """
 
-    def __init__(self, width: int, state_width: int) -> None:
+    def __init__(
+        self, width: int, state_width: int, discretisation: Discretisation = Discretisation.EULER
+    ) -> None:
         super().__init__()
+        self.discretisation = discretisation
         self.log_A = nn.Parameter(torch.empty(state_width))
         self.delta_bias = nn.Parameter(torch.empty(state_width))
         self.B = nn.Linear(width, state_width, bias=False)
@@ -63,20 +72,44 @@ class Diagonal(StateUpdate):
 
     def decay(self) -> Tensor:
         """Abar, (d_h,), in (0, 1)."""
-        # exp() overflows, and rounds to 0 or 1, at the ends of its range: the nearest numbers inside it do.
-        info = torch.finfo(self.log_A.dtype)
-        decay = torch.exp(-self.delta() * self.log_A.exp().clamp(max=info.max))
-        return decay.clamp(info.tiny, 1 - info.eps)
+        info = torch.finfo(self.log_A.dtype)  # exp() rounds to 0 or 1 at the ends: the nearest inside do
+        return torch.exp(-self.delta() * self._log_rate().exp()).clamp(info.tiny, 1 - info.eps)
+
+    def input_scale(self) -> Tensor:
+        """What Bbar multiplies the rows of B by, (d_h,)."""
+        delta = self.delta()
+        if self.discretisation is Discretisation.EULER:
+            return delta
+        log_rate = self._log_rate()
+        x = delta * log_rate.exp()
+        small = x < SERIES_BELOW
+        # Each side of where() sees only what it can take: a gradient of NaN times 0 is NaN.
+        near = delta * mean_decay_series(torch.where(small, x, 0))
+        far = -torch.expm1(-torch.where(small, 1, x)) * torch.exp(-log_rate)
+        return torch.where(small, near, far)
+
+    def _log_rate(self) -> Tensor:
+        """log(-A), (d_h,), where its exponential and that of its negative are numbers."""
+        limit = -math.log(torch.finfo(self.log_A.dtype).tiny) - 1
+        return self.log_A.clamp(-limit, limit)
 
     def discretise(self, e: Tensor) -> tuple[Tensor, Tensor]:
-        return self.decay(), self.delta() * self.B(e)
+        return self.decay(), self.input_scale() * self.B(e)
 
     def spectral_norm(self) -> float:
         """The largest entry of a diagonal that is positive."""
         return float(self.decay().detach().max())
 
     def input_norm(self) -> float:
-        return largest_singular_value(self.delta()[:, None] * self.B.weight)
+        return largest_singular_value(self.input_scale()[:, None] * self.B.weight)
+
+
+def mean_decay_series(x: Tensor) -> Tensor:
+    """(1 - exp(-x)) / x for 0 <= x < SERIES_BELOW, by its series: the quotient's derivative loses digits."""
+    total = torch.ones_like(x)
+    for order in range(SERIES_TERMS, 0, -1):
+        total = 1 - x / (order + 1) * total
+    return total
 
 
 class Add(StateUpdate):
@@ -165,7 +198,7 @@ def build_injection(model: ModelConfig) -> StateUpdate | None:
     """The injection of `model`; None for the fixed-depth transformer."""
     match model.injection:
         case Injection.DIAGONAL:
-            return Diagonal(model.width, model.loop_width)
+            return Diagonal(model.width, model.loop_width, model.discretisation)
         case Injection.ADD:
             return Add()
         case Injection.CONCAT:

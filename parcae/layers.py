@@ -3,8 +3,6 @@
 B batch, S sequence, d width, H heads, C head dimension, V vocabulary.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,8 +53,9 @@ class Attention(nn.Module):
         self.heads, self.key_value_heads = shape.heads, shape.key_value_heads
         self.qk_norm, self.adds_values = model.has_qk_norm, model.has_value_embedding(index)
         # Query, key and value matrices stacked: one product. The optimiser takes them apart again.
-        stacked = (shape.heads + 2 * shape.key_value_heads) * model.head_dimension
-        self.qkv = nn.Linear(shape.width, stacked, bias=False)
+        heads = (shape.heads, shape.key_value_heads, shape.key_value_heads)
+        self.stacked_rows = tuple(count * model.head_dimension for count in heads)
+        self.qkv = nn.Linear(shape.width, sum(self.stacked_rows), bias=False)
         self.out = nn.Linear(shape.width, shape.width, bias=False)
         gate_channels = min(GATE_CHANNELS, shape.width)
         gated = model.has_value_gate(index)
@@ -122,16 +121,3 @@ class Layer(nn.Module):
             x = self.after_attention(x)
         x = x + self.mlp(self.mlp_norm(x))
         return x if self.after_mlp is None else self.after_mlp(x)
-
-
-def reset_matrices(module: nn.Module, width: int, generator: torch.Generator) -> None:
-    """Norms to 1, output projections to 0, every other matrix and embedding to N(0, 2 / (5 d))."""
-    deviation = math.sqrt(2 / (5 * width))
-    for name, part in module.named_modules():
-        if isinstance(part, RMSNorm):
-            nn.init.ones_(part.weight)
-        elif isinstance(part, nn.Linear | nn.Embedding):
-            if name.rpartition(".")[2] == "out":
-                nn.init.zeros_(part.weight)
-            else:
-                nn.init.normal_(part.weight, std=deviation, generator=generator)

@@ -16,26 +16,46 @@ def log_interval(steps: int) -> int:
 
 
 class JsonLines:
-    """Appends to a file of lines, after cutting off what a resumed run is about to repeat."""
+    """Appends to a file of lines, one a logged `step`."""
 
-    def __init__(self, path: Path, keep_bytes: int) -> None:
+    def __init__(self, path: Path, steps: int) -> None:
+        """Opens the log of a run of which `steps` steps are done, and cuts off what it is about to repeat.
+        What is there of the rest stays, be it all or not."""
+        kept, self.last_step = _leading(path, steps)
         self._file = path.open("ab")
-        self._file.truncate(min(keep_bytes, self.bytes))
-
-    @property
-    def bytes(self) -> int:
-        return os.fstat(self._file.fileno()).st_size
+        self._file.truncate(kept)
 
     def append(self, line: dict[str, Any]) -> None:
         """Adds one line. No number in it may be other than finite."""
         self._file.write((json.dumps(line, allow_nan=False) + "\n").encode())
         self._file.flush()
 
-    def sync(self) -> int:
-        """Flushes to the disk; returns the length in bytes."""
-        self._file.flush()
+    def sync(self) -> None:
+        """Brings to the disk what was appended. Another thread may call it."""
         os.fsync(self._file.fileno())
-        return self.bytes
 
     def close(self) -> None:
         self._file.close()
+
+
+def _leading(path: Path, steps: int) -> tuple[int, int]:
+    """Bytes of the whole lines before any of a step after `steps`, and the last step among them, or 0."""
+    kept = last = 0
+    if steps and path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                step = _step(line)
+                if not line.endswith(b"\n") or step > steps:
+                    break
+                kept, last = kept + len(line), max(last, step)
+    return kept, last
+
+
+def _step(line: bytes) -> int:
+    """The step of a line; 0 if it is damaged, which is no reason to lose those after it."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return 0
+    step = values.get("step") if isinstance(values, dict) else None
+    return step if isinstance(step, int) else 0

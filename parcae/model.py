@@ -21,8 +21,8 @@ from torch.utils.checkpoint import checkpoint
 
 from parcae.config import ModelConfig, StateInit
 from parcae.errors import InputError
-from parcae.injection import build_injection, reset_to_identity
-from parcae.layers import Layer, RMSNorm, reset_matrices, rotation_table
+from parcae.injection import build_injection
+from parcae.layers import Layer, RMSNorm, rotation_table
 
 STATE_CUT = 3.0  # deviations at which the normal of the initial state is cut
 
@@ -47,7 +47,7 @@ class Encoded:
 
 
 class LoopedTransformer(nn.Module):
-    """Weights are undefined until `reset` or a checkpoint sets them."""
+    """Weights are undefined until `initial_weights.new_model` or a checkpoint sets them."""
 
     rotation: Tensor
 
@@ -75,14 +75,6 @@ class LoopedTransformer(nn.Module):
         self.unembedding = None if config.tied_embeddings else nn.Linear(d, config.vocabulary, bias=False)
         table = rotation_table(config.context, config.head_dimension, config.rope_theta)
         self.register_buffer("rotation", table, persistent=False)
-
-    def reset(self, generator: torch.Generator) -> None:
-        """Draws the initial weights (paper appendix): see `reset_matrices`, `injection`; C_out = identity."""
-        reset_matrices(self, self.config.width, generator)
-        if self.readout is not None:
-            reset_to_identity(self.readout.weight, generator)
-        if self.injection is not None:
-            self.injection.reset(generator)
 
     def encode(self, tokens: Tensor) -> Encoded:
         """The prelude and whatever else does not change within the loop; tokens (B, S)."""

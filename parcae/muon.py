@@ -3,7 +3,7 @@
 Jordan et al. 2024 (kellerjordan.github.io/posts/muon), orthogonalised by Polar Express (Amsel et al.,
 arXiv 2505.16932), with cautious weight decay (Chen et al., arXiv 2510.12402). The released code also
 rescales each update by a running variance of its rows or columns (NorMuon), which the paper does not
-mention; here the update stays orthogonal.
+mention; here the update stays orthogonal. docs/experiments.md has what the difference was worth.
 """
 
 import itertools
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MOMENTUM = 0.95  # paper appendix, with the five steps of orthogonalisation
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),
@@ -25,7 +24,7 @@ POLAR_EXPRESS = (
 """Odd quintics a s + b s^3 + c s^5 that, one after the other, bring every singular value s in (0, 1] as near
 to 1 as five of them can (arXiv 2505.16932, algorithm 1, with its safety factor 0.02 and cushion)."""
 SAFETY = 1.02  # the norm divided by is this much too large, so that rounding takes no singular value above 1
-SMALLEST_NORM = 1e-7  # a gradient that is zero stays zero
+SMALLEST_NORM = 1e-6  # added to it, as in the released code: a gradient that is zero stays zero
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -33,13 +32,14 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     singular values above a thousandth of the Frobenius norm come out near 1. Computed in `dtype`.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
-    norm = torch.linalg.matrix_norm(x, keepdim=True).clamp_min(SMALLEST_NORM)
-    x = (x / (SAFETY * norm)).to(dtype or x.dtype)
+    x = matrices.flatten(0, -3) if matrices.ndim > 2 else matrices[None]
+    x = x.mT if tall else x
+    norm = torch.linalg.matrix_norm(x, keepdim=True)
+    x = (x / (SAFETY * norm + SMALLEST_NORM)).to(dtype or x.dtype)
     for a, b, c in POLAR_EXPRESS:
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).reshape(matrices.shape).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -47,12 +47,13 @@ class Muon(torch.optim.Optimizer):
 
     A group's parameters are matrices stacked, as those of queries, keys and values are, of `rows` rows each:
     each is orthogonalised by itself. An entry that the update shrinks also decays, by rate times
-    `weight_decay` times itself; one that it lets grow does not (cautious weight decay).
+    `weight_decay` times itself; one that it lets grow does not (cautious weight decay). The momentum is
+    Nesterov's.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], dtype: torch.dtype | None = None) -> None:
         """Orthogonalises in `dtype`, or in the parameters' own."""
-        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0, "rows": None})
+        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0, "momentum": 0.95, "rows": None})
         self._dtype = dtype
 
     @torch.no_grad()
@@ -72,8 +73,8 @@ class Muon(torch.optim.Optimizer):
             if not self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
         momenta = [self.state[parameter]["momentum"] for parameter in parameters]
-        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
-        nesterov = torch.stack(list(torch._foreach_lerp(gradients, momenta, MOMENTUM)))
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        nesterov = torch.stack(list(torch._foreach_lerp(gradients, momenta, group["momentum"])))
         rows = group["rows"] or (nesterov.shape[1],)
         first = 0
         for height, alike in itertools.groupby(rows):

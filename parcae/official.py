@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parcae.config import Injection, ModelConfig
+from parcae.config import Discretisation, Injection, ModelConfig
 from parcae.errors import InputError
 from parcae.flops import GATE_CHANNELS
 from parcae.layers import rotation_table
@@ -27,10 +27,13 @@ from parcae.official_config import (
     official_values,
     whole,
 )
-from parcae.weights import read_state
+from parcae.weights import INDEX, read_state
 
-WEIGHTS = ("pytorch_model.bin", "model.pt", "model.bin", "model.safetensors")
-"""Where the official loaders look for the state dict; the first that is there."""
+WEIGHTS = (
+    *("pytorch_model.bin", "model.pt", "model.bin", "model.safetensors"),
+    *(f"model.safetensors{INDEX}", f"pytorch_model.bin{INDEX}"),
+)
+"""Where a state dict may be, the official loaders' places first; the first that is there."""
 
 _TABLE_TOLERANCE = 0.01  # the position table may have been rounded to bfloat16
 _STAGES = ("prelude", "recurrent", "coda")
@@ -58,7 +61,8 @@ def read_official(folder: Path, values: dict[str, Any]) -> OfficialModel:
         raise InputError(f"there are no weights in {folder}; it takes {' or '.join(WEIGHTS[:2])}")
     state = read_state(path)
     config = _model_config(values, state, path)
-    _check_positions(state.pop("freqs_cis", None), config, path)
+    for name in [name for name in state if name.rpartition(".")[2] == "freqs_cis"]:
+        _check_positions(state.pop(name), config, path)
     weights = {}
     for ours, theirs in _parameter_names(config):
         parts = [_take(state, name, path) for name in theirs]
@@ -94,6 +98,11 @@ def official_layout(model: OfficialModel) -> tuple[dict[str, Any], dict[str, Ten
     config, weights = model.config, model.weights
     if config.residual_norm:
         raise InputError("the official layout has no residual norms; this model has them")
+    if config.discretisation is not Discretisation.EULER:
+        raise InputError(
+            f"the official code makes Bbar by {Discretisation.EULER.value!r}; this model by "
+            f"{config.discretisation.value!r}"
+        )
     if min(config.width, config.loop_width) < GATE_CHANNELS:
         raise InputError(f"the official gates take {GATE_CHANNELS} channels; this model has {config.width}")
     values = official_values(
@@ -235,10 +244,8 @@ def _count(state: dict[str, Tensor], prefix: str) -> int:
     return len({name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix)})
 
 
-def _check_positions(positions: Tensor | None, config: ModelConfig, path: Path) -> None:
+def _check_positions(positions: Tensor, config: ModelConfig, path: Path) -> None:
     """The buffer of positions says nothing that config.json doesn't, unless they disagree."""
-    if positions is None:
-        return
     expected = rotation_table(
         min(config.context, positions.numel()), config.head_dimension, config.rope_theta
     )

@@ -7,7 +7,7 @@ from parcae.config import Optimiser, Precision, TrainConfig
 from parcae.layers import MLP, Attention
 from parcae.model import LoopedTransformer
 from parcae.muon import Muon
-from parcae.schedule import decay_scale, rate_scale
+from parcae.schedule import decay_scale, momentum, rate_scale
 
 ADAMW_BETAS = (0.8, 0.95)  # paper appendix, with the epsilon
 ADAMW_EPSILON = 1e-10
@@ -21,8 +21,7 @@ def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]
     stacked: dict[Tensor, tuple[int, ...]] = {}
     for module in model.modules():
         if isinstance(module, Attention):
-            heads = (module.heads, module.key_value_heads, module.key_value_heads)
-            rows = tuple(count * model.config.head_dimension for count in heads)
+            rows = module.stacked_rows
         elif isinstance(module, MLP):
             rows = (module.out.in_features,) * (2 if module.gated else 1)
         else:
@@ -32,9 +31,20 @@ def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]
     return stacked
 
 
+def gate_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]:
+    """The value gates' matrices, likewise."""
+    gates = [
+        module.gate.weight for module in model.modules() if isinstance(module, Attention) and module.gate
+    ]
+    return {gate: (len(gate),) for gate in gates}
+
+
 def build_optimisers(model: LoopedTransformer, training: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for all, the matrices in its first group; or Muon for the matrices, and AdamW for the rest."""
+    """AdamW for all, the matrices in its first group; or Muon for the matrices and value gates, and AdamW for
+    the rest, as in the released code."""
     stacked = matrix_parameters(model)
+    if training.optimiser is Optimiser.MUON:
+        stacked |= gate_parameters(model)
     matrices = {"params": list(stacked), "peak": training.learning_rate, "decay": training.weight_decay}
     rest = {
         "params": [parameter for parameter in model.parameters() if parameter not in stacked],
@@ -59,12 +69,21 @@ def _adamw(groups: list[dict[str, object]]) -> torch.optim.AdamW:
 
 
 def set_rates(optimisers: list[torch.optim.Optimizer], training: TrainConfig, step: int) -> float:
-    """Sets rates and decays of 0-based `step`; returns the matrices' rate."""
+    """Sets rates, decays and momentum of 0-based `step`; returns the matrices' rate."""
     for group in (group for optimiser in optimisers for group in optimiser.param_groups):
         group["lr"] = group["peak"] * rate_scale(step, training.steps, training.cooldown)
         group["weight_decay"] = group["decay"] * decay_scale(step, training.steps)
+        if "momentum" in group:
+            group["momentum"] = momentum(step)
     rate: float = optimisers[0].param_groups[0]["lr"]
     return rate
+
+
+def move(optimisers: list[torch.optim.Optimizer], step: int) -> None:
+    """Applies the gradients of 0-based `step`; Muon's recipe leaves out the first, as released."""
+    if step > 0 or not any(isinstance(optimiser, Muon) for optimiser in optimisers):
+        for optimiser in optimisers:
+            optimiser.step()
 
 
 def clip_gradients(model: nn.Module, limit: float) -> Tensor:

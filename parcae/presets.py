@@ -7,7 +7,7 @@ that a study trains on two CPU cores; `bench/nano_rates.py` compares rates and b
 from dataclasses import dataclass, replace
 from typing import Any
 
-from parcae.config import Injection, ModelConfig, Optimiser, Precision, Recipe
+from parcae.config import InitialWeights, Injection, ModelConfig, Optimiser, Precision, Recipe
 from parcae.errors import InputError
 
 
@@ -20,6 +20,7 @@ class Preset:
     adamw_learning_rate: float
     weight_decay: float
     precision: Precision
+    initial_weights: InitialWeights
 
 
 def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: float) -> Preset:
@@ -42,6 +43,7 @@ def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: fl
         adamw_learning_rate=adamw_learning_rate,
         weight_decay=0.2,
         precision=Precision.BFLOAT16,
+        initial_weights=InitialWeights.RELEASED,
     )
 
 
@@ -66,6 +68,7 @@ def _rdm(recurrent_layers: int, width: int, heads: int) -> Preset:
         adamw_learning_rate=8e-3,
         weight_decay=0.2,
         precision=Precision.BFLOAT16,
+        initial_weights=InitialWeights.RELEASED,
     )
 
 
@@ -89,6 +92,7 @@ def _nano(width: int, heads: int, *, context: int = 128, rate: float = 1e-2) -> 
         adamw_learning_rate=rate,
         weight_decay=0.0,
         precision=Precision.FLOAT32,
+        initial_weights=InitialWeights.NORMAL,
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from parcae.checkpoint import newest_first
 from parcae.config import ModelConfig, TrainConfig
 from parcae.errors import InputError
-from parcae.files import replacing
+from parcae.files import read_json, replacing
 from parcae.model import LoopedTransformer
 from parcae.official import WEIGHTS, OfficialModel, official_layout, read_official
 from parcae.tokenizer import BYTES
@@ -25,6 +25,8 @@ from parcae.weights import build_model, read_state
 
 FORMAT = "parcae-lab 1"
 CONFIG, OWN_WEIGHTS, RUN_SPEC = "config.json", "model.safetensors", "spec.json"
+DOWNLOADED = (CONFIG, *WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin")
+"""Of a repository: weights alone, also those in several files."""
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -57,7 +59,7 @@ def load_pretrained(source: str | Path) -> Pretrained:
             raise InputError(f"there is no model folder {str(source)!r}; a repository is written owner/name")
         folder = _downloaded(str(source))
     if (folder / CONFIG).is_file():
-        values = _read_json(folder / CONFIG)
+        values = read_json(folder / CONFIG)
         return _own(folder, values) if "format" in values else _official(folder, values)
     if (folder / RUN_SPEC).is_file():
         return _run(folder)
@@ -144,7 +146,7 @@ def _official(folder: Path, values: dict[str, Any]) -> Pretrained:
 
 def _run(folder: Path) -> Pretrained:
     """The newest whole checkpoint of a run. Training wrote the weights, a sweep the specification."""
-    spec = _read_json(folder / RUN_SPEC)
+    spec = read_json(folder / RUN_SPEC)
     try:
         config, training = ModelConfig.from_dict(spec["model"]), TrainConfig.from_dict(spec["training"])
         tokenizer = spec["tokenizer"]
@@ -181,17 +183,7 @@ def _downloaded(repository: str) -> Path:
             "pip install 'parcae-lab[hub]'"
         ) from None
     try:
-        return Path(snapshot_download(repository, allow_patterns=[CONFIG, *WEIGHTS]))
+        return Path(snapshot_download(repository, allow_patterns=list(DOWNLOADED)))
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"cannot download {repository!r} from Hugging Face: {reason}") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path} as JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds no JSON object")
-    return values

@@ -44,6 +44,9 @@ class Result:
     environment: dict[str, str | int]
     model_flops_utilisation: float | None = None
     """MFU against the bfloat16 peak of the devices; None on a CPU or a device whose peak is not known."""
+    realised_flops: float | None = None
+    """Training FLOPs of the depths that were drawn, in the run's convention; the planned ones take each to be
+    the mean. None in results of an early version."""
 
     def write(self, folder: Path) -> None:
         with replacing(folder / FILE_NAME) as file:
@@ -52,7 +55,7 @@ class Result:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The result whose `asdict` is `values`; ``ValueError`` for anything else."""
-        if {"model_flops_utilisation", *values} != {field.name for field in fields(cls)}:
+        if {"model_flops_utilisation", "realised_flops", *values} != {field.name for field in fields(cls)}:
             raise ValueError("these are not the keys of a result")
         at = values["diverged_at"]
         return cls(**{**values, "diverged_at": None if at is None else Divergence(**at)})

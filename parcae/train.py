@@ -11,25 +11,29 @@ import json
 import math
 import platform
 import socket
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from parcae.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from parcae.config import ExecutionConfig, ModelConfig, Telemetry, TrainConfig
+from parcae.checkpoint import Checkpoint, map_tensors, resume
+from parcae.checkpoint_writer import CheckpointWriter
+from parcae.config import ExecutionConfig, ModelConfig, Precision, Telemetry, TrainConfig
 from parcae.corpus import Corpus
 from parcae.data import Batches, validation_set
 from parcae.distributed import Processes, choose_device, find_launch, joined
 from parcae.errors import InputError
 from parcae.evaluate import evaluate
-from parcae.flops import flops_per_token, parameter_count
+from parcae.files import clear_leftovers
+from parcae.flops import Convention, flops_per_token, parameter_count, realised_flops
 from parcae.hardware import model_flops_utilisation
+from parcae.initial_weights import new_model
 from parcae.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, log_interval
-from parcae.model import LoopedTransformer
-from parcae.optim import build_optimisers, clip_gradients, set_rates
-from parcae.randomness import Stream, torch_seeds
+from parcae.optim import build_optimisers, clip_gradients, move, set_rates
+from parcae.result import FILE_NAME as RESULT
 from parcae.result import Divergence, Result, read_result
 from parcae.stability import finite, has_diverged, injection_norm
 from parcae.step import Gradients, Measured
@@ -44,16 +48,18 @@ def train(
     *,
     stop: Callable[[], bool] = lambda: False,
     execution: ExecutionConfig = ExecutionConfig(),  # noqa: B008 (frozen)
+    convention: Convention = Convention.PAPER,
 ) -> Result | None:
     """Trains `model` on `corpus`, resuming from the folder's checkpoint if there is one.
 
     Returns the result when the run is done or has diverged, at once if it had ended before; None when
     `stop`, asked after every step, became true: a checkpoint has then been written. On a CPU a run that
     was interrupted, however often and however abruptly, ends with the numbers of one that was not.
+    `convention` says how the result counts the FLOPs that were spent.
 
     Where torchrun or SLURM started several processes, each calls this with the same arguments, trains on its
     share of every batch and gets the same answer; `stop` need become true for one of them only. The first
-    one alone writes, so only its `folder` matters.
+    one alone writes to `folder`, but each reads the checkpoint there.
     """
     launch = find_launch()
     device = choose_device(execution.device, launch.local_rank)
@@ -63,17 +69,9 @@ def train(
         if ended is not None:
             return ended
         try:
-            return _Run(model, training, corpus, folder, execution, device, processes).go(stop)
+            return _Run(model, training, corpus, folder, execution, convention, device, processes).go(stop)
         finally:
             torch.set_num_threads(threads_before)
-
-
-def new_model(model: ModelConfig, seed: int, device: torch.device) -> LoopedTransformer:
-    """The model with the initial weights of `seed`, drawn on the CPU so that every device has the same."""
-    built = LoopedTransformer(model)
-    generator = torch.Generator().manual_seed(torch_seeds(seed, Stream.WEIGHTS, 0, 1)[0])
-    built.reset(generator)
-    return built.to(device)
 
 
 class _Run:
@@ -86,49 +84,76 @@ class _Run:
         corpus: Corpus,
         folder: Path,
         execution: ExecutionConfig,
+        convention: Convention,
         device: torch.device,
         processes: Processes,
     ) -> None:
         if model.vocabulary < 256:
             raise InputError(f"vocabulary is {model.vocabulary}; bytes need at least 256")
+        if training.precision is Precision.BFLOAT16_WEIGHTS:
+            raise InputError(
+                "the run was planned for weights in bfloat16, in which most small steps are lost; plan it "
+                "anew: new runs keep float32 weights and compute in bfloat16, under new ids"
+            )
         if training.batch_sequences % processes.count:
             raise InputError(
                 f"batch_sequences is {training.batch_sequences}, which {processes.count} processes cannot "
                 "share equally; use a number of processes that divides it"
             )
         self.training, self.corpus, self.folder, self.execution = training, corpus, folder, execution
-        self.device, self.processes = device, processes
+        self.convention, self.device, self.processes = convention, device, processes
         self.identity = _identity(model, training, corpus)
         if processes.is_first:
             folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = processes.from_first(
-            load_checkpoint(folder, self.identity) if processes.is_first else None
-        )
+            clear_leftovers(folder / RESULT)
+        checkpoint = resume(folder, self.identity, processes)
         self.threads = checkpoint.threads if checkpoint else execution.threads
         torch.set_num_threads(self.threads)
         batches = Batches(
             corpus, context=model.context, batch_sequences=training.batch_sequences, seed=training.seed
         )
-        self.model = new_model(model, training.seed, self.device).to(getattr(torch, training.precision))
+        self.model = new_model(model, training.seed, self.device, training.initial_weights)
+        if training.precision is Precision.FLOAT64:  # any other is of arithmetic alone: weights are float32
+            self.model.double()
         self.optimisers = build_optimisers(self.model, training)
         self.step, self.seconds_before = 0, 0.0
         if checkpoint:
             self.model.load_state_dict(checkpoint.model)
             for optimiser, state in zip(self.optimisers, checkpoint.optimisers, strict=True):
-                optimiser.load_state_dict(state)
+                # Else states on the CPU would go on living in the file.
+                optimiser.load_state_dict(map_tensors(state, lambda x: x.to(self.device, copy=True)))
             self.step, self.seconds_before = checkpoint.step, checkpoint.seconds
         processes.give(self.model.state_dict().values())
         self.gradients = Gradients(self.model, training, execution, batches, processes)
         spikes: list[list[float]] = checkpoint.spikes if checkpoint else [[0.0] * 4] * 2
         self.loss_spikes, self.gradient_spikes = map(SpikeCounter, spikes)
-        self.metrics = self.layers = None
+        self.metrics: JsonLines | None = None
+        self.layers: JsonLines | None = None
+        self.checkpoints: CheckpointWriter | None = None
         if processes.is_first:
-            self.metrics = JsonLines(folder / FILE_NAME, checkpoint.metrics_bytes if checkpoint else 0)
-            if execution.telemetry is Telemetry.EXTREME:
-                self.layers = JsonLines(
-                    folder / LAYERS_FILE_NAME, checkpoint.layers_bytes if checkpoint else 0
-                )
-        self.started = self.saved = time.monotonic()
+            self._open()
+        self.started = time.monotonic()
+
+    def _open(self) -> None:
+        """What the first process writes while the run goes on."""
+        self.metrics = JsonLines(self.folder / FILE_NAME, self.step)
+        if self.metrics.last_step < self.step - self.step % log_interval(self.training.steps):
+            gap = f"{self.folder / FILE_NAME} lacks lines before step {self.step}, at which the run goes on"
+            print(gap, file=sys.stderr)
+        if self.execution.telemetry is Telemetry.EXTREME:
+            self.layers = JsonLines(self.folder / LAYERS_FILE_NAME, self.step)
+        weights = sum(parameter.nbytes for parameter in self.model.parameters())
+        self.checkpoints = CheckpointWriter(
+            self.folder,
+            self._sync_logs,
+            interval=self.execution.checkpoint_seconds,
+            state_bytes=3 * weights,  # with the optimiser's two moments
+        )
+
+    def _sync_logs(self) -> None:
+        for lines in (self.metrics, self.layers):
+            if lines:
+                lines.sync()
 
     @property
     def seconds(self) -> float:
@@ -145,20 +170,19 @@ class _Run:
                 if divergence is not None:
                     return self._end(divergence)
                 stopping = self.processes.any(stop())
-                if (
-                    stopping
-                    or self.step == self.training.steps
-                    or time.monotonic() - self.saved >= self.execution.checkpoint_seconds
-                ):
-                    self._save()
+                if self.checkpoints:
+                    if stopping or self.step == self.training.steps:
+                        self.checkpoints.save_last(self._checkpoint())
+                    elif self.checkpoints.is_due():
+                        self.checkpoints.save(self._checkpoint())
                 if stopping:
                     self.processes.any(False)  # nobody leaves before the checkpoint is written
                     return None
             return self._end(None)
         finally:
-            for lines in (self.metrics, self.layers):
-                if lines:
-                    lines.close()
+            for files in (self.checkpoints, self.metrics, self.layers):  # checkpoints still sync the others
+                if files:
+                    files.close()
 
     def _advance(self) -> Divergence | None:
         """One optimiser step."""
@@ -169,8 +193,7 @@ class _Run:
             measured.loss, measured.state_norm, gradient_norm, width=self.model.config.width
         )
         if not diverged:
-            for optimiser in self.optimisers:
-                optimiser.step()
+            move(self.optimisers, self.step)
         self.step += 1
         self.loss_spikes.add(measured.loss)
         self.gradient_spikes.add(math.log(gradient_norm) if gradient_norm > 0 else -math.inf)
@@ -205,24 +228,16 @@ class _Run:
         if self.layers:
             self.layers.append({"step": self.step, "norms": self.gradients.layer_norms(self.step - 1)})
 
-    def _save(self) -> None:
-        if not self.metrics:
-            return
-        save_checkpoint(
-            self.folder,
-            Checkpoint(
-                identity=self.identity,
-                step=self.step,
-                model=self.model.state_dict(),
-                optimisers=[optimiser.state_dict() for optimiser in self.optimisers],
-                metrics_bytes=self.metrics.sync(),
-                layers_bytes=self.layers.sync() if self.layers else 0,
-                spikes=[self.loss_spikes.state, self.gradient_spikes.state],
-                threads=self.threads,
-                seconds=self.seconds,
-            ),
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            identity=self.identity,
+            step=self.step,
+            model=self.model.state_dict(),
+            optimisers=[optimiser.state_dict() for optimiser in self.optimisers],
+            spikes=[self.loss_spikes.state, self.gradient_spikes.state],
+            threads=self.threads,
+            seconds=self.seconds,
         )
-        self.saved = time.monotonic()
 
     def _end(self, divergence: Divergence | None) -> Result:
         """The result, which the first process finds and writes."""
@@ -264,6 +279,9 @@ class _Run:
                 self.tokens / seconds,
                 _device_name(self.device),
                 self.processes.count,
+            ),
+            realised_flops=realised_flops(
+                self.model.config, replace(self.training, steps=self.step), self.convention
             ),
             environment={
                 "python": platform.python_version(),

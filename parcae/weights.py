@@ -12,39 +12,68 @@ from torch import Tensor
 
 from parcae.config import ModelConfig
 from parcae.errors import InputError
+from parcae.files import read_json
 from parcae.layers import rotation_table
 from parcae.model import LoopedTransformer
 
+INDEX = ".index.json"  # ends the name of a file that says which of several files holds which weight
 _WRAPPINGS = ("model", "state_dict", "model_state_dict")
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # of DDP, torch.compile and wrappers
+_PREFIXES = ("module.", "model.")  # of DDP, DeepSpeed and wrappers of one's own: in front
+_WRAPPERS = frozenset(  # of torch.compile, Fabric, FSDP and activation checkpointing: anywhere
+    {"_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The state dict in a safetensors file or one of ``torch.save``, in float32 on the CPU.
 
-    It may be wrapped in a dictionary, and its names in prefixes, as training scripts do. ``InputError`` for
-    anything else, a pickle that would execute code included.
+    An index stands for the files that it names. A state dict may be wrapped in dictionaries, and its names in
+    prefixes, as training scripts do. What is no weight is left out: counters and masks, and what is not a
+    tensor. ``InputError`` for what holds no weights, and for a pickle that would execute code.
     """
-    values = _open(path)
-    if isinstance(values, dict):
-        values = next((values[key] for key in _WRAPPINGS if isinstance(values.get(key), dict)), values)
-    if not isinstance(values, dict) or not values:
-        raise InputError(f"{path} holds no state dict, a dictionary of tensors by name")
     state: dict[str, Tensor] = {}
-    for key, value in values.items():
-        if not (isinstance(key, str) and isinstance(value, Tensor)):
-            raise InputError(
-                f"{path} holds {key!r}, a {type(value).__name__}; a state dict has tensors by name"
-            )
-        if value.layout is not torch.strided or not value.is_floating_point() or value.is_meta:
-            raise InputError(
-                f"{path} holds {key} as {value.dtype}, {value.layout}; weights are dense numbers"
-            )
-        name = _plain_name(key)
-        if name in state:
-            raise InputError(f"{path} holds {name} twice, under two prefixes")
-        state[name] = value.detach().float()
+    for part in _parts(path) if path.name.endswith(INDEX) else [path]:
+        for key, value in _tensors(part).items():
+            name = _plain_name(key)
+            if not value.is_floating_point() and not name.endswith("weight"):
+                continue
+            if value.layout is not torch.strided or not value.is_floating_point() or value.is_meta:
+                raise InputError(
+                    f"{part} holds {key} as {value.dtype}, {value.layout}; weights are dense numbers"
+                )
+            if name in state:
+                raise InputError(f"{path} holds {name} twice, in two files or under two prefixes")
+            state[name] = value.detach().float()
     return state
+
+
+def _parts(index: Path) -> list[Path]:
+    """The files that `index` names, each of which must lie beside it."""
+    files = read_json(index).get("weight_map")
+    if not isinstance(files, dict) or not files or not all(isinstance(f, str) for f in files.values()):
+        raise InputError(f"{index} has no weight_map, which says for each weight in which file it is")
+    parts = []
+    for file in sorted(set(files.values())):
+        if file in ("", "..") or Path(file).name != file:
+            raise InputError(f"{index} names {file!r}; it takes files of its own folder, by name")
+        parts.append(index.parent / file)
+        if not parts[-1].is_file():
+            raise InputError(f"{index} names {file!r}, which is not there")
+    return parts
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of the innermost wrapping, by name."""
+    values = _open(path)
+    while isinstance(values, dict) and (
+        inner := next((values[key] for key in _WRAPPINGS if isinstance(values.get(key), dict)), None)
+    ):
+        values = inner
+    found = values.items() if isinstance(values, dict) else ()
+    tensors = {key: value for key, value in found if isinstance(key, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise InputError(f"{path} holds no state dict, a dictionary of tensors by name")
+    return tensors
 
 
 def _open(path: Path) -> Any:
@@ -66,10 +95,10 @@ def _open(path: Path) -> Any:
 
 
 def _plain_name(key: str) -> str:
-    key = key.replace("._orig_mod.", ".")
-    while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
-        key = key.removeprefix(prefix)
-    return key
+    name = ".".join(part for part in key.split(".") if part not in _WRAPPERS)
+    while prefix := next((prefix for prefix in _PREFIXES if name.startswith(prefix)), None):
+        name = name.removeprefix(prefix)
+    return name
 
 
 def build_model(config: ModelConfig, state: dict[str, Tensor], origin: Path) -> LoopedTransformer:

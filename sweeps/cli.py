@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from parcae.errors import InputError
-from parcae.flops import Convention
 from sweeps import cli_runs, console
 from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption
 
@@ -33,21 +32,60 @@ def main() -> None:
 
 @app.command()
 def plan(
-    flops: Annotated[list[str], typer.Option("--flops", help="A budget in FLOPs, such as 1e19; repeatable.")],
+    flops: Annotated[
+        list[str] | None, typer.Option("--flops", help="Budgets in FLOPs, such as 1e19; repeatable.")
+    ] = None,
+    tokens: Annotated[
+        list[str] | None, typer.Option("--tokens", help="Training tokens, instead of --flops.")
+    ] = None,
     model: Annotated[
-        str,
-        typer.Option("--model", help="A preset such as small-140m, or a baseline such as small-140m-fixed."),
-    ] = "small-140m",
+        str | None,
+        typer.Option("--model", help="A preset, or a baseline such as small-140m-fixed.  [small-140m]"),
+    ] = None,
     recurrences: Annotated[
         str | None,
-        typer.Option(
-            "--recurrences", help="Mean recurrences, comma-separated; 1,2,4,6,8,10,12 unless given."
-        ),
+        typer.Option("--recurrences", help="Mean recurrences, comma-separated.  [1,2,4,6,8,10,12]"),
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, comma-separated; a run for each.")] = "0",
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds, comma-separated.  [0]")] = None,
     convention: Annotated[
-        Convention, typer.Option("--convention", help="What counts as a FLOP.")
-    ] = Convention.PAPER,
+        str | None,
+        typer.Option("--convention", help="What counts as a FLOP: paper, official, unrolled.  [paper]"),
+    ] = None,
+    learning_rate: Annotated[
+        str | None, typer.Option("--learning-rate", help="Peak rate of the matrices, or of all under AdamW.")
+    ] = None,
+    adamw_learning_rate: Annotated[
+        str | None, typer.Option("--adamw-learning-rate", help="Peak rate of what Muon does not move.")
+    ] = None,
+    weight_decay: Annotated[
+        str | None, typer.Option("--weight-decay", help="Initial decay of the matrices.")
+    ] = None,
+    batch: Annotated[str | None, typer.Option("--batch", help="Sequences per optimiser step.")] = None,
+    context: Annotated[str | None, typer.Option("--context", help="Tokens per sequence.")] = None,
+    backward_depth: Annotated[
+        str | None,
+        typer.Option("--backward-depth", help="Recurrences with gradient.  [half the mean, rounded up]"),
+    ] = None,
+    cooldown: Annotated[
+        str | None, typer.Option("--cooldown", help="Final fraction of the run over which rates fall to 0.")
+    ] = None,
+    sampling: Annotated[
+        str | None,
+        typer.Option("--sampling", help="Of depths: per-sequence, per-batch, fixed, huginn."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Of arithmetic: float32, bfloat16, float64.")
+    ] = None,
+    initial_weights: Annotated[
+        str | None, typer.Option("--initial-weights", help="released or normal.")
+    ] = None,
+    discretisation: Annotated[
+        str | None, typer.Option("--discretisation", help="Of the injection: euler or zero-order-hold.")
+    ] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", help="A TOML file of these options; those given here replace it."),
+    ] = None,
     sweep: Annotated[
         str | None,
         typer.Option("--sweep", help="The sweep to make or to add to; named after the plan unless given."),
@@ -55,30 +93,48 @@ def plan(
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Lay out a grid of runs that each spend a budget: tokens, steps, cost and predicted loss."""
+    """Lay out a grid of runs: tokens, steps, cost and predicted loss.
+
+    Each run spends a budget of FLOPs, or reads a number of tokens. Every option but --from, --sweep and --db
+    takes several values, separated by commas: one run for each combination. What is not given is as the
+    preset has it.
+    """
     from parcae.corpus import EMBEDDED, load_corpus
     from parcae.tokenizer import BYTES, tokenizer_hash
     from sweeps.collect import collect
-    from sweeps.grid import default_sweep_name, isoflop_grid
+    from sweeps.grid import Text
     from sweeps.paths import Study, check_sweep_name
+    from sweeps.request import read_request
     from sweeps.store import check_openable
     from sweeps.sweep import plan_sweep
 
-    budgets = [_number(text, "--flops", "a positive number of FLOPs such as 1e19") for text in flops]
-    text = load_corpus(EMBEDDED)
-    specs = isoflop_grid(
-        model,
-        budgets,
-        None if recurrences is None else _whole_numbers(recurrences, "--recurrences"),
-        seeds=_whole_numbers(seeds, "--seeds"),
-        convention=convention,
-        corpus=text.name,
-        corpus_hash=text.hash,
-        tokenizer=BYTES,
-        tokenizer_hash=tokenizer_hash(BYTES),
+    request = read_request(
+        from_file,
+        {
+            "flops": flops,
+            "tokens": tokens,
+            "model": model,
+            "recurrences": recurrences,
+            "seeds": seeds,
+            "convention": convention,
+            "learning_rate": learning_rate,
+            "adamw_learning_rate": adamw_learning_rate,
+            "weight_decay": weight_decay,
+            "batch": batch,
+            "context": context,
+            "backward_depth": backward_depth,
+            "cooldown": cooldown,
+            "sampling": sampling,
+            "precision": precision,
+            "initial_weights": initial_weights,
+            "discretisation": discretisation,
+            "sweep": sweep,
+        },
     )
+    text = load_corpus(EMBEDDED)
+    specs = request.runs(Text(text.name, text.hash, BYTES, tokenizer_hash(BYTES)))
     study = Study(db)
-    name = check_sweep_name(default_sweep_name(model, budgets) if sweep is None else sweep)
+    name = check_sweep_name(request.sweep)
     check_openable(db)
     foreseen = _foreseen(study, specs)
     manifest = plan_sweep(study, name, specs, [found.loss if found else None for found in foreseen])
@@ -101,6 +157,7 @@ def plan(
 def _foreseen(study: "Study", specs: "list[RunSpec]") -> "list[Foreseen | None]":
     """What the chosen form foresees, from the runs that are done, else from the published study."""
     from analysis.planning import foreseen_losses
+    from parcae.presets import preset
     from sweeps.collect import collect
     from sweeps.store import model_runs
 
@@ -109,23 +166,37 @@ def _foreseen(study: "Study", specs: "list[RunSpec]") -> "list[Foreseen | None]"
         collect(study.db)
         runs = model_runs(study.db, specs[0].model_name)
     points = [(spec.training.mean_recurrence, spec.tokens) for spec in specs]
-    return foreseen_losses(specs[0].model_name, specs[0].model, points, runs)
+    found = foreseen_losses(specs[0].model_name, preset(specs[0].model_name).model, points, runs)
+    return [None if spec.variant else loss for spec, loss in zip(specs, found, strict=True)]
 
 
 def _planned_run(spec: "RunSpec", predicted: float | None, found: "Foreseen | None") -> dict[str, Any]:
+    training = spec.training
     return {
         "run_id": spec.run_id,
         "model": spec.model_name,
         "parameters": spec.parameters,
         "flops": spec.flops_budget,
-        "mean_recurrence": spec.training.mean_recurrence,
-        "backward_depth": spec.training.backward_depth,
+        "mean_recurrence": training.mean_recurrence,
+        "backward_depth": training.backward_depth,
         "tokens": spec.tokens,
-        "steps": spec.training.steps,
+        "steps": training.steps,
         "flops_per_token": spec.flops_per_token,
         "predicted_loss": predicted,
         "predicted_form": found.form if found and found.loss == predicted else None,
-        "seed": spec.training.seed,
+        "seed": training.seed,
+        "variant": spec.variant,
+        "optimiser": training.optimiser.value,
+        "learning_rate": training.learning_rate,
+        "adamw_learning_rate": training.adamw_learning_rate,
+        "weight_decay": training.weight_decay,
+        "batch": training.batch_sequences,
+        "context": spec.model.context,
+        "cooldown": training.cooldown,
+        "sampling": training.sampling.value,
+        "precision": training.precision.value.removesuffix("-mixed"),
+        "initial_weights": training.initial_weights.value,
+        "discretisation": spec.model.discretisation.value,
     }
 
 
@@ -276,13 +347,6 @@ def export_model(
     if not has_ended(Study(db), model):
         console.note(f"note: run {model} has not ended; this is its newest checkpoint")
     console.note(f"{output}: the model, {'as the official code has it' if official else 'as safetensors'}")
-
-
-def _number(text: str, option: str, wanted: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"cannot read {option} {text!r}; it takes {wanted}") from None
 
 
 def _whole_numbers(text: str, option: str) -> list[int]:

@@ -159,9 +159,11 @@ def _run_row(spec: RunSpec, status: Status, signature: str, result: dict[str, An
     return {
         "run_id": spec.run_id,
         "model": spec.model_name,
+        "variant": spec.variant,
         "state": status.state.value,
         "reason": status.reason,
         "flops": spec.flops_budget,
+        "realised_flops": result.get("realised_flops") if result else None,
         "convention": spec.convention.value,
         "mean_recurrence": float(spec.training.mean_recurrence),
         "backward_depth": float(spec.training.backward_depth),

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from parcae.config import DepthSampling, Precision
 from parcae.errors import InputError
 from parcae.files import write_atomically
 from sweeps import local, slurm
@@ -62,6 +63,7 @@ def launch(
             slurm.check_cap(groups)
         manifest = read_manifest(study, sweep)
         assert manifest is not None
+        _check_trainable([manifest.specs[run_id] for run_id in wanted])
         _end_jobs(study, wanted)
         for run_id in wanted:
             folder = study.run(run_id)
@@ -105,6 +107,19 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
             (study.queue / run_id).unlink(missing_ok=True)
             local.signal_holder(study.run(run_id).lock, signal.SIGTERM)
     return wanted
+
+
+def _check_trainable(specs: Sequence[RunSpec]) -> None:
+    """``InputError`` if any run was planned for what is no longer trained; none is started then."""
+    for what, old in (
+        ("weights in bfloat16", lambda t: t.precision is Precision.BFLOAT16_WEIGHTS),
+        ("the sampling log-normal-poisson", lambda t: t.sampling is DepthSampling.LOG_NORMAL_POISSON),
+    ):
+        if count := sum(old(spec.training) for spec in specs):
+            raise InputError(
+                f"{count} of these runs were planned by an early version for {what}, which is no longer "
+                "trained; plan the sweep anew under another name (finished runs stay as they are)"
+            )
 
 
 def _end_jobs(study: Study, run_ids: Sequence[str]) -> None:

@@ -42,6 +42,7 @@ class Profile:
     """Refuse to submit more than this many GPU-hours (without GPUs: task-hours) of time limits."""
     signal_seconds: int = 90
     """How long before the time limit a run is told to checkpoint and requeue."""
+    checkpoint_seconds: float | None = None
     micro_batch_sequences: int | None = None
     activation_checkpointing: bool = False
     compile: bool | None = None
@@ -49,8 +50,9 @@ class Profile:
 
     @property
     def execution(self) -> ExecutionConfig:
-        """How each process trains; see there what the last four settings mean."""
+        """How each process trains; see there what the last five settings mean."""
         return ExecutionConfig(
+            checkpoint_seconds=self.checkpoint_seconds,
             threads=self.cpus_per_task,
             micro_batch_sequences=self.micro_batch_sequences,
             activation_checkpointing=self.activation_checkpointing,

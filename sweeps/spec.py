@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
 
-from parcae.config import ModelConfig, TrainConfig
+from parcae.config import DepthSampling, ModelConfig, Precision, TrainConfig, default_backward_depth
 from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token, parameter_count
+from parcae.presets import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,35 @@ class RunSpec:
     @property
     def parameters(self) -> int:
         return parameter_count(self.model)
+
+    @cached_property
+    def variant(self) -> str | None:
+        """In words, what sets this run's model or training apart from its preset's, so that no fit takes
+        both; None if nothing does. Rates, decay, cooldown, batch, budget and seed do not: runs that differ in
+        those are the same model, trained better or worse."""
+        words = []
+        training = self.training
+        if self.model_name in PRESETS:
+            known = PRESETS[self.model_name]
+            own, preset = self.model.to_dict(), known.model.to_dict()
+            defaults = {field.name: field.default for field in fields(ModelConfig)}
+            for name in defaults:
+                value = own.get(name, defaults[name])
+                if value != preset.get(name, defaults[name]):
+                    words.append(f"{name.replace('_', ' ')} {value}")
+            if training.initial_weights is not known.initial_weights:
+                words.append(f"{training.initial_weights.value} initial weights")
+            if training.optimiser is not known.optimiser:
+                words.append(training.optimiser.value)
+            if training.precision not in (known.precision, Precision.BFLOAT16_WEIGHTS):
+                words.append(training.precision.value)
+        if training.precision is Precision.BFLOAT16_WEIGHTS:
+            words.append("bfloat16 weights")
+        if training.sampling is not DepthSampling.PER_SEQUENCE:
+            words.append(f"{training.sampling.value} depths")
+        if training.backward_depth != default_backward_depth(training.mean_recurrence):
+            words.append(f"backward depth {training.backward_depth}")
+        return ", ".join(words) or None
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -27,9 +27,11 @@ _DISK_TROUBLES = ("Read-only file system", "Permission denied", "No space left",
 RUN_COLUMNS = {
     "run_id": "VARCHAR PRIMARY KEY",
     "model": "VARCHAR",
+    "variant": "VARCHAR",
     "state": "VARCHAR NOT NULL",
     "reason": "VARCHAR",
     "flops": "DOUBLE",
+    "realised_flops": "DOUBLE",
     "convention": "VARCHAR",
     "mean_recurrence": "DOUBLE",
     "backward_depth": "DOUBLE",
@@ -80,6 +82,17 @@ CREATE TABLE sweeps (
 );
 CREATE TABLE sweep_runs (sweep VARCHAR, position INTEGER, run_id VARCHAR, predicted_loss DOUBLE);
 """
+
+_FROM_2 = """
+BEGIN;
+ALTER TABLE runs ADD COLUMN variant VARCHAR;
+ALTER TABLE runs ADD COLUMN realised_flops DOUBLE;
+ALTER TABLE runs ADD COLUMN hyperparameters VARCHAR;
+UPDATE runs SET signature = 'old' WHERE spec IS NOT NULL;
+UPDATE parcae_schema SET version = 3;
+COMMIT;
+"""
+"""Every run with a folder is read again, for the columns that are new."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +234,9 @@ def open_store(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
             raise InputError(
                 f"{db} is a DuckDB database, but not one of parcae's; name another with --db"
             ) from error
-        if version != (SCHEMA_VERSION,):
+        if version == (2,):
+            connection.execute(_FROM_2)
+        elif version != (SCHEMA_VERSION,):
             raise InputError(
                 f"the database {db} has schema {version and version[0]}, this version reads "
                 f"{SCHEMA_VERSION}; run `parcae-sweep rebuild`"

@@ -87,7 +87,16 @@ def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
                 f"the {what} {getattr(spec, what)} has the hash {here} here and {planned} in the plan; "
                 "run it where it was planned, or plan it anew (another Python brings another text)"
             )
-    return train(spec.model, spec.training, corpus, folder.path, stop=stop, execution=execution) is not None
+    result = train(
+        spec.model,
+        spec.training,
+        corpus,
+        folder.path,
+        stop=stop,
+        execution=execution,
+        convention=spec.convention,
+    )
+    return result is not None
 
 
 def log_attempt(folder: RunFolder, event: str, *, job: str | None) -> None:

@@ -1,5 +1,6 @@
 """What becomes of every run: used, or left out and counted with the reason."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -235,12 +236,13 @@ def test_shapes_and_variants_of_one_name_are_models_of_their_own() -> None:
         [runs(4).assign(variant=None), runs(4, run_id=list("abcd")).assign(variant="normal starts")]
     )
     assert list(study(table).models) == ["mine", "mine (normal starts)"]
-    assert list(study(runs(4).assign(variant="normal starts")).models) == ["mine"]
+    assert list(study(runs(4).assign(variant="normal starts")).models) == ["mine (normal starts)"]
     assert list(study(runs(4).assign(variant="bfloat16 weights")).models) == ["mine (bfloat16 weights)"]
 
 
 def test_architectures_of_one_size_are_models_of_their_own() -> None:
-    specs = [f'{{"model": {{"width": 8, "injection": "{kind}"}}}}' for kind in ("add", "diagonal")]
+    models = [preset(name).model.to_dict() for name in ("nano-add", "nano")]
+    specs = [json.dumps({"model": model}) for model in models]
     table = pd.concat([runs(4, spec=specs[0]), runs(4, spec=specs[1], run_id=list("abcd"))])
     assert list(study(table).models) == ["mine (12M, add)", "mine (12M, diagonal)"]
 

@@ -157,6 +157,24 @@ def newest(folder: Path) -> str:
     return max((path.name for path in (folder / "checkpoint").glob("step-*.pt")), default="")
 
 
+def test_all_resume_from_the_checkpoint_that_the_first_chooses(tmp_path: Path) -> None:
+    """The newest is damaged, which the others do not look for."""
+    whole, folder = tmp_path / "whole", tmp_path / "parts"
+    with two(whole, training()) as running:
+        finish(whole, running)
+    for step in (3, 5):
+        with two(folder, training(), stop_after=(step if step == 3 else 2, None)) as running:
+            finish(folder, running)
+    path = folder / "checkpoint" / newest(folder)
+    assert path.name == "step-000000005.pt"
+    content = path.read_bytes()
+    path.write_bytes(content[:-2000] + bytes(1000) + content[-1000:])
+    with two(folder, training()) as running:
+        finish(folder, running)
+    assert path.with_name("step-000000005.pt.refused").exists()
+    assert numbers(folder) == numbers(whole)
+
+
 def test_all_leave_at_the_step_at_which_one_is_told_to(tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
     with two(folder, training(), stop_after=(None, 3)) as running:

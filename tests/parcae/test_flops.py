@@ -4,16 +4,19 @@ On the meta device, where the published sizes take no memory. torch counts atten
 every token with every other, as the analytic count does; kernels that skip the upper triangle spend less.
 """
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from parcae.config import Injection, ModelConfig
-from parcae.flops import Convention, counted_parameters, flops_per_token
-from parcae.hardware import model_flops_utilisation, peak_flops_per_second
+from parcae.config import Injection, ModelConfig, default_backward_depth
+from parcae.depth import expected_recurrences, sample_depths
+from parcae.flops import Convention, batch_flops, counted_parameters, flops_per_token, realised_flops
 from parcae.model import LoopedTransformer
 from parcae.presets import PRESETS
-from tests.parcae.models import FAMILIES, shape
+from tests.parcae.models import FAMILIES, TINY, shape, training
 
 SEQUENCES = 2
 ODD = shape(
@@ -28,19 +31,27 @@ ODD = shape(
 )
 
 
-def counted(config: ModelConfig, recurrences: int, backward_depth: int) -> tuple[float, float]:
-    """(forward, forward and backward) FLOPs a token of one pass, as torch counts them."""
+class Untracked(nullcontext[None]):
+    """In place of the counter's tally by module, whose hooks fail on a slice taken without gradient."""
+
+    parents = frozenset({"Global"})
+
+
+def counted(config: ModelConfig, depths: list[int], backward_depth: int) -> tuple[int, int]:
+    """(forward, forward and backward) FLOPs of one pass over sequences of these depths, as torch counts."""
     with torch.device("meta"):
         model = LoopedTransformer(config)
-        tokens = torch.zeros(SEQUENCES, config.context, dtype=torch.long)
-        state = torch.zeros(SEQUENCES, config.context, config.loop_width)
+        tokens = torch.zeros(len(depths), config.context, dtype=torch.long)
+        state = torch.zeros(len(depths), config.context, config.loop_width)
         model.rotation = torch.empty_like(model.rotation)
-        with FlopCounterMode(display=False) as counter:
-            y, _, _ = model(tokens, state, [recurrences] * SEQUENCES, backward_depth)
+        counter = FlopCounterMode(display=False)
+        counter.mod_tracker = Untracked()
+        with counter:
+            y, _, _ = model(tokens, state, depths, backward_depth)
             logits = model.logits(y)
             forward = counter.get_total_flops()
             logits.sum().backward()
-    return forward / tokens.numel(), counter.get_total_flops() / tokens.numel()
+    return forward, counter.get_total_flops()
 
 
 def is_quick(name: str, config: ModelConfig) -> bool:
@@ -55,7 +66,8 @@ CASES += [*FAMILIES.items(), ("odd", ODD)]
 @pytest.mark.parametrize(("name", "config"), CASES, ids=[name for name, _ in CASES])
 def test_forward_and_backward_are_what_torch_counts(name: str, config: ModelConfig) -> None:
     for recurrences, backward_depth in ((4, 2),) if config.layers > 6 else ((1, 1), (4, 2), (7, 7)):
-        forward, both = counted(config, recurrences, backward_depth)
+        counts = counted(config, [recurrences] * SEQUENCES, backward_depth)
+        forward, both = (count / (SEQUENCES * config.context) for count in counts)
         analytic = flops_per_token(config, mean_recurrence=recurrences, backward_depth=backward_depth)
         # `concat` alone is not exact: the first recurrence with gradient sends none through W1 to its state.
         assert both == pytest.approx(analytic, rel=1e-2 if config.injection is Injection.CONCAT else 1e-12)
@@ -75,14 +87,49 @@ def test_conventions_differ_in_what_they_say_they_do() -> None:
     assert unrolled - full == 6 * (tables * 2 // 3 + 8 * tables // 3)
 
 
-def test_utilisation_is_of_the_device_there_is() -> None:
-    assert peak_flops_per_second("NVIDIA H100 80GB HBM3") == 989e12
-    assert peak_flops_per_second("NVIDIA H100 PCIe") == 756e12
-    assert peak_flops_per_second("NVIDIA A100-SXM4-80GB") == 312e12
-    assert peak_flops_per_second("NVIDIA L40S") == 362e12
-    assert peak_flops_per_second("NVIDIA RTX A1000") is None
-    assert peak_flops_per_second("cpu") is None
-    assert model_flops_utilisation(1e9, 1e5, "cpu") is None
-    assert model_flops_utilisation(1e9, 1e5, "NVIDIA A100-SXM4-80GB", devices=2) == pytest.approx(
-        1e14 / 624e12
+@pytest.mark.parametrize(("name", "config"), [*FAMILIES.items(), ("odd", ODD)])
+def test_a_batch_costs_what_torch_counts_of_its_active_sequences(name: str, config: ModelConfig) -> None:
+    for depths, backward_depth in (([6, 3, 1], 2), ([3, 1], 3)):
+        spent = batch_flops(config, depths, backward_depth)
+        # `concat` alone is not exact: the first recurrence with gradient sends none through W1 to its state.
+        tolerance = 3e-2 if config.injection is Injection.CONCAT else 1e-12
+        assert counted(config, depths, backward_depth)[1] == pytest.approx(spent, rel=tolerance)
+
+
+@pytest.mark.parametrize("convention", Convention)
+def test_a_batch_of_equal_depths_costs_what_its_tokens_do(convention: Convention) -> None:
+    config = PRESETS["small-140m"].model
+    a_token = flops_per_token(config, mean_recurrence=6, backward_depth=3, convention=convention)
+    assert batch_flops(config, [6] * 5, 3, convention) == pytest.approx(5 * 2_048 * a_token, rel=1e-12)
+    fixed = PRESETS["small-140m-fixed"].model
+    a_token = flops_per_token(fixed, mean_recurrence=1, backward_depth=1, convention=convention)
+    assert batch_flops(fixed, [6, 1], 3, convention) == pytest.approx(2 * 2_048 * a_token, rel=1e-12)
+
+
+def test_a_run_costs_its_batches() -> None:
+    run = training(steps=30, batch_sequences=6, mean_recurrence=5, backward_depth=3, seed=4)
+    batches = [batch_flops(TINY, sample_depths(run, step).tolist(), 3) for step in range(30)]
+    assert realised_flops(TINY, run) == pytest.approx(sum(batches), rel=1e-12)
+    assert len(set(batches)) > 5
+    early = replace(run, steps=7)  # where a run that diverged has stopped
+    assert realised_flops(TINY, early) == pytest.approx(sum(batches[:7]), rel=1e-12)
+    other = realised_flops(TINY, run, Convention.UNROLLED)
+    assert other == pytest.approx(
+        sum(batch_flops(TINY, sample_depths(run, s).tolist(), 3, Convention.UNROLLED) for s in range(30)),
+        rel=1e-12,
     )
+
+
+@pytest.mark.parametrize(
+    ("mean", "excess"),  # SCIENCE, section 3, at 140M: at least one recurrence, and truncation
+    [(1, 0.0), (2, 0.010), (4, -0.009), (12, -0.002)],
+)
+def test_depths_of_at_least_one_cost_otherwise_than_planned(mean: int, excess: float) -> None:
+    config = PRESETS["small-140m"].model
+    run = training(mean_recurrence=mean, backward_depth=default_backward_depth(mean), batch_sequences=256)
+    planned = flops_per_token(config, mean_recurrence=mean, backward_depth=run.backward_depth)
+    without, with_gradient = expected_recurrences(run)
+    expected = flops_per_token(config, mean_recurrence=without + with_gradient, backward_depth=with_gradient)
+    assert expected / planned - 1 == pytest.approx(excess, abs=6e-4)
+    run = replace(run, steps=1_000)
+    assert realised_flops(config, run) / (run.tokens(2_048) * expected) == pytest.approx(1, abs=2e-3)

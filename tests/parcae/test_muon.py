@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from parcae.muon import MOMENTUM, POLAR_EXPRESS, Muon, orthogonalise
-from parcae.schedule import decay_scale
+from parcae.muon import POLAR_EXPRESS, Muon, orthogonalise
+from parcae.schedule import MOMENTUM, decay_scale
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -71,7 +71,7 @@ def test_steps_equal_a_plain_implementation() -> None:
             nesterov = MOMENTUM * momenta[shape] + (1 - MOMENTUM) * gradient
             for first, rows in zip((0, *accumulate(parts[shape])), parts[shape], strict=False):
                 u, values, v = torch.linalg.svd(nesterov[first : first + rows], full_matrices=False)
-                values = values / (1.02 * values.square().sum().sqrt())
+                values = values / (1.02 * values.square().sum().sqrt() + 1e-6)
                 for a, b, c in POLAR_EXPRESS:
                     values = a * values + b * values**3 + c * values**5
                 update = u @ torch.diag(values) @ v

@@ -23,7 +23,7 @@ MUON = training(
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_muon_moves_attention_and_mlp_matrices_and_nothing_else(name: str) -> None:
+def test_muon_moves_matrices_and_value_gates_and_nothing_else(name: str) -> None:
     with torch.device("meta"):
         model = LoopedTransformer(SHAPES[name])
     muon, adamw = build_optimisers(model, MUON)
@@ -40,13 +40,15 @@ def test_muon_moves_attention_and_mlp_matrices_and_nothing_else(name: str) -> No
         for index in range(len(getattr(model, stage)))
         for part in ("attention.qkv", "attention.out", "mlp.inner", "mlp.out")
     }
-    assert moved["muon"].keys() == matrices
+    gates = {name for name in names.values() if name.endswith("attention.gate.weight")}
+    assert moved["muon"].keys() == matrices | gates
     for name, group in moved["muon"].items():
         d, wide = model.config.width, model.config.mlp_width
         gated = model.config.has_gated_mlp
         grouped = None if name.startswith("recurrent") else model.config.key_value_heads
         keys = (grouped or model.config.heads) * model.config.head_dimension
         rows = {"qkv": (d, keys, keys), "inner": (wide, wide) if gated else (wide,), "out": (d,)}
+        rows["gate"] = (model.get_parameter(name).shape[0],)
         assert group["rows"] == rows[name.split(".")[-2]]
         assert sum(group["rows"]) == len(model.get_parameter(name))
     for step, expected in ((0, 1.0), (5, 1.0), (7, 0.6), (9, 0.2)):
@@ -54,6 +56,7 @@ def test_muon_moves_attention_and_mlp_matrices_and_nothing_else(name: str) -> No
         for group in muon.param_groups:
             assert group["weight_decay"] == pytest.approx(0.2 * (1 - step / 10))
             assert group["lr"] == pytest.approx(8e-3 * expected)
+            assert group["momentum"] == pytest.approx(0.85 + 0.1 * step / 300)
         (group,) = adamw.param_groups
         assert group["lr"] == pytest.approx(6e-3 * expected)
         assert (group["weight_decay"], group["betas"], group["eps"]) == (0.0, (0.8, 0.95), 1e-10)

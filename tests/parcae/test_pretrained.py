@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from parcae.config import ModelConfig, StateInit
+from parcae.config import Discretisation, ModelConfig, StateInit
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.errors import InputError
 from parcae.model import initial_state
@@ -47,6 +47,18 @@ def test_the_official_layout_holds_what_it_has_no_switch_for(family: str, tmp_pa
     tokens = random_tokens(saved.model.config, 2)
     state = initial_state(saved.model.config, [7, 8], saved.model.embedding.weight)
     torch.testing.assert_close(loaded.logits_at(tokens, 3, state), saved.model.logits_at(tokens, 3, state))
+
+
+def test_a_zero_order_hold_is_kept_and_is_none_of_the_official_code(tmp_path: Path) -> None:
+    saved = pretrained("parcae", discretisation="zero-order-hold", width=32)
+    save_model(saved, tmp_path / "model")
+    assert load_model(tmp_path / "model").config.discretisation is Discretisation.ZERO_ORDER_HOLD
+    euler = pretrained("parcae", width=32)
+    tokens = random_tokens(saved.model.config, 2)
+    assert not torch.allclose(saved.model.logits_at(tokens, 2), euler.model.logits_at(tokens, 2), atol=1e-3)
+    with pytest.raises(InputError, match="zero-order-hold"):
+        save_model(saved, tmp_path / "official", official=True)
+    assert not (tmp_path / "official").exists()
 
 
 def test_what_the_official_layout_cannot_hold_is_refused(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Constant, then linear to zero."""
+"""Rate, decay and momentum over a run."""
 
 import pytest
 
-from parcae.schedule import decay_scale, rate_scale
+from parcae.schedule import decay_scale, momentum, rate_scale
 
 
 def test_rate_is_constant_then_linear_to_zero() -> None:
@@ -14,3 +14,7 @@ def test_rate_is_constant_then_linear_to_zero() -> None:
 
 def test_decay_is_linear_over_the_whole_run() -> None:
     assert [decay_scale(step, 4) for step in range(4)] == pytest.approx([1, 0.75, 0.5, 0.25])
+
+
+def test_momentum_rises_over_300_steps_and_stays() -> None:
+    assert [momentum(step) for step in (0, 150, 300, 10_000)] == pytest.approx([0.85, 0.9, 0.95, 0.95])

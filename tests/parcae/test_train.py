@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from parcae.config import ExecutionConfig, Injection, Optimiser, Precision
+from parcae.checkpoint import newest_first
+from parcae.config import ExecutionConfig, Injection, Optimiser, Precision, TrainConfig
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.presets import preset
 from parcae.result import Result, read_result
@@ -121,6 +124,104 @@ def test_a_truncated_checkpoint_costs_the_way_from_the_one_before(
     assert message.count("\n") == 1
     assert f"checkpoint {newest} is refused" in message
     assert numbers(folder) == numbers(tmp_path / "whole")
+
+
+def slices(folder: Path, config: TrainConfig, after: int, *damage: Callable[[], object]) -> int:
+    """Trains in slices of `after` steps to the end, with one of `damage` done after each of the first slices;
+    returns how many were stopped."""
+    for count in range(20):
+        asked = iter([False] * (after - 1) + [True])
+        if train(TINY, config, CORPUS, folder, stop=lambda: next(asked)):  # noqa: B023
+            return count
+        for act in damage[count : count + 1]:
+            act()
+    raise AssertionError("it never ends")
+
+
+def change(path: Path, **values: object) -> None:
+    """Writes other values into a checkpoint."""
+    torch.save({**torch.load(path, weights_only=True), **values}, path)
+
+
+def test_a_run_whose_checkpoints_are_refused_begins_again_and_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own new ones are not removed in favour of those."""
+    train(TINY, training(), CORPUS, tmp_path / "whole")
+    folder = tmp_path / "parts"
+
+    def refuse_all() -> None:
+        for path in newest_first(folder):
+            change(path, format=2)
+
+    assert slices(folder, training(), 3, lambda: None, lambda: None, refuse_all) == 3 + 4
+    said = capsys.readouterr().err.splitlines()
+    assert ["is refused" in line for line in said] == [True, True, False]
+    assert "begins again at step 0" in said[2]
+    assert numbers(folder) == numbers(tmp_path / "whole")
+    assert len(list((folder / "checkpoint").glob("*.refused"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"), [(None, 0), (0, 0), (20, 0), (-1, 5)], ids=["lost", "emptied", "truncated", "torn"]
+)
+def test_a_lost_log_costs_no_step(
+    tmp_path: Path, size: int | None, kept: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(TINY, training(), CORPUS, tmp_path / "whole")
+    folder = tmp_path / "parts"
+    metrics = folder / "metrics.jsonl"
+
+    def damage() -> None:
+        if size is None:
+            metrics.unlink()
+        else:
+            os.truncate(metrics, size if size >= 0 else metrics.stat().st_size + size)
+
+    assert slices(folder, training(), 6, damage) == 2
+    assert "metrics.jsonl lacks lines before step 6" in capsys.readouterr().err
+    result, lines = numbers(folder)
+    whole, all_lines = numbers(tmp_path / "whole")
+    assert result == whole
+    assert lines == all_lines[:kept] + all_lines[6:]
+
+
+def test_checkpoints_of_the_format_before_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(TINY, training(), CORPUS, tmp_path / "whole")
+    folder = tmp_path / "parts"
+
+    def age() -> None:
+        (path,) = newest_first(folder)
+        change(path, format=3, metrics_bytes=(folder / "metrics.jsonl").stat().st_size, layers_bytes=0)
+
+    assert slices(folder, training(), 6, age) == 2
+    assert capsys.readouterr().err == ""
+    assert numbers(folder) == numbers(tmp_path / "whole")
+
+
+def test_a_resumed_run_holds_nothing_of_the_file_it_read(tmp_path: Path) -> None:
+    """Another machine may delete it: what is mapped of it would then end the process."""
+    train(TINY, training(), CORPUS, tmp_path, stop=lambda: True)
+    (path,) = newest_first(tmp_path)
+    seen: list[bool] = []
+
+    def stop() -> bool:
+        seen.append(path.name in Path("/proc/self/maps").read_text())
+        return False
+
+    train(TINY, training(), CORPUS, tmp_path, stop=stop)
+    assert seen == [False] * 11
+
+
+def test_leftovers_of_a_killed_write_are_cleared(tmp_path: Path) -> None:
+    train(TINY, training(), CORPUS, tmp_path, stop=lambda: True)
+    left = (tmp_path / ".result.json.4242.tmp", tmp_path / "checkpoint" / ".step-000000002.pt.4242.tmp")
+    for path in left:
+        path.write_text("half")
+    train(TINY, training(), CORPUS, tmp_path)
+    assert not any(path.exists() for path in left)
 
 
 def test_a_resumed_run_keeps_its_threads(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from parcae.corpus import EMBEDDED, load_corpus
 from parcae.tokenizer import BYTES, tokenizer_hash
 from sweeps.arrays import Submissions
-from sweeps.grid import isoflop_grid
+from sweeps.grid import Text, isoflop_grid
 from sweeps.paths import RunFolder, Study, read_json_lines
 from sweeps.spec import RunSpec
 from sweeps.sweep import plan_sweep
@@ -39,10 +39,7 @@ def specs(flops: float, recurrences: list[int], seeds: list[int]) -> list[RunSpe
         [flops],
         recurrences,
         seeds=seeds,
-        corpus=corpus.name,
-        corpus_hash=corpus.hash,
-        tokenizer=BYTES,
-        tokenizer_hash=tokenizer_hash(BYTES),
+        text=Text(corpus.name, corpus.hash, BYTES, tokenizer_hash(BYTES)),
     )
 
 

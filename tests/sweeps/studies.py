@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from sweeps.grid import isoflop_grid
+from sweeps.grid import Text, isoflop_grid
 from sweeps.paths import Study
 from sweeps.spec import RunSpec
 from sweeps.sweep import plan_sweep
 
-TEXT = {"corpus": "text", "corpus_hash": "0", "tokenizer": "bytes", "tokenizer_hash": "0"}
+TEXT = {"text": Text("text", "0", "bytes", "0")}
 
 
 def plan(study: Study, name: str = "s", budgets: tuple[float, ...] = (1e10, 2e10)) -> list[RunSpec]:

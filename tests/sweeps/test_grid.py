@@ -1,18 +1,20 @@
 """The isoFLOP grid spends its budgets, and the same request is the same runs."""
 
+import dataclasses
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parcae.config import DepthSampling, Discretisation, InitialWeights, Precision
 from parcae.errors import InputError
 from parcae.flops import Convention
 from parcae.presets import PRESETS
-from sweeps.grid import RECURRENCES, default_sweep_name, isoflop_grid
+from sweeps.grid import AXES, RECURRENCES, Text, default_sweep_name, isoflop_grid, token_grid
 from sweeps.spec import RunSpec
 
-TEXT = {"corpus": "text", "corpus_hash": "0", "tokenizer": "bytes", "tokenizer_hash": "0"}
+TEXT = {"text": Text("text", "0", "bytes", "0")}
 
 
 def grid(
@@ -110,3 +112,103 @@ def test_a_model_without_a_loop_has_one_recurrence() -> None:
     assert (spec.training.mean_recurrence, spec.training.backward_depth) == (1, 1)
     with pytest.raises(InputError, match="no loop"):
         isoflop_grid("nano-fixed", [1e10], [1, 2], **TEXT)
+
+
+def test_axes_make_a_grid_and_a_default_written_out_changes_nothing() -> None:
+    known = PRESETS["small-140m"]
+    defaults = {
+        "learning_rate": [known.learning_rate],
+        "adamw_learning_rate": [known.adamw_learning_rate],
+        "weight_decay": [known.weight_decay],
+        "batch_sequences": [known.batch_sequences],
+        "context": [known.model.context],
+        "cooldown": [0.5],
+        "sampling": [DepthSampling.PER_SEQUENCE],
+        "precision": [known.precision],
+        "initial_weights": [known.initial_weights],
+        "discretisation": [known.model.discretisation],
+    }
+    assert defaults.keys() == AXES.keys() - {"backward_depth"}
+    plain = grid("small-140m", [1e19], [4])
+    assert grid("small-140m", [1e19], [4], axes=defaults) == plain
+    assert grid("small-140m", [1e19], [4], axes={"backward_depth": [2]}) == plain
+    varied = grid(
+        "small-140m", [1e19], [4], axes={"learning_rate": [4e-3, 8e-3], "batch_sequences": [128, 256]}
+    )
+    assert len({spec.run_id for spec in varied}) == 4
+    assert plain[0] in varied
+    others = {
+        "learning_rate": 4e-3,
+        "adamw_learning_rate": 4e-3,
+        "weight_decay": 0.1,
+        "batch_sequences": 128,
+        "context": 1024,
+        "backward_depth": 1,
+        "cooldown": 0.25,
+        "sampling": DepthSampling.HUGINN,
+        "precision": Precision.FLOAT32,
+        "initial_weights": InitialWeights.NORMAL,
+        "discretisation": Discretisation.ZERO_ORDER_HOLD,
+    }
+    assert others.keys() == AXES.keys()
+    for name, other in others.items():
+        (spec,) = grid("small-140m", [1e19], [4], axes={name: [other]})
+        assert spec.run_id != plain[0].run_id, name
+        part = spec.model if name in ("context", "discretisation") else spec.training
+        assert getattr(part, name) == other
+
+
+def test_a_batch_or_context_still_spends_the_budget() -> None:
+    for axes in ({"batch_sequences": [64]}, {"context": [512]}, {"backward_depth": [8]}):
+        (spec,) = grid("small-140m", [1e19], [8], axes=axes)
+        assert spec.tokens * spec.flops_per_token == pytest.approx(1e19, rel=1e-3)
+
+
+def test_tokens_instead_of_a_budget() -> None:
+    specs = token_grid("small-140m", [1e9], [1, 8], **TEXT)
+    assert [spec.tokens for spec in specs] == [pytest.approx(1e9, rel=1e-3)] * 2
+    assert all(spec.flops_budget == spec.tokens * spec.flops_per_token for spec in specs)
+    for wrong in (0.0, math.nan, 1e30, 5.0):
+        with pytest.raises(InputError, match="tokens"):
+            token_grid("small-140m", [wrong], **TEXT)
+
+
+def test_a_rate_under_adamw_alone_is_one_rate() -> None:
+    (spec,) = grid("nano-32", [1e10], [1], axes={"learning_rate": [3e-3]})
+    assert spec.training.learning_rate == spec.training.adamw_learning_rate == 3e-3
+    with pytest.raises(InputError, match="AdamW alone"):
+        grid("nano-32", [1e10], [1], axes={"adamw_learning_rate": [3e-3]})
+
+
+def test_what_no_fit_may_take_together_has_a_variant() -> None:
+    def variant(model: str = "small-140m", **axes: object) -> str | None:
+        (spec,) = grid(
+            model, [1e19 if model == "small-140m" else 1e10], [8], axes={k: [v] for k, v in axes.items()}
+        )
+        return spec.variant
+
+    assert variant() is None
+    assert variant("nano-32") is None
+    for name, value in (
+        ("learning_rate", 1e-3),
+        ("weight_decay", 0.0),
+        ("batch_sequences", 64),
+        ("cooldown", 0.2),
+    ):
+        assert variant(**{name: value}) is None
+    assert variant(context=512) == "context 512"
+    assert variant(discretisation=Discretisation.ZERO_ORDER_HOLD) == "discretisation zero-order-hold"
+    assert variant(initial_weights=InitialWeights.NORMAL) == "normal initial weights"
+    assert variant(precision=Precision.FLOAT32) == "float32"
+    assert variant(sampling=DepthSampling.HUGINN) == "huginn depths"
+    assert variant(backward_depth=8) == "backward depth 8"
+    (spec,) = grid("small-140m", [1e19], [8])
+    old = dataclasses.replace(
+        spec,
+        training=dataclasses.replace(
+            spec.training,
+            precision=Precision.BFLOAT16_WEIGHTS,
+            initial_weights=InitialWeights.NORMAL,
+        ),
+    )
+    assert old.variant == "normal initial weights, bfloat16 weights"

@@ -40,7 +40,9 @@ def test_a_process_for_each_gpu(tmp_path: Path) -> None:
 
 def test_how_a_run_is_executed_is_for_its_processes(tmp_path: Path) -> None:
     text = "cpus_per_task = 3\nmicro_batch_sequences = 8\nactivation_checkpointing = true\ncompile = false\n"
-    assert read(tmp_path, text + 'telemetry = "extreme"\n').execution == ExecutionConfig(
+    text += 'telemetry = "extreme"\ncheckpoint_seconds = 600\n'
+    assert read(tmp_path, text).execution == ExecutionConfig(
+        checkpoint_seconds=600,
         threads=3,
         micro_batch_sequences=8,
         activation_checkpointing=True,
@@ -63,6 +65,9 @@ def test_how_a_run_is_executed_is_for_its_processes(tmp_path: Path) -> None:
         ("[model.nano]\nqueue = 'a'", "'queue'"),
         ("time_minutes = ", "cannot read"),
         ("micro_batch_sequences = 0", "at least 1"),
+        ("checkpoint_seconds = -1", "negative"),
+        ("checkpoint_seconds = nan", "negative"),
+        ("checkpoint_seconds = '10'", "a number"),
         ("activation_checkpointing = 1", "true or false"),
         ("compile = 'yes'", "true or false"),
         ("telemetry = 'all'", "'all'; it takes normal or extreme"),
