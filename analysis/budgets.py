@@ -8,14 +8,12 @@ narrower than the gaps. All distances are in ln FLOPs; the limits are assumption
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.laws import Array, Whole
+from analysis.laws import Array
 
 TOGETHER = float(np.log(1.06))
 """No gap up to this one parts two budgets."""
 APART = float(np.log(1.25))
 """A gap beyond this one always does, and no budget is wider: budgets spread without gaps are cut to it."""
-SMALLEST = 4
-"""Runs of a stratum that can be resampled: one run redraws itself, and two or three vary too little."""
 
 
 def grouped_budgets(flops: ArrayLike) -> Array:
@@ -52,35 +50,3 @@ def _cut(logs: Array) -> int:
     if len(gaps) and (parted or gaps.max() > APART or logs[-1] - logs[0] > APART):
         return int(np.argmax(gaps)) + 1
     return 0
-
-
-def resampling_strata(budgets: ArrayLike) -> Whole:
-    """A label (n,) a run for resampling: its budget's, small ones merged with the nearest until all have
-    ``SMALLEST`` runs; runs without a budget are a stratum of their own, the last."""
-    given = np.asarray(budgets, dtype=float)
-    values, labels = np.unique(np.where(np.isfinite(given), given, np.inf), return_inverse=True)
-    strata = [(np.log(value), np.flatnonzero(labels == i)) for i, value in enumerate(values)]
-    while len(strata) > 1:
-        small = min(range(len(strata)), key=lambda i: len(strata[i][1]))
-        place, members = strata[small]
-        if len(members) >= SMALLEST:
-            break
-        near = min(
-            (i for i in (small - 1, small + 1) if 0 <= i < len(strata)),
-            key=lambda i: (abs(strata[i][0] - place), len(strata[i][1])),
-        )
-        other, others = strata[near]
-        counts = len(members), len(others)
-        middle = (
-            other
-            if np.isinf(place)
-            else place
-            if np.isinf(other)
-            else np.average([place, other], weights=counts)
-        )
-        merged = (float(middle), np.concatenate([members, others]))
-        strata[min(small, near) : max(small, near) + 1] = [merged]
-    found = np.zeros(len(given), dtype=np.int64)
-    for label, (_, members) in enumerate(strata):
-        found[members] = label
-    return found

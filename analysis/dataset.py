@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.axis import Axis
-from analysis.budgets import grouped_budgets, resampling_strata
+from analysis.budgets import grouped_budgets
 from analysis.groups import architectures, group_names
 from analysis.laws import Array, Mask, Whole
 from analysis.replicates import BudgetNoise, better_runs, budget_noise, cells_of, copies
@@ -79,11 +79,6 @@ class ModelPoints:
     def sized(self) -> Mask:
         """Which runs a training law can use: parameters and tokens are known."""
         return np.asarray(np.isfinite(self.effective_parameters) & np.isfinite(self.tokens))
-
-    @cached_property
-    def strata(self) -> Whole:
-        """A label a run, for resampling: its budget, small ones merged."""
-        return resampling_strata(self.budget)
 
     @property
     def on_grid(self) -> Mask:

@@ -36,6 +36,8 @@ STEADY = 0.001
 """Losses are level where a line through the last octave of T changes by no more than this fraction."""
 RISE = 0.003
 """A last loss this far above the lowest one, as a fraction, is a rise..."""
+SMALL_RISE = 0.002
+"""...this far where every loss from the lowest on exceeds the one before, by more than the scatter..."""
 SLIGHT_RISE = 0.001
 """...and this far where the trend is upward."""
 MANY = 5
@@ -141,7 +143,7 @@ def _objection(curve: _Curve, rivals: Sequence[LawFit]) -> tuple[str, bool]:
             way = "rises" if strength > 0 else "keeps falling"
             return f"a curve that {way} with {name} fits better than one with a floor", strength > 0
     tail = curve.loss[curve.lowest :]
-    if len(tail) > 2 and (np.diff(tail) > 0).all() and curve.rise > RISE:
+    if len(tail) > 1 and (np.diff(tail) > 0).all() and curve.rise > SMALL_RISE:
         _, scatter = _added(curve, np.maximum(curve.t - curve.t[curve.lowest], 0.0))
         if len(tail) >= MANY or curve.rise > 4 * scatter:
             return f"the losses rise from T = {curve.t[curve.lowest]:g} on", True

@@ -29,7 +29,7 @@ def pages(findings: Findings) -> Iterator[Figure]:
     yield figures.routes_figure(findings)
     test_time = findings.test_time
     shown = spaced(test_time.saturation, figures.CURVES_SHOWN)
-    note = "Dots: measured; line: L_inf + Z exp(-z T); dashed: mean recurrence; dotted: L_inf"
+    note = "Dots: measured; line: L_inf + Z exp(-z T); dashed: mean recurrence; dotted: L_inf; star: best T"
     if findings.study.name == PUBLISHED:
         note += "\nPerplexities of the paper's table 8: four points for three parameters prove little"
     if len(shown) < len(test_time.saturation):

@@ -2,6 +2,9 @@
 
     python bench/coverage_testtime.py > bench/results/coverage-testtime.txt     # 200 studies a cell
 
+The results kept are of 200 studies a cell of saturation, 100 of equivalence and 60 of the unified law
+(`--part`, `--studies`).
+
 Saturation: how many of each curve's noisy copies are said to fall to a floor, and whether the interval holds
 it. Unified law: coverage of its coefficients and of L(T) at 4 times the largest budget, the loss of a run off
 the law at all its T. Equivalence: coverage of phi. Truths include forms that are not the one fitted.

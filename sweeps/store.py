@@ -87,6 +87,7 @@ _FROM_2 = """
 BEGIN;
 ALTER TABLE runs ADD COLUMN variant VARCHAR;
 ALTER TABLE runs ADD COLUMN realised_flops DOUBLE;
+ALTER TABLE runs ADD COLUMN hyperparameters VARCHAR;
 UPDATE runs SET signature = 'old' WHERE spec IS NOT NULL;
 UPDATE parcae_schema SET version = 3;
 COMMIT;

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.budgets import APART, SMALLEST, grouped_budgets, resampling_strata
+from analysis.budgets import APART, grouped_budgets
 
 
 def scattered(
@@ -42,22 +42,3 @@ def test_a_spread_without_gaps_makes_no_wide_budget() -> None:
         assert np.ptp(np.log(flops[found == budget])) <= APART
     assert 20 < len(np.unique(found)) < 80
     np.testing.assert_array_equal(np.argsort(flops), np.lexsort((flops, found)))
-
-
-def test_small_strata_join_their_neighbours() -> None:
-    budgets = np.repeat([1e18, 2e18, 1e20, 2e20, 4e20], [6, 1, 2, 3, 5])
-    np.testing.assert_array_equal(resampling_strata(budgets), np.repeat([0, 0, 1, 1, 2], [6, 1, 2, 3, 5]))
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_every_stratum_can_be_resampled(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    budgets = generator.choice([1e18, 2e18, 4e18, 8e18, 1.6e19, np.nan], int(generator.integers(1, 25)))
-    strata = resampling_strata(budgets)
-    counts = np.unique(strata, return_counts=True)[1]
-    assert counts.min() >= min(SMALLEST, len(budgets))
-    for budget in np.unique(budgets):
-        same = np.isnan(budgets) if np.isnan(budget) else budgets == budget
-        assert len(np.unique(strata[same])) == 1
-    with_budget = np.isfinite(budgets)
-    assert (np.diff(strata[with_budget][np.argsort(budgets[with_budget])]) >= 0).all()
