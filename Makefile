@@ -6,16 +6,18 @@ BIN = $(abspath $(VENV))/bin
 READY = $(VENV)/.ready
 
 DEMO = demo
-DEMO_BUDGETS = 5e10 1e11 2e11
-DEMO_RECURRENCES = 1,2,4,8
+DEMO_BUDGETS = 5e10,1e11,2e11
+DEMO_RECURRENCES = 2,3,4,6,8,12
+DEMO_SEED = 0
 
 .PHONY: demo test test-slurm test-others lint clean
 
 demo: $(READY)
 	mkdir -p $(DEMO)
-	cd $(DEMO) && $(BIN)/parcae-sweep plan --sweep demo --model nano $(DEMO_BUDGETS:%=--flops %) --recurrences $(DEMO_RECURRENCES)
-	cd $(DEMO) && $(BIN)/parcae-sweep submit --sweep demo --cluster local
-	cd $(DEMO) && $(BIN)/parcae-fit report --sweep demo
+	cd $(DEMO) && $(BIN)/parcae-sweep plan --sweep seed-$(DEMO_SEED) --model nano --flops $(DEMO_BUDGETS) --recurrences $(DEMO_RECURRENCES) --seeds $(DEMO_SEED)
+	cd $(DEMO) && $(BIN)/parcae-sweep submit --sweep seed-$(DEMO_SEED) --cluster local
+	cd $(DEMO) && $(BIN)/parcae-fit isoflop --sweep seed-$(DEMO_SEED)
+	cd $(DEMO) && $(BIN)/parcae-fit report --sweep seed-$(DEMO_SEED)
 
 # Tests on SLURM mostly wait for it, and the others keep the processor busy.
 test: $(READY)
