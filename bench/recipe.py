@@ -27,7 +27,7 @@ VARIANCE_MEMORY = 0.95  # released code, beta2
 
 
 class NorMuon(Muon):
-    """The released update: an orthogonal matrix whose rows (columns, where it is wide) are divided by the root
+    """The released update: an orthogonal matrix whose rows (columns, if it is wide) are divided by the root
     of their running mean square, then scaled back to the norm it had."""
 
     @torch.no_grad()
