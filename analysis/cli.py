@@ -10,8 +10,8 @@ import typer
 
 from analysis.axis import Axis
 from parcae.errors import InputError
-from sweeps import console
-from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
+from sweeps.cli import console
+from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
 
 if TYPE_CHECKING:
     from analysis.dataset import Study

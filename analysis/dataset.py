@@ -21,8 +21,8 @@ from analysis.groups import architectures, group_names
 from analysis.laws import Array, Mask, Whole
 from analysis.replicates import BudgetNoise, better_runs, budget_noise, cells_of, copies
 from parcae.errors import InputError
-from sweeps.console import PUBLISHED
-from sweeps.store import StudyTables
+from sweeps.folders.paths import PUBLISHED
+from sweeps.store.database import StudyTables
 
 Item = TypeVar("Item")
 
@@ -191,7 +191,7 @@ def read_sweep(db: Path, sweep: str | None) -> StudyTables:
 
         runs, losses = published_tables()
         return StudyTables(name=PUBLISHED, kind="imported", runs=runs, losses=losses)
-    from sweeps.collect import collect_sweep
+    from sweeps.store.collect import collect_sweep
 
     return collect_sweep(db, sweep)
 

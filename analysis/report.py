@@ -12,7 +12,7 @@ from analysis import figures
 from analysis.dataset import spaced
 from analysis.findings import Findings
 from analysis.text import equivalence_text, saturation_text
-from sweeps.console import PUBLISHED
+from sweeps.folders.paths import PUBLISHED
 
 STYLE: dict[Any, Any] = {"pdf.fonttype": 42, "axes.spines.top": False, "axes.spines.right": False}
 """Text stays text in the PDF; no box around the axes."""

@@ -13,7 +13,7 @@ from analysis.published import published_tables
 from parcae.errors import InputError
 from parcae.flops import effective_parameters
 from parcae.presets import preset
-from sweeps.store import RUN_COLUMNS
+from sweeps.store.database import RUN_COLUMNS
 
 NO_LOSSES = pd.DataFrame({"run_id": [], "test_recurrence": [], "loss": []})
 

@@ -13,8 +13,8 @@ from analysis.robustness import robustness
 from analysis.verdict import Status
 from parcae.errors import InputError
 from parcae.flops import counted_parameters
-from sweeps.paths import Study
-from sweeps.sweep import read_manifest
+from sweeps.folders.paths import Study
+from sweeps.plan.manifest import read_manifest
 from tests.conftest import Command
 from tests.sweeps.studies import finish
 
