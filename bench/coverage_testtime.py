@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.dataset import TestTimeCurve
-from analysis.equivalence import fit_equivalence
+from analysis.data.study import TestTimeCurve
+from analysis.engine.verdict import Status
+from analysis.fits.equivalence import fit_equivalence
+from analysis.fits.saturation import fit_curves
+from analysis.fits.unified import GAMMA_ONE, fit_unified_law, stacked, unified_mixture
 from analysis.laws import EQUIVALENCE, UNIFIED, Array, Law
-from analysis.saturation import fit_curves
-from analysis.testtime import GAMMA_ONE, fit_unified_law, stacked, unified_mixture
-from analysis.verdict import Status
 
 TEST_RECURRENCES = {
     "1 to 24": np.arange(1.0, 25.0),

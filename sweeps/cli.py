@@ -10,7 +10,7 @@ from sweeps import cli_runs, console
 from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption
 
 if TYPE_CHECKING:
-    from analysis.planning import Foreseen
+    from analysis.prediction.planned_loss import Foreseen
     from sweeps.paths import Study
     from sweeps.spec import RunSpec
 
@@ -156,7 +156,7 @@ def plan(
 
 def _foreseen(study: "Study", specs: "list[RunSpec]") -> "list[Foreseen | None]":
     """What the chosen form foresees, from the runs that are done, else from the published study."""
-    from analysis.planning import foreseen_losses
+    from analysis.prediction.planned_loss import foreseen_losses
     from parcae.presets import preset
     from sweeps.collect import collect
     from sweeps.store import model_runs
@@ -277,7 +277,7 @@ def export(
     db: DbOption = DEFAULT_DB,
 ) -> None:
     """Write a sweep's losses as CSV: a line a run and test recurrence, in the columns `import` takes."""
-    from analysis.dataset import read_sweep
+    from analysis.data.study import read_sweep
     from parcae.files import check_output
     from sweeps.exported import write_csv
 

@@ -126,7 +126,7 @@ def retry(
 
 def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
     """What every run of a sweep is doing."""
-    from analysis.dataset import read_sweep
+    from analysis.data.study import read_sweep
     from sweeps.arrays import Submissions
     from sweeps.paths import Study
     from sweeps.progress import last_metrics
