@@ -14,7 +14,7 @@ from analysis.data.study import ModelPoints, Study, TestTimeCurve, pooled
 from analysis.engine.fit import LawFit, fit_law
 from analysis.engine.intervals import RESAMPLES, Interval, interval
 from analysis.engine.uncertainty import uncertainty
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import form_data, forms_for, noise_groups
 from analysis.fits.unified import stacked
 from analysis.laws import UNIFIED, Array, Data, Law, Mask
@@ -45,7 +45,7 @@ class HeldOut:
 class FormResult:
     form: str
     equation: str
-    status: Status
+    status: FitStatus
     message: str
     fitted: int
     """Points that the form was fitted to."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.data.study import ModelPoints, spaced
 from analysis.engine.fit import DELTA
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.isoflop.fit import fit_isoflop
 from analysis.fits.isoflop.power_law import slope
 from analysis.fits.training import TrainingFit, fit_training_law
@@ -28,7 +28,7 @@ class Variant:
     """One refit; NaN where it decides nothing."""
 
     setting: str
-    status: Status
+    status: FitStatus
     E: float
     x: float
     y: float

@@ -16,7 +16,7 @@ from analysis.engine.fit import LawFit
 from analysis.engine.intervals import NOTHING, Interval
 from analysis.fits.forms import form_data
 from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
-from analysis.fits.isoflop.optimum import Verdict
+from analysis.fits.isoflop.optimum import CurveVerdict
 from analysis.prediction.frontier import Frontier
 
 NARROW = 3.0
@@ -166,7 +166,7 @@ def _grid_warnings(isoflop: IsoflopFit) -> list[str]:
     places = [
         np.log(o.on_axis / v.min()) / np.log(v.max() / v.min())
         for o, v in zip(isoflop.optima, sampled, strict=True)
-        if o.verdict is Verdict.INTERIOR
+        if o.verdict is CurveVerdict.INTERIOR
     ]
     if places and (max(places) < OFF_CENTRE or min(places) > 1 - OFF_CENTRE):
         upper = max(places) >= OFF_CENTRE

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from analysis.engine.many_starts import race
 from analysis.engine.solver import Problem
 from analysis.engine.validation import checked
-from analysis.engine.verdict import Status, verdict
+from analysis.engine.verdict import FitStatus, verdict
 from analysis.laws import Array, Law, Whole
 from parcae.errors import InputError
 
@@ -48,7 +48,7 @@ class LawFit:
     """A law's best parameters, and everything a refit needs."""
 
     law: Law
-    status: Status
+    status: FitStatus
     message: str
     """One sentence on the status."""
     values: Mapping[str, float]
@@ -64,7 +64,7 @@ class LawFit:
     @property
     def decided(self) -> bool:
         """Whether there are parameters, if not all of them."""
-        return self.status in (Status.CONVERGED, Status.AT_A_BOUND)
+        return self.status in (FitStatus.CONVERGED, FitStatus.AT_A_BOUND)
 
     @property
     def usable(self) -> bool:
@@ -159,7 +159,7 @@ def _sorted(
     )
 
 
-def _refusal(points: SortedPoints) -> tuple[Status, str] | None:
+def _refusal(points: SortedPoints) -> tuple[FitStatus, str] | None:
     """Why these points cannot be fitted at all."""
     law, used = points.problem.law, points.weights > 0
     count = len(law.parameters)
@@ -167,12 +167,12 @@ def _refusal(points: SortedPoints) -> tuple[Status, str] | None:
     distinct = len({tuple(row) for row in rows})
     if distinct < count + law.spare_points:
         return (
-            Status.TOO_FEW_POINTS,
+            FitStatus.TOO_FEW_POINTS,
             f"{distinct} distinct point{'s' * (distinct != 1)} cannot decide {count} parameters; "
             f"at least {count + law.spare_points} are needed",
         )
     if np.ptp(points.log_loss[used]) < SAME_LOSS:
-        return Status.NOT_IDENTIFIED, "all losses are equal, so nothing tells the terms apart"
+        return FitStatus.NOT_IDENTIFIED, "all losses are equal, so nothing tells the terms apart"
     return None
 
 
@@ -183,7 +183,7 @@ def _judged(points: SortedPoints, best: Array, huber: float) -> LawFit:
     coefficients[coefficients < ZERO * coefficients.max()] = 0.0
     residuals = problem.residuals(best[None, :], points.log_loss)[0]
     status, message, known = verdict(problem, best, residuals, points.weights)
-    if status is Status.NOT_IDENTIFIED:
+    if status is FitStatus.NOT_IDENTIFIED:
         return _fit(points, status, message, huber=huber)
     raw = raw_parameters(problem, best[None, :], points.log_unit)[0]
     unsorted = np.empty(len(residuals))
@@ -194,7 +194,7 @@ def _judged(points: SortedPoints, best: Array, huber: float) -> LawFit:
 
 def _fit(
     points: SortedPoints,
-    status: Status,
+    status: FitStatus,
     message: str,
     *,
     huber: float = float("nan"),

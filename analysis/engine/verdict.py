@@ -17,7 +17,7 @@ NORMAL_LIMIT = 1.96
 """Half width of a normal distribution's 95 % interval, in standard deviations."""
 
 
-class Status(StrEnum):
+class FitStatus(StrEnum):
     """The verdict on a fit. Only `converged` and `at a bound` carry parameters.
 
     The last three are verdicts on losses over test recurrences (`analysis.fits.floor`).
@@ -32,14 +32,14 @@ class Status(StrEnum):
     LEVEL = "floor reached, not exponentially"
 
 
-def verdict(problem: Problem, best: Array, residuals: Array, weights: Array) -> tuple[Status, str, Mask]:
-    """Status, sentence, and which parameters (p,) mean something."""
+def verdict(problem: Problem, best: Array, residuals: Array, weights: Array) -> tuple[FitStatus, str, Mask]:
+    """FitStatus, sentence, and which parameters (p,) mean something."""
     known, at_bound, falls = _at_bounds(problem, best, weights > 0)
     nothing = np.zeros(len(best), dtype=bool)
     if not falls:
         together = " or ".join(NAMES.get(name, name) for name in problem.law.variables)
         return (
-            Status.NOT_IDENTIFIED,
+            FitStatus.NOT_IDENTIFIED,
             f"the losses do not fall with {together}, so a constant fits them as well",
             nothing,
         )
@@ -47,13 +47,17 @@ def verdict(problem: Problem, best: Array, residuals: Array, weights: Array) -> 
     if undecided:
         together = " and ".join(undecided)
         return (
-            Status.NOT_IDENTIFIED,
+            FitStatus.NOT_IDENTIFIED,
             f"the points do not decide {together}: other values fit as well",
             nothing,
         )
     if at_bound:
-        return Status.AT_A_BOUND, "; ".join(at_bound), known
-    return Status.CONVERGED, "the minimum is inside all bounds and the points decide every parameter", known
+        return FitStatus.AT_A_BOUND, "; ".join(at_bound), known
+    return (
+        FitStatus.CONVERGED,
+        "the minimum is inside all bounds and the points decide every parameter",
+        known,
+    )
 
 
 def _at_bounds(problem: Problem, best: Array, used: Mask) -> tuple[Mask, list[str], bool]:

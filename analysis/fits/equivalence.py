@@ -16,7 +16,7 @@ from analysis.data.study import ModelPoints
 from analysis.engine.fit import STARTS, LawFit, fit_law
 from analysis.engine.intervals import RESAMPLES, Interval, parameter_intervals
 from analysis.engine.uncertainty import uncertainty
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import noise_groups
 from analysis.laws import COUPLED, EQUIVALENCE, TOKENS_ONLY, TRAINING, Array
 
@@ -30,7 +30,7 @@ class EquivalenceFit:
     """E, A, B, alpha, phi, beta."""
     huber: float
     """Summed Huber loss."""
-    status: Status
+    status: FitStatus
     message: str
     points: int
     aicc: float
@@ -48,7 +48,7 @@ class JointForm:
     """Less the best form's; NaN where the runs do not decide the form or are too few for the criterion."""
     mean_error: float
     """Mean of |prediction / loss - 1|, a fraction."""
-    status: Status
+    status: FitStatus
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 
 from analysis.engine.fit import LawFit, raw_parameters
 from analysis.engine.intervals import LEVEL, NOTHING, Interval
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.laws import Array
 
 FEWEST = 5
@@ -52,7 +52,7 @@ WILD = 0.1
 class Floor:
     """The verdict, and what it leaves of the parameters; NaN where it claims nothing."""
 
-    status: Status
+    status: FitStatus
     message: str
     L_inf: Interval
     Z: Interval
@@ -99,34 +99,34 @@ def judge(test_recurrence: Array, loss: Array, exponential: LawFit, rivals: Sequ
     order = exponential.points.order
     curve = _Curve(t=test_recurrence[order], loss=loss[order], fit=exponential)
     distinct = len(np.unique(curve.t))
-    if exponential.status is Status.TOO_FEW_POINTS:
+    if exponential.status is FitStatus.TOO_FEW_POINTS:
         return _claim(exponential.status, exponential.message)
     objection, upward = _objection(curve, rivals) if distinct >= FEWEST else ("", False)
     if distinct >= FEWEST and not objection:
         sentence = f"the losses fall exponentially to a floor, which they have reached by T = {curve.t[-1]:g}"
-        return _claim(Status.CONVERGED, sentence, *_intervals(curve))
+        return _claim(FitStatus.CONVERGED, sentence, *_intervals(curve))
     if curve.rise > RISE or (upward and curve.rise > SLIGHT_RISE):
         best = curve.lowest
         return _claim(
-            Status.TURNS_UP,
+            FitStatus.TURNS_UP,
             f"the loss is lowest at T = {curve.t[best]:g} ({curve.loss[best]:.4g}) and "
             f"{100 * curve.rise:.2g} % higher at T = {curve.t[-1]:g}{_wild(curve)}",
         )
     if distinct < FEWEST:
         known = _intervals(curve) if exponential.usable else ()
         sentence = f"{distinct} test recurrences cannot show whether the losses fall to a floor; {FEWEST} can"
-        return _claim(Status.TOO_FEW_POINTS, sentence, *known)
+        return _claim(FitStatus.TOO_FEW_POINTS, sentence, *known)
     first, floor = _level(curve)
     if floor is None:
-        return _claim(Status.NO_FLOOR, objection + _wild(curve))
+        return _claim(FitStatus.NO_FLOOR, objection + _wild(curve))
     if first == curve.t[0]:
-        return _claim(Status.NOT_IDENTIFIED, "the losses are level, so recurrence changes nothing")
+        return _claim(FitStatus.NOT_IDENTIFIED, "the losses are level, so recurrence changes nothing")
     sentence = f"the losses are level from T = {first:g} on, but {objection}{_wild(curve)}"
-    return _claim(Status.LEVEL, sentence, floor)
+    return _claim(FitStatus.LEVEL, sentence, floor)
 
 
 def _claim(
-    status: Status, message: str, L_inf: Interval = NOTHING, Z: Interval = NOTHING, z: Interval = NOTHING
+    status: FitStatus, message: str, L_inf: Interval = NOTHING, Z: Interval = NOTHING, z: Interval = NOTHING
 ) -> Floor:
     return Floor(status=status, message=message, L_inf=L_inf, Z=Z, z=z)
 
@@ -134,7 +134,7 @@ def _claim(
 def _objection(curve: _Curve, rivals: Sequence[LawFit]) -> tuple[str, bool]:
     """What speaks against an exponential fall to a floor, and whether the losses trend upward at the end."""
     fit, last = curve.fit, curve.t[-1]
-    if fit.status is not Status.CONVERGED:
+    if fit.status is not FitStatus.CONVERGED:
         return fit.message, False
     limit = stdtrit(len(curve.t) - 4, 1 - DOUBT / 2)
     for trend, name in ((curve.t, "T"), (np.log(curve.t), "ln T")):

@@ -18,9 +18,9 @@ from analysis.data.study import ModelPoints
 from analysis.engine.fit import STARTS, LawFit, fit_each, fit_law
 from analysis.engine.intervals import NOTHING, RESAMPLES, Interval, parameter_intervals
 from analysis.engine.lack_of_fit import UNTESTED, LackOfFit, lack_of_fit
+from analysis.engine.mixture import Mixture, Part
 from analysis.engine.uncertainty import Uncertainty, uncertainty
 from analysis.laws import FORMS, Array, Data, Law, Mask
-from analysis.prediction.frontier import Mixture, Part
 
 FOLDS = 3
 """Budgets that are held out in turn, the largest ones."""

@@ -13,7 +13,7 @@ from analysis.data.study import TestTimeCurve, spaced
 from analysis.engine.fit import DELTA, LawFit, fit_each
 from analysis.engine.intervals import Interval
 from analysis.engine.validation import finite_numbers
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.floor import judge
 from analysis.laws import SATURATION, Array
 from parcae.errors import InputError
@@ -54,7 +54,7 @@ class SaturationFit:
     """The lowest measured loss, nats."""
     huber: float
     """Mean Huber loss of log(prediction) - log(loss), delta 1e-3."""
-    status: Status
+    status: FitStatus
     message: str
     points: int
     fit: LawFit

@@ -15,7 +15,7 @@ from analysis.data.study import ModelPoints
 from analysis.engine.fit import DELTA, STARTS, LawFit, fit_law
 from analysis.engine.intervals import Interval
 from analysis.engine.lack_of_fit import LackOfFit
-from analysis.engine.verdict import Status, noise
+from analysis.engine.verdict import FitStatus, noise
 from analysis.fits.forms import FormFit
 from analysis.laws import COUPLED, TRAINING, Array, Law
 
@@ -37,7 +37,7 @@ class TrainingFit:
     """How closely size and tokens are coupled; 1 in the training law."""
     huber: float
     """Summed Huber loss of log(prediction) - log(loss)."""
-    status: Status
+    status: FitStatus
     message: str
     points: int
     fit: LawFit
@@ -113,7 +113,7 @@ def as_training(fit: LawFit) -> TrainingFit:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TrainingStudy:
+class ModelTrainingLaw:
     """One model's training law with its intervals."""
 
     law: TrainingFit
@@ -136,8 +136,8 @@ class TrainingStudy:
         return {self.points.run_ids[i]: float(np.expm1(residuals[i])) for i in far}
 
 
-def training_study(points: ModelPoints, form: FormFit) -> TrainingStudy:
+def model_training_law(points: ModelPoints, form: FormFit) -> ModelTrainingLaw:
     """The training law among a model's forms; `points` are the runs that it was fitted to."""
-    return TrainingStudy(
+    return ModelTrainingLaw(
         law=as_training(form.fit), points=points, intervals=form.intervals, lack_of_fit=form.lack_of_fit
     )

@@ -15,10 +15,10 @@ from analysis.data.budgets import grouped_budgets
 from analysis.data.study import TestTimeCurve
 from analysis.engine.fit import DELTA, LawFit, fit_law
 from analysis.engine.intervals import Interval, parameter_intervals
+from analysis.engine.mixture import Mixture, Part
 from analysis.engine.uncertainty import Uncertainty, uncertainty
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.laws import ORACLE_FLOOR, UNIFIED, Array
-from analysis.prediction.frontier import Mixture, Part
 from parcae.errors import InputError
 
 GAMMA_ONE = "gamma_one"
@@ -58,7 +58,7 @@ class UnifiedFit:
     """Summed Huber loss over all (run, T) points."""
     mean_error: float
     """Mean of |prediction / loss - 1|, a fraction."""
-    status: Status
+    status: FitStatus
     message: str
     points: int
     fit: LawFit

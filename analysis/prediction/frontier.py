@@ -7,7 +7,6 @@ form that can't be told from the chosen one.
 Shapes: R parameter rows (the fit, or draws), B budgets.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,22 +14,10 @@ from numpy.typing import ArrayLike
 
 from analysis.data.study import ModelPoints
 from analysis.engine.intervals import NOTHING, Interval, holding, interval
+from analysis.engine.mixture import Mixture
 from analysis.fits.isoflop.power_law import FEWEST_OPTIMA, slope
 from analysis.laws import TRAINING, Array, Law, Mask
-from analysis.prediction.shape import Shape, shape_of
-
-__all__ = [
-    "DEEPEST_FACTOR",
-    "Frontier",
-    "FrontierPoint",
-    "Mixture",
-    "Part",
-    "Shape",
-    "best_recurrence",
-    "deepest_supported",
-    "frontier",
-    "shape_of",
-]
+from analysis.prediction.shape import Shape
 
 SHALLOWEST, DEEPEST = 0.05, 1e4
 """The mean recurrences looked at; below 1 only so that exponents are not cut off there."""
@@ -39,36 +26,6 @@ DEEPEST_FACTOR = 2.0
 NEAR_BEST = 1e-3
 """Recurrences whose loss is within this fraction of the best are as good (0.1 %)."""
 _GOLDEN = (np.sqrt(5) - 1) / 2
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Part:
-    """One form's draws (R, p), and what all of them together count."""
-
-    law: Law
-    draws: Array
-    weight: float
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Mixture:
-    """The chosen form's parameters (1, p), and draws of the forms that can't be told from it."""
-
-    law: Law
-    vector: Array
-    parts: tuple[Part, ...]
-
-    def evaluate(self, quantity: Callable[[Law, Array], Array]) -> tuple[Array, Array, Array]:
-        """A quantity (R, B) of a law and its rows: its estimate (B,), all draws (R, B) and weights (R,)."""
-        value = quantity(self.law, self.vector)[0]
-        draws = [quantity(part.law, part.draws) for part in self.parts]
-        weights = [np.full(len(part.draws), part.weight / len(part.draws)) for part in self.parts]
-        return value, np.concatenate(draws), np.concatenate(weights)
-
-    def intervals(self, quantity: Callable[[Law, Array], Array]) -> list[Interval]:
-        """One interval a column of the quantity; it holds the estimate."""
-        value, draws, weights = self.evaluate(quantity)
-        return [holding(interval(float(v), draws[:, i], weights)) for i, v in enumerate(value)]
 
 
 def best_recurrence(rows: Array, shape: Shape, flops: ArrayLike, law: Law = TRAINING) -> Array:

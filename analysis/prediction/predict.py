@@ -13,7 +13,7 @@ import numpy as np
 from analysis.data.budgets import grouped_budgets
 from analysis.data.study import ModelPoints, Study
 from analysis.engine.intervals import RESAMPLES, Interval, interval
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.fits.unified import GAMMA_ONE, fit_unified_forms, unified_mixture
 from analysis.prediction.frontier import (
@@ -255,7 +255,7 @@ def _test_time(
         status, why = (
             (law.status, law.message)
             if law
-            else (Status.TOO_FEW_POINTS, "no run has losses at several test recurrences")
+            else (FitStatus.TOO_FEW_POINTS, "no run has losses at several test recurrences")
         )
         raise InputError(
             f"cannot predict the loss at test recurrence {wanted[0]:g} for {points.model!r}: its unified law "

@@ -14,18 +14,18 @@ from analysis.fits.equivalence import ArchitectureEquivalence, study_equivalence
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
 from analysis.fits.saturation import FormScore, SaturationFit, fit_curves, score_forms
-from analysis.fits.training import TrainingStudy, training_study
+from analysis.fits.training import ModelTrainingLaw, model_training_law
 from analysis.fits.unified import UnifiedFit, fit_oracle_floor, fit_unified_forms
 from analysis.prediction.frontier import Frontier, frontier
 from analysis.prediction.shape import Shape, shape_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ModelFindings:
+class FittedModel:
     points: ModelPoints
     shape: Shape | None
     isoflop: IsoflopFit
-    training: TrainingStudy
+    training: ModelTrainingLaw
     forms: ModelForms
     """Every form of the law, and which is chosen."""
     frontier: Frontier | None
@@ -34,7 +34,7 @@ class ModelFindings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TestTimeFindings:
+class FittedTestTime:
     __test__ = False
 
     saturation: tuple[tuple[TestTimeCurve, SaturationFit], ...]
@@ -45,20 +45,20 @@ class TestTimeFindings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Findings:
+class FittedStudy:
     study: Study
-    models: Mapping[str, ModelFindings]
-    test_time: TestTimeFindings
+    models: Mapping[str, FittedModel]
+    test_time: FittedTestTime
     equivalence: tuple[ArchitectureEquivalence, ...]
     """Each looped architecture's."""
 
 
-def find(study: Study, convention: str | None = None) -> Findings:
+def fit_study(study: Study, convention: str | None = None) -> FittedStudy:
     """Fits every law to `study`; where the data have no answer the fit's status says so."""
-    return Findings(
+    return FittedStudy(
         study=study,
-        models={name: model_findings(points, convention) for name, points in study.models.items()},
-        test_time=find_test_time(study),
+        models={name: fit_model(points, convention) for name, points in study.models.items()},
+        test_time=fit_test_time(study),
         equivalence=study_equivalence(list(study.models.values())),
     )
 
@@ -79,16 +79,14 @@ def isoflop_of(points: ModelPoints, axis: Axis | None = None) -> IsoflopFit:
     )
 
 
-def model_findings(
-    points: ModelPoints, convention: str | None = None, axis: Axis | None = None
-) -> ModelFindings:
+def fit_model(points: ModelPoints, convention: str | None = None, axis: Axis | None = None) -> FittedModel:
     """Everything about one model; `convention` settles how its FLOPs were counted."""
     isoflop, shape = isoflop_of(points, axis), shape_of(points, convention)
     forms = fit_forms(points)
-    training = training_study(forms.points, forms.forms["training"])
+    training = model_training_law(forms.points, forms.forms["training"])
     vertices = [optimum.flops for optimum in isoflop.interior]
     along = frontier(forms.mixture, points, shape, points.budgets, vertices) if shape else None
-    return ModelFindings(
+    return FittedModel(
         points=points,
         shape=shape,
         isoflop=isoflop,
@@ -100,7 +98,7 @@ def model_findings(
     )
 
 
-def find_test_time(study: Study) -> TestTimeFindings:
+def fit_test_time(study: Study) -> FittedTestTime:
     saturation = fit_curves([(curve.test_recurrence, curve.loss) for curve in study.curves])
     unified: dict[str, Mapping[str, UnifiedFit]] = {}
     oracle: dict[str, LawFit] = {}
@@ -111,7 +109,7 @@ def find_test_time(study: Study) -> TestTimeFindings:
             continue
         unified[model] = forms
         oracle[model] = fit_oracle_floor(curves)
-    return TestTimeFindings(
+    return FittedTestTime(
         saturation=tuple(zip(study.curves, saturation, strict=True)),
         forms=score_forms(study.curves),
         unified=unified,

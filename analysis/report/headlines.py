@@ -3,13 +3,13 @@
 import math
 
 from analysis.engine.lack_of_fit import Fits
-from analysis.engine.verdict import Status
-from analysis.report.fitted_study import Findings, ModelFindings
+from analysis.engine.verdict import FitStatus
+from analysis.report.fitted_study import FittedModel, FittedStudy
 from analysis.report.law_text import over_budgets, span
 from analysis.report.study_text import PUBLISHED_GAMMAS, number, passed_over_text, spell
 
 
-def headlines(findings: Findings) -> list[str]:
+def headlines(findings: FittedStudy) -> list[str]:
     """The main findings, a sentence each."""
     sentences = []
     for name, found in findings.models.items():
@@ -37,13 +37,13 @@ def headlines(findings: Findings) -> list[str]:
             )
     for one in findings.equivalence:
         phi = one.joint.phi
-        if math.isfinite(phi.value) and one.joint.status is Status.CONVERGED:
+        if math.isfinite(phi.value) and one.joint.status is FitStatus.CONVERGED:
             whose = f" of {one.architecture}" if len(findings.equivalence) > 1 else ""
             sentences.append(f"r recurrences{whose} are worth r^phi unique blocks, phi = {spell(phi)}.")
     return sentences
 
 
-def law_headlines(name: str, found: ModelFindings) -> list[str]:
+def law_headlines(name: str, found: FittedModel) -> list[str]:
     """What a model's laws say within what was trained."""
     form, law, along = found.forms.chosen, found.training.law, found.frontier
     if form is None:
@@ -60,7 +60,7 @@ def law_headlines(name: str, found: ModelFindings) -> list[str]:
         f"{name}: the {form.law.name} law, {form.law.equation}, with {values}: mean error "
         f"{100 * form.fit.mean_error:.2f} % on {len(form.fit.residuals)} runs{unseen}{beside}."
     ]
-    if form.fit.status is not Status.CONVERGED:
+    if form.fit.status is not FitStatus.CONVERGED:
         sentences.append(f"{name}: the {form.law.name} law is {form.fit.status}: {form.fit.message}.")
     for other in dict.fromkeys((form.law.name, "training")):
         test = found.forms.forms[other].lack_of_fit
@@ -84,7 +84,7 @@ def law_headlines(name: str, found: ModelFindings) -> list[str]:
     return sentences
 
 
-def extrapolations(findings: Findings) -> list[str]:
+def extrapolations(findings: FittedStudy) -> list[str]:
     """What the laws say beyond what was trained, a sentence each with its own interval."""
     sentences = []
     for name, found in findings.models.items():
@@ -113,7 +113,7 @@ def extrapolations(findings: Findings) -> list[str]:
     return sentences
 
 
-def warnings(findings: Findings) -> list[str]:
+def warnings(findings: FittedStudy) -> list[str]:
     sentences = []
     for name, found in findings.models.items():
         sentences += [f"{name}: {warning}" for warning in found.routes.warnings]

@@ -1,4 +1,4 @@
-"""Findings as JSON-ready dictionaries. Their keys are a promise to scripts: add, never rename.
+"""Results as JSON-ready dictionaries. Their keys are a promise to scripts: add, never rename.
 
 A number that is missing is None.
 """
@@ -16,10 +16,10 @@ from analysis.fits.equivalence import ArchitectureEquivalence, EquivalenceFit
 from analysis.fits.forms import FormFit
 from analysis.fits.isoflop.fit import Corrected, IsoflopFit
 from analysis.fits.isoflop.power_law import PowerLaw
-from analysis.fits.training import TrainingStudy
+from analysis.fits.training import ModelTrainingLaw
 from analysis.prediction.frontier import Frontier, FrontierPoint
 from analysis.prediction.predict import Prediction
-from analysis.report.fitted_study import ModelFindings, TestTimeFindings
+from analysis.report.fitted_study import FittedModel, FittedTestTime
 
 
 def finite(value: float) -> float | None:
@@ -96,7 +96,7 @@ def _corrected(fit: IsoflopFit, found: Corrected) -> dict[str, Any]:
     }
 
 
-def plain_chosen(found: ModelFindings) -> dict[str, Any] | None:
+def plain_chosen(found: FittedModel) -> dict[str, Any] | None:
     """The form of the law that a model's runs support, and the forms that can't be told from it."""
     form, along = found.forms.chosen, found.frontier
     if form is None:
@@ -118,7 +118,7 @@ def plain_chosen(found: ModelFindings) -> dict[str, Any] | None:
     }
 
 
-def plain_forms(found: ModelFindings) -> list[dict[str, Any]]:
+def plain_forms(found: FittedModel) -> list[dict[str, Any]]:
     """Every form of the law on one model."""
     return [
         {
@@ -163,7 +163,7 @@ def _plain_point(point: FrontierPoint) -> dict[str, Any]:
 
 
 def plain_training(
-    study: TrainingStudy, frontier: Frontier | None, panel: Robustness, found: ModelFindings | None = None
+    study: ModelTrainingLaw, frontier: Frontier | None, panel: Robustness, found: FittedModel | None = None
 ) -> dict[str, Any]:
     """One model's training law with intervals, the chosen form's frontier and the robustness panel."""
     law = study.law
@@ -192,7 +192,7 @@ def plain_training(
     }
 
 
-def plain_saturation(found: TestTimeFindings) -> dict[str, Any]:
+def plain_saturation(found: FittedTestTime) -> dict[str, Any]:
     """Each run's saturation and the four forms' scores (mean Huber)."""
     return {
         "runs": [
@@ -224,7 +224,7 @@ def plain_saturation(found: TestTimeFindings) -> dict[str, Any]:
     }
 
 
-def plain_unified(found: TestTimeFindings) -> dict[str, Any]:
+def plain_unified(found: FittedTestTime) -> dict[str, Any]:
     """The paper's form for each model, the other forms and the oracle floor beside it."""
     names = ("E", "X", "x", "Y", "y", "Z", "z")
     models: dict[str, Any] = {}

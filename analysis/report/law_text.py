@@ -4,16 +4,16 @@ import math
 
 from analysis.engine.lack_of_fit import Fits
 from analysis.fits.forms import ModelForms
-from analysis.fits.training import TrainingStudy
+from analysis.fits.training import ModelTrainingLaw
 from analysis.laws import TRAINING
 from analysis.prediction.frontier import Frontier
 from analysis.prediction.predict import Prediction
 from analysis.published import published
-from analysis.report.fitted_study import ModelFindings
+from analysis.report.fitted_study import FittedModel
 from analysis.report.study_text import limits, number, spell, table
 
 
-def training_text(study: TrainingStudy) -> str:
+def training_text(study: ModelTrainingLaw) -> str:
     """One model's training law: the verdict first, then parameters with intervals."""
     law = study.law
     lines = [TRAINING.equation, f"{law.status}: {law.message}"]
@@ -66,7 +66,7 @@ def forms_text(forms: ModelForms) -> str:
     return "\n".join(lines)
 
 
-def frontier_text(findings: ModelFindings) -> str:
+def frontier_text(findings: FittedModel) -> str:
     """The chosen form's optimum at each budget, against no loop for the same FLOPs."""
     along = findings.frontier
     if along is None:

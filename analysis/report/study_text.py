@@ -10,13 +10,13 @@ from analysis.checks.robustness import Robustness
 from analysis.data.axis import Axis
 from analysis.data.study import Study, spaced
 from analysis.engine.intervals import Interval
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.equivalence import ArchitectureEquivalence, EquivalenceFit
 from analysis.fits.isoflop.fit import CorrectedOptimum, IsoflopFit
 from analysis.fits.isoflop.power_law import PowerLaw
 from analysis.fits.unified import GAMMA_ONE, UnifiedFit
 from analysis.laws import EQUIVALENCE, SATURATION, UNIFIED
-from analysis.report.fitted_study import ModelFindings, TestTimeFindings, limit_error
+from analysis.report.fitted_study import FittedModel, FittedTestTime, limit_error
 
 PUBLISHED_GAMMAS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
 """Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
@@ -111,7 +111,7 @@ def limits(value: Interval) -> tuple[str, str, str]:
     return number(value.value), number(value.low), number(value.high)
 
 
-def routes_text(findings: ModelFindings) -> str:
+def routes_text(findings: FittedModel) -> str:
     rows = [
         (
             route.quantity,
@@ -142,7 +142,7 @@ def robustness_text(panel: Robustness) -> str:
     return table(("setting", "status", "E", "x", "y", "gamma, law", "gamma, parabolas"), [spread, *rows])
 
 
-def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
+def saturation_text(found: FittedTestTime, most: int | None = None) -> str:
     """The four forms, each run's saturation (or `most` of them), and why a run's claims no floor."""
     if not found.saturation:
         return "No run has losses at several test recurrences."
@@ -181,11 +181,13 @@ def saturation_text(found: TestTimeFindings, most: int | None = None) -> str:
     if len(rows) < len(found.saturation):
         lines.append(f"{len(rows)} of {len(found.saturation)} runs; `parcae-fit saturation` prints them all.")
     lines.append(table(columns, rows))
-    doubts = [f"{curve.run_id}: {fit.message}" for curve, fit in shown if fit.status is not Status.CONVERGED]
+    doubts = [
+        f"{curve.run_id}: {fit.message}" for curve, fit in shown if fit.status is not FitStatus.CONVERGED
+    ]
     return "\n".join([*lines, *([""] if doubts else []), *doubts])
 
 
-def unified_text(found: TestTimeFindings, model: str) -> str:
+def unified_text(found: FittedTestTime, model: str) -> str:
     """The forms of the unified law on one model, the oracle floor, and how sure the paper's form is."""
     fits = found.unified[model]
     names = ("E", "X", "x", "Y", "y", "Z", "z", "gamma", "k")

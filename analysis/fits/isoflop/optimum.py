@@ -23,7 +23,7 @@ NEAR_EDGE = 0.1
 NAMES = {Axis.MEAN_RECURRENCE: "recurrence", Axis.TOKENS: "number of tokens", Axis.PARAMETERS: "size"}
 
 
-class Verdict(StrEnum):
+class CurveVerdict(StrEnum):
     """The verdict on one budget's curve."""
 
     INTERIOR = "interior"
@@ -51,7 +51,7 @@ class Optimum:
     loss: float
     """Loss at the vertex along the axis, nats; NaN unless interior."""
     interior: bool
-    verdict: Verdict
+    verdict: CurveVerdict
     message: str
     warnings: tuple[str, ...]
     curve: Curve
@@ -78,12 +78,12 @@ def optimum_of(curve: Curve, noise: tuple[float, int], prices: Exchange | None) 
     """The verdict on `curve`, for noise of (deviation, degrees of freedom) about the parabolas."""
     along = parabola(curve.log_v, curve.losses) if curve.distinct >= FEWEST_POINTS else None
     kind, message = _verdict(curve, along, noise)
-    vertex = along.vertex if along is not None and kind is Verdict.INTERIOR else float("nan")
+    vertex = along.vertex if along is not None and kind is CurveVerdict.INTERIOR else float("nan")
     warnings, in_tokens = [*curve.warnings], None
     on_tokens, extrapolated = float("nan"), False
     if along is not None and curve.log_d is not None and len(np.unique(curve.log_d)) >= FEWEST_POINTS:
         in_tokens = parabola(curve.log_d, curve.losses)
-    if along is not None and kind is Verdict.INTERIOR:
+    if along is not None and kind is CurveVerdict.INTERIOR:
         warnings += _edge_warnings(vertex, np.exp(curve.log_v), curve.losses)
         if in_tokens is not None and curve.log_d is not None:
             on_tokens, extrapolated, remarks = _token_vertex(in_tokens, curve.log_d)
@@ -102,8 +102,8 @@ def optimum_of(curve: Curve, noise: tuple[float, int], prices: Exchange | None) 
         tokens=on_tokens,
         tokens_tied=float(tied) if prices else float("nan"),
         tokens_extrapolated=extrapolated,
-        loss=along.minimum if along is not None and kind is Verdict.INTERIOR else float("nan"),
-        interior=kind is Verdict.INTERIOR,
+        loss=along.minimum if along is not None and kind is CurveVerdict.INTERIOR else float("nan"),
+        interior=kind is CurveVerdict.INTERIOR,
         verdict=kind,
         message=message,
         warnings=tuple(warnings),
@@ -113,29 +113,30 @@ def optimum_of(curve: Curve, noise: tuple[float, int], prices: Exchange | None) 
     )
 
 
-def _verdict(curve: Curve, along: Parabola | None, noise: tuple[float, int]) -> tuple[Verdict, str]:
+def _verdict(curve: Curve, along: Parabola | None, noise: tuple[float, int]) -> tuple[CurveVerdict, str]:
     if along is None:
         return (
-            Verdict.TOO_FEW_POINTS,
+            CurveVerdict.TOO_FEW_POINTS,
             f"{curve.distinct} distinct {NAMES[curve.axis]}{'s' * (curve.distinct != 1)}; a curve needs at "
             f"least {FEWEST_POINTS}",
         )
     if np.ptp(curve.losses) < SAME_LOSS * curve.losses.mean():
-        return Verdict.FLAT, "all losses are equal"
+        return CurveVerdict.FLAT, "all losses are equal"
     if along.curvature <= 0:
-        return Verdict.DOWNWARD, "the curve opens downward, so its turning point is no minimum" + _culprit(
-            curve
+        return (
+            CurveVerdict.DOWNWARD,
+            "the curve opens downward, so its turning point is no minimum" + _culprit(curve),
         )
     if along.curvature < least_curvature(curve, noise):
-        return Verdict.FLAT, "the curvature cannot be told from noise"
+        return CurveVerdict.FLAT, "the curvature cannot be told from noise"
     low, high = curve.log_v.min(), curve.log_v.max()
     if not low <= along.log_vertex <= high:
         return (
-            Verdict.OUTSIDE,
+            CurveVerdict.OUTSIDE,
             f"the vertex, {along.vertex:.3g}, lies outside the sampled {np.exp(low):.3g} to "
             f"{np.exp(high):.3g}: extrapolated, so no optimum",
         )
-    return Verdict.INTERIOR, "the vertex is inside the sampled range"
+    return CurveVerdict.INTERIOR, "the vertex is inside the sampled range"
 
 
 def least_curvature(curve: Curve, noise: tuple[float, int]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.engine.intervals import NOTHING, Interval, interval
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.laws import Array
 
 FEWEST_OPTIMA = 3
@@ -23,7 +23,7 @@ class PowerLaw:
 
     exponent: Interval
     k: float
-    status: Status
+    status: FitStatus
     message: str
     optima: int
     budgets: tuple[float, ...]
@@ -52,7 +52,7 @@ def power_law(
     return PowerLaw(
         exponent=interval(float(exponent[0]), draws),
         k=float(np.exp(intercept[0])),
-        status=Status.CONVERGED,
+        status=FitStatus.CONVERGED,
         message=f"through {len(flops)} interior optima of {budgets} budgets",
         optima=len(flops),
         budgets=tuple(flops),
@@ -64,7 +64,7 @@ def no_power_law(message: str, flops: Sequence[float] = ()) -> PowerLaw:
     return PowerLaw(
         exponent=NOTHING,
         k=float("nan"),
-        status=Status.TOO_FEW_POINTS,
+        status=FitStatus.TOO_FEW_POINTS,
         message=message,
         optima=len(flops),
         budgets=tuple(flops),

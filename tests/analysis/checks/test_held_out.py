@@ -7,11 +7,11 @@ import pytest
 
 from analysis.checks.held_out import compare_study, compare_training, holdout
 from analysis.data.study import Study
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.laws import UNIFIED
 from parcae.errors import InputError
 
-from .points import grid, published_study
+from ..points import grid, published_study
 
 
 def known_study(noise: float, seed: int = 0) -> Study:
@@ -53,7 +53,7 @@ def test_without_noise_nothing_is_off() -> None:
 def test_a_form_that_cannot_be_fitted_is_ranked_last_with_its_verdict() -> None:
     points = published_study().models["medium-370m"]
     results = compare_training(points, holdout(points, top_budgets=2))
-    assert results[-1].status in (Status.TOO_FEW_POINTS, Status.NOT_IDENTIFIED)
+    assert results[-1].status in (FitStatus.TOO_FEW_POINTS, FitStatus.NOT_IDENTIFIED)
     assert results[-1].message
     assert np.isnan(results[-1].held_out_error_percent)
 
@@ -69,7 +69,7 @@ def test_requests_that_leave_nothing_are_refused() -> None:
 
 
 def test_unified_forms_are_compared_where_there_are_curves() -> None:
-    from .test_testtime import curves
+    from ..fits.test_unified import curves
 
     study, shape = known_study(0.0), grid()
     points = study.models["small-140m"]

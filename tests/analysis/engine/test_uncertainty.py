@@ -11,7 +11,7 @@ from analysis import fit_training_law
 from analysis.engine.solver import Shared
 from analysis.engine.uncertainty import uncertainty
 
-from .points import grid
+from ..points import grid
 
 
 def coverage_bench() -> ModuleType:

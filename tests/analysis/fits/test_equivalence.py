@@ -8,9 +8,9 @@ import pytest
 
 from analysis import fit_equivalence
 from analysis.checks.robustness import robustness
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.equivalence import study_equivalence
-from analysis.prediction.frontier import shape_of
+from analysis.prediction.shape import shape_of
 from parcae.errors import InputError
 from parcae.flops import counted_parameters
 from sweeps.paths import Study
@@ -18,7 +18,7 @@ from sweeps.sweep import read_manifest
 from tests.conftest import Command
 from tests.sweeps.studies import finish
 
-from .points import published_study
+from ..points import published_study
 
 
 def shapes() -> tuple[np.ndarray, ...]:
@@ -34,7 +34,7 @@ def test_phi_comes_back(phi: float) -> None:
     once, recurrent, r, tokens = shapes()
     loss = 1.8 + 2e3 * (once + r**phi * recurrent) ** -0.4 + 2e3 * tokens**-0.35
     fit = fit_equivalence(once, recurrent, r, tokens, loss, resamples=20)
-    assert fit.status is Status.CONVERGED
+    assert fit.status is FitStatus.CONVERGED
     assert fit.phi.value == pytest.approx(phi, abs=1e-6)
     assert fit.intervals["alpha"].value == pytest.approx(0.4, rel=1e-6)
     assert not abs(fit.phi.low - phi) > 1e-4  # or no limit: draws without noise may all be equal
@@ -53,18 +53,18 @@ def test_one_recurrence_decides_nothing() -> None:
     once, recurrent, r, tokens = shapes()
     loss = 1.8 + 2e3 * (once + recurrent) ** -0.4 + 2e3 * tokens**-0.35
     fit = fit_equivalence(once, recurrent, np.ones_like(r), tokens, loss, resamples=5)
-    assert fit.status is Status.NOT_IDENTIFIED
+    assert fit.status is FitStatus.NOT_IDENTIFIED
     assert math.isnan(fit.phi.value)
 
 
 def test_the_published_runs_of_both_sizes_decide_phi() -> None:
     (found,) = study_equivalence(list(published_study().models.values()))
     fit = found.joint
-    assert (found.architecture, fit.status, fit.points) == ("diagonal", Status.CONVERGED, 54)
+    assert (found.architecture, fit.status, fit.points) == ("diagonal", FitStatus.CONVERGED, 54)
     assert 0.4 < fit.phi.low < fit.phi.high < 0.8
     assert {size: own.status for size, own in found.sizes.items()} == {
-        "small-140m": Status.NOT_IDENTIFIED,
-        "medium-370m": Status.NOT_IDENTIFIED,
+        "small-140m": FitStatus.NOT_IDENTIFIED,
+        "medium-370m": FitStatus.NOT_IDENTIFIED,
     }
     assert found.forms[0].form == "equivalence"
 

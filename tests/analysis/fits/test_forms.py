@@ -13,12 +13,12 @@ from analysis.checks.held_out import compare_training, holdout
 from analysis.data.study import ModelPoints
 from analysis.engine.lack_of_fit import Fits, lack_of_fit
 from analysis.engine.uncertainty import uncertainty
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import fit_forms
 from analysis.laws import COUPLED, FORMS, TRAINING
 from analysis.prediction.frontier import best_recurrence, whole_losses
 from analysis.prediction.shape import shape_of
-from analysis.report.fitted_study import find, model_findings
+from analysis.report.fitted_study import fit_model, fit_study
 from analysis.report.headlines import extrapolations, headlines
 from analysis.report.json_output import plain_chosen, plain_forms
 from analysis.report.law_text import forms_text
@@ -26,7 +26,7 @@ from parcae.config import default_backward_depth
 from parcae.flops import flops_per_token
 from parcae.presets import preset
 
-from .points import grid, published_study
+from ..points import grid, published_study
 
 COUPLED_TRUTH = np.array([[2.7524, 1.1116e12, 1.1074e5, 1.6733, 0.5849, 1.6]])
 
@@ -40,7 +40,7 @@ COUPLED_TRUTH = np.array([[2.7524, 1.1116e12, 1.1074e5, 1.6733, 0.5849, 1.6]])
 )
 def test_the_published_study(model: str, error: float, gamma: float, advised: list[float]) -> None:
     """The coupled law is chosen, both routes are within 0.06, and trained recurrences are advised."""
-    found = model_findings(published_study().models[model])
+    found = fit_model(published_study().models[model])
     form, along = found.forms.chosen, found.frontier
     assert form is not None
     assert along is not None
@@ -67,7 +67,7 @@ def test_the_best_form_keeps_its_promise_on_the_largest_budget(model: str) -> No
 
 def test_what_was_not_trained_is_extrapolated() -> None:
     """Page 1 of the published report: trained recurrences are findings, recurrence 1 is extrapolated."""
-    findings = find(published_study())
+    findings = fit_study(published_study())
     told, beyond = " ".join(headlines(findings)), " ".join(extrapolations(findings))
     assert "small-140m: the training law does not fit" in told
     assert "without a loop" not in told
@@ -87,10 +87,10 @@ def test_a_coefficient_at_its_bound_is_never_called_converged() -> None:
     study = published_study()
     points = study.models["small-140m"]
     power = 4.1e6 * points.effective_parameters**-0.928 + 3.06e4 * points.tokens**-0.516
-    found = find(replace(study, models={"small-140m": replace(points, loss=power)}, curves=()))
+    found = fit_study(replace(study, models={"small-140m": replace(points, loss=power)}, curves=()))
     form = found.models["small-140m"].forms.chosen
     assert form is not None
-    assert form.fit.status is Status.AT_A_BOUND
+    assert form.fit.status is FitStatus.AT_A_BOUND
     told = " ".join(headlines(found))
     assert f"the {form.law.name} law is at a bound: E is 0" in told
     assert "converged" not in told
@@ -126,7 +126,7 @@ def test_a_law_takes_one_file(ten_line_law: str) -> None:
     points = study.models["small-140m"]
     smooth = 2.5 + 3e4 * points.effective_parameters**-0.2 * points.tokens**-0.35
     points = replace(points, loss=smooth * np.exp(0.0005 * np.random.default_rng(0).standard_normal(36)))
-    found = model_findings(points)
+    found = fit_model(points)
     assert found.forms.chosen is not None
     assert found.forms.chosen.law.name == ten_line_law
     assert found.forms.chosen.fit.values["y"] == pytest.approx(0.35, abs=0.02)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from analysis import fit_isoflop
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.isoflop.fit import IsoflopFit
-from analysis.fits.isoflop.optimum import Verdict as Curve
+from analysis.fits.isoflop.optimum import CurveVerdict as Curve
 from parcae.errors import InputError
 
-from .points import published_study
+from ..points import published_study
 
 FLOPS, RECURRENCE = (
     a.ravel() for a in np.meshgrid([1e18, 4e18, 1.6e19, 6.4e19], [1, 2, 4, 6, 8, 10, 12], indexing="ij")
@@ -96,7 +96,7 @@ def test_curves_without_an_optimum_say_so(case: str, verdict: Curve | set[Curve]
         assert math.isnan(optimum.mean_recurrence)
         assert math.isnan(optimum.tokens)
     gamma = found.gamma_mean_recurrence
-    assert gamma.status is Status.TOO_FEW_POINTS
+    assert gamma.status is FitStatus.TOO_FEW_POINTS
     assert math.isnan(gamma.exponent.value)
 
 
@@ -104,7 +104,7 @@ def test_two_budgets_are_no_power_law() -> None:
     some = FLOPS < 1e19
     found = fit_isoflop(FLOPS[some], RECURRENCE[some], TOKENS[some], parabolas()[some])
     assert [o.interior for o in found.optima] == [True, True]
-    assert found.gamma_mean_recurrence.status is Status.TOO_FEW_POINTS
+    assert found.gamma_mean_recurrence.status is FitStatus.TOO_FEW_POINTS
     assert "needs at least 3" in found.gamma_mean_recurrence.message
 
 
@@ -141,7 +141,7 @@ def test_a_vertex_in_tokens_beyond_the_runs_is_said_to_be_extrapolated() -> None
 def test_tokens_may_be_unknown() -> None:
     found = fit_isoflop(FLOPS, RECURRENCE, None, parabolas())
     assert found.gamma_mean_recurrence.exponent.value == pytest.approx(0.4)
-    assert found.gamma_tokens.status is Status.TOO_FEW_POINTS
+    assert found.gamma_tokens.status is FitStatus.TOO_FEW_POINTS
 
 
 def test_bad_numbers_are_named() -> None:

@@ -12,7 +12,7 @@ from analysis.fits.isoflop.exchange import exchange
 from analysis.fits.isoflop.fit import IsoflopFit
 from analysis.laws import COUPLED, TRAINING, Law
 
-from .points import published_study
+from ..points import published_study
 
 ADDITIVE = np.array([[2.67, 4.1e6, 3.06e4, 0.928, 0.516]])
 TOGETHER = np.array([[2.7512, 3.254e11, 1.202e5, 1.6056, 0.5896, 1.6]])

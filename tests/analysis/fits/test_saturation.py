@@ -9,13 +9,13 @@ from scipy.optimize import curve_fit
 
 from analysis import fit_saturation
 from analysis.data.study import TestTimeCurve
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.saturation import fit_curves, score_forms
 from analysis.laws import SATURATION
 from parcae.errors import InputError
 from tests.conftest import Command
 
-from .points import published_study
+from ..points import published_study
 
 T = np.arange(1.0, 25.0)
 DOUBLING = np.array([1.0, 2, 4, 8, 16, 32])
@@ -32,7 +32,7 @@ TRUTH = {
 def test_each_form_recovers_its_own_truth(form: str) -> None:
     loss = SATURATION[form].predict(np.array(TRUTH[form]), {"T": T})[0]
     fit = fit_saturation(T, loss, form=form)
-    assert fit.status is Status.CONVERGED
+    assert fit.status is FitStatus.CONVERGED
     expected = TRUTH[form] if form != "power_no_floor" else (0.0, *TRUTH[form])
     assert (fit.L_inf, fit.Z, fit.z) == pytest.approx(expected, rel=1e-6)
     assert fit.huber < 1e-20
@@ -62,28 +62,28 @@ FALL = 2.5 + 1.2 * np.exp(-0.4 * T)
 @pytest.mark.parametrize(
     ("loss", "status"),
     [
-        (np.full(24, 3.0), Status.NOT_IDENTIFIED),
-        (2 + 0.01 * T, Status.TURNS_UP),
-        (np.where(T == 1, 2.7, 2.5), Status.LEVEL),
-        (5 - 0.1 * T, Status.NO_FLOOR),
-        (3.5 - 0.1 * np.log(T), Status.NO_FLOOR),
-        (2.5 + np.abs(T - 8) / 10, Status.TURNS_UP),
-        (2.5 + np.exp(-(np.maximum(T - 3, 0) ** 2)), Status.LEVEL),
+        (np.full(24, 3.0), FitStatus.NOT_IDENTIFIED),
+        (2 + 0.01 * T, FitStatus.TURNS_UP),
+        (np.where(T == 1, 2.7, 2.5), FitStatus.LEVEL),
+        (5 - 0.1 * T, FitStatus.NO_FLOOR),
+        (3.5 - 0.1 * np.log(T), FitStatus.NO_FLOOR),
+        (2.5 + np.abs(T - 8) / 10, FitStatus.TURNS_UP),
+        (2.5 + np.exp(-(np.maximum(T - 3, 0) ** 2)), FitStatus.LEVEL),
     ],
     ids=["equal", "rising", "one step", "straight line", "logarithm", "v", "a step, not an exponential"],
 )
-def test_curves_that_do_not_saturate_get_a_verdict(loss: np.ndarray, status: Status) -> None:
+def test_curves_that_do_not_saturate_get_a_verdict(loss: np.ndarray, status: FitStatus) -> None:
     fit = fit_saturation(T, loss)
     assert fit.status is status, fit.message
     assert math.isnan(fit.z)
-    assert math.isfinite(fit.L_inf) == (status is Status.LEVEL)
+    assert math.isfinite(fit.L_inf) == (status is FitStatus.LEVEL)
 
 
 def certified(t: np.ndarray, loss: np.ndarray, draws: int, seed: int = 0) -> int:
     """How many of `draws` noisy copies of a curve are said to fall to a floor."""
     scatter = np.random.default_rng(seed).standard_normal((draws, len(t)))
     fits = fit_curves([(t, row) for row in loss * np.exp(NOISE * scatter)])
-    return sum(fit.status is Status.CONVERGED for fit in fits)
+    return sum(fit.status is FitStatus.CONVERGED for fit in fits)
 
 
 @pytest.mark.parametrize("t", [T, DOUBLING], ids=["every T", "doubling T"])
@@ -101,7 +101,7 @@ def test_no_false_floor_is_certified(t: np.ndarray) -> None:
         fits = fit_curves(
             [(t, loss * np.exp(NOISE * np.random.default_rng(i).standard_normal(len(t)))) for i in range(20)]
         )
-        assert sum(fit.status is Status.TURNS_UP for fit in fits) >= 19, rise
+        assert sum(fit.status is FitStatus.TURNS_UP for fit in fits) >= 19, rise
         assert all(fit.best_test_recurrence <= 16 for fit in fits)
 
 
@@ -110,7 +110,7 @@ def test_true_floors_are_certified_and_covered(t: np.ndarray) -> None:
     loss = 2.5 + 1.2 * np.exp(-6 / t[-1] * t)
     scatter = np.random.default_rng(1).standard_normal((60, len(t)))
     fits = fit_curves([(t, row) for row in loss * np.exp(NOISE * scatter)])
-    found = [fit for fit in fits if fit.status is Status.CONVERGED]
+    found = [fit for fit in fits if fit.status is FitStatus.CONVERGED]
     assert len(found) >= 57
     assert all(abs(fit.L_inf - 2.5) < 0.01 for fit in found)
     for name, truth in (("L_inf", 2.5), ("Z", 1.2), ("z", 6 / t[-1])):
@@ -124,14 +124,14 @@ def test_no_measurement_is_left_out() -> None:
     fit = fit_saturation(T, loss)
     assert fit.points == 24
     assert (fit.best_test_recurrence, fit.best_loss) == (8, 2.2)
-    assert fit.status is Status.TURNS_UP
+    assert fit.status is FitStatus.TURNS_UP
 
 
 def test_a_wild_loss_is_named() -> None:
     loss = FALL.copy()
     loss[5] = 30.0
     fit = fit_saturation(T, loss)
-    assert fit.status is not Status.CONVERGED
+    assert fit.status is not FitStatus.CONVERGED
     assert "T = 6" in fit.message
     assert fit.points == 24
 
@@ -140,13 +140,13 @@ def test_losses_may_come_in_any_order() -> None:
     noisy = FALL * np.exp(NOISE * np.random.default_rng(3).standard_normal(24))
     mixed = np.random.default_rng(0).permutation(24)
     one, other = fit_saturation(T, noisy), fit_saturation(T[mixed], noisy[mixed])
-    assert one.status is other.status is Status.CONVERGED
+    assert one.status is other.status is FitStatus.CONVERGED
     assert one.intervals["L_inf"].high == pytest.approx(other.intervals["L_inf"].high, rel=1e-9)
 
 
 def test_three_points_are_too_few() -> None:
     fit = fit_saturation(T[:3], 2.5 + np.exp(-T[:3]))
-    assert fit.status is Status.TOO_FEW_POINTS
+    assert fit.status is FitStatus.TOO_FEW_POINTS
     assert math.isnan(fit.huber)
 
 
@@ -156,7 +156,7 @@ def test_four_points_give_a_curve_but_no_verdict() -> None:
     assert len(curves) == 4
     for curve in curves:
         fit = fit_saturation(curve.test_recurrence, curve.loss)
-        assert fit.status is Status.TOO_FEW_POINTS
+        assert fit.status is FitStatus.TOO_FEW_POINTS
         at_mean = curve.loss[curve.test_recurrence == curve.mean_recurrence][0]
         assert fit.L_inf == pytest.approx(at_mean, rel=0.01)
         assert fit.intervals["L_inf"].low < fit.L_inf < fit.intervals["L_inf"].high

@@ -9,12 +9,12 @@ from scipy.optimize import minimize
 from analysis import fit_training_law
 from analysis.engine.fit import DELTA
 from analysis.engine.many_starts import MOST_POINTS
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import fit_forms
-from analysis.fits.training import TrainingFit, training_study
+from analysis.fits.training import TrainingFit, model_training_law
 from parcae.errors import InputError
 
-from .points import grid, published_study
+from ..points import grid, published_study
 
 NAMES = ("E", "X", "x", "Y", "y")
 
@@ -48,7 +48,7 @@ def as_dict(fit: TrainingFit) -> dict[str, float]:
 def test_noiseless_law_comes_back(seed: int) -> None:
     parameters, tokens, truth = scattered(seed)
     fit = fit_training_law(parameters, tokens, value(truth, parameters, tokens), seed=seed)
-    assert fit.status is Status.CONVERGED
+    assert fit.status is FitStatus.CONVERGED
     assert as_dict(fit) == pytest.approx(truth, rel=1e-6)
 
 
@@ -125,8 +125,8 @@ def test_never_above_scipys_best(seed: int, points: int, starts: int) -> None:
 def test_published_points(model: str, huber: float, E: float) -> None:
     """Table 11's floor, and the objective that its authors' own fit of other digits cannot beat."""
     forms = fit_forms(published_study().models[model], resamples=200)
-    study = training_study(forms.points, forms.forms["training"])
-    assert study.law.status is Status.CONVERGED
+    study = model_training_law(forms.points, forms.forms["training"])
+    assert study.law.status is FitStatus.CONVERGED
     assert study.law.huber <= huber
     assert abs(study.law.E - E) <= 0.06
     assert all(i.low <= i.value <= i.high for i in study.intervals.values())
@@ -160,19 +160,19 @@ def test_one_wild_run_hardly_matters() -> None:
 @pytest.mark.parametrize(
     ("case", "status"),
     [
-        ("three points", Status.TOO_FEW_POINTS),
-        ("seven runs eight times", Status.TOO_FEW_POINTS),
-        ("no points", Status.TOO_FEW_POINTS),
-        ("equal losses", Status.NOT_IDENTIFIED),
-        ("one size", Status.NOT_IDENTIFIED),
-        ("two sizes", Status.NOT_IDENTIFIED),
-        ("nothing but noise", Status.NOT_IDENTIFIED),
-        ("loss falls with size alone", Status.AT_A_BOUND),
-        ("loss rises", Status.NOT_IDENTIFIED),
-        ("no floor", Status.AT_A_BOUND),
+        ("three points", FitStatus.TOO_FEW_POINTS),
+        ("seven runs eight times", FitStatus.TOO_FEW_POINTS),
+        ("no points", FitStatus.TOO_FEW_POINTS),
+        ("equal losses", FitStatus.NOT_IDENTIFIED),
+        ("one size", FitStatus.NOT_IDENTIFIED),
+        ("two sizes", FitStatus.NOT_IDENTIFIED),
+        ("nothing but noise", FitStatus.NOT_IDENTIFIED),
+        ("loss falls with size alone", FitStatus.AT_A_BOUND),
+        ("loss rises", FitStatus.NOT_IDENTIFIED),
+        ("no floor", FitStatus.AT_A_BOUND),
     ],
 )
-def test_data_without_an_answer_get_a_verdict(case: str, status: Status) -> None:
+def test_data_without_an_answer_get_a_verdict(case: str, status: FitStatus) -> None:
     study = grid()
     n, d, loss = study.parameters, study.tokens, study.loss
     noise = np.random.default_rng(0).standard_normal(len(loss))
@@ -191,9 +191,9 @@ def test_data_without_an_answer_get_a_verdict(case: str, status: Status) -> None
     fit = fit_training_law(*data)
     assert fit.status is status, fit.message
     assert fit.message
-    if status in (Status.NOT_IDENTIFIED, Status.TOO_FEW_POINTS):
+    if status in (FitStatus.NOT_IDENTIFIED, FitStatus.TOO_FEW_POINTS):
         assert all(math.isnan(getattr(fit, name)) for name in NAMES)
-    minimised = status is not Status.TOO_FEW_POINTS and case != "equal losses"
+    minimised = status is not FitStatus.TOO_FEW_POINTS and case != "equal losses"
     assert math.isfinite(fit.huber) == minimised
     assert fit.usable == (case == "no floor")
 
@@ -207,7 +207,7 @@ def test_a_variable_of_one_value_hides_the_floor(constant: str, term: str) -> No
     assert not fit.usable
     for name in ("E", *term):
         assert math.isnan(getattr(fit, name)), fit.message
-    if fit.status is Status.AT_A_BOUND:
+    if fit.status is FitStatus.AT_A_BOUND:
         assert as_dict(fit)["y" if constant == "N" else "x"] == pytest.approx(0.34, rel=1e-6)
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from analysis import fit_unified_law
 from analysis.data.study import TestTimeCurve
-from analysis.engine.verdict import Status
+from analysis.engine.verdict import FitStatus
 from analysis.fits.unified import UnifiedFit, fit_oracle_floor, stacked, unified_mixture
 from analysis.laws import UNIFIED
 from parcae.errors import InputError
 
-from .points import grid
+from ..points import grid
 
 
 def test_unknown_forms_name_the_known_ones() -> None:
@@ -45,7 +45,7 @@ def curves(noise: float = 0.0, seed: int = 0) -> list[TestTimeCurve]:
 def test_unified_law_recovers_the_truth(form: str) -> None:
     data = stacked(curves())
     fit = fit_unified_law(data["N"], data["D"], data["mu"], data["T"], data["loss"], form=form)
-    assert fit.status is Status.CONVERGED
+    assert fit.status is FitStatus.CONVERGED
     assert (fit.E, fit.x, fit.y, fit.Z, fit.z, fit.gamma) == pytest.approx(
         (2.67, 0.928, 0.516, 1.5, 4, 1), rel=1e-6
     )
@@ -64,7 +64,7 @@ def test_unified_forms_are_told_apart_and_the_oracle_knows_the_floor() -> None:
     assert errors["learned_gamma"] <= errors["gamma_one"] * (1 + 1e-9)
     assert errors["no_conditioning"] > 3 * errors["gamma_one"]
     oracle = fit_oracle_floor(found)
-    assert oracle.status is Status.CONVERGED
+    assert oracle.status is FitStatus.CONVERGED
     assert oracle.mean_error < 0.01
 
 

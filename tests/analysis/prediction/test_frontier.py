@@ -11,13 +11,13 @@ from analysis.engine.intervals import NOTHING, Interval
 from analysis.fits.forms import fit_forms
 from analysis.prediction.frontier import best_recurrence, frontier
 from analysis.prediction.shape import Shape, shape_of
-from analysis.report.fitted_study import isoflop_of, model_findings
+from analysis.report.fitted_study import fit_model, isoflop_of
 from parcae.config import default_backward_depth
 from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token
 from parcae.presets import preset
 
-from .points import published_study
+from ..points import published_study
 
 
 @pytest.mark.parametrize("model", ["small-140m", "medium-370m"])
@@ -186,7 +186,7 @@ def test_routes_warn_of_the_grid(recurrences: tuple[int, ...], sentence: str) ->
 
 def test_published_routes_agree_within_their_intervals() -> None:
     for points in published_study().models.values():
-        routes = model_findings(points).routes
+        routes = fit_model(points).routes
         assert not routes.mean_recurrence.disagree
         assert not any("disagree" in warning for warning in routes.warnings)
 
@@ -195,7 +195,7 @@ def test_an_optimum_far_beyond_the_runs_is_none() -> None:
     """Losses that only fall with the loop: the law's minimum is an extrapolation, and gives no exponent."""
     points = published_study().models["small-140m"]
     falling = 3 - 0.05 * np.log(points.mean_recurrence) - 0.02 * np.log(points.flops / 1e18)
-    found = model_findings(dataclasses.replace(points, loss=falling))
+    found = fit_model(dataclasses.replace(points, loss=falling))
     assert found.frontier is not None
     assert len(found.frontier.warnings) == len(found.frontier.points) == 6
     assert "the runs support up to 24, so no optimum" in found.routes.warnings[-1]

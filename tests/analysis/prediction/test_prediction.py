@@ -8,19 +8,19 @@ import pytest
 from analysis import predict
 from analysis.prediction.planned_loss import predicted_losses
 from analysis.published import published_tables
-from analysis.report.fitted_study import model_findings
+from analysis.report.fitted_study import fit_model
 from parcae.config import ModelConfig
 from parcae.errors import InputError
 from parcae.flops import effective_parameters
 from parcae.presets import preset
 
-from .points import published_study
+from ..points import published_study
 
 
 def test_prediction_is_the_frontiers() -> None:
     study = published_study()
     found = predict(study, "medium-370m", flops=6.4e19)
-    frontier = model_findings(study.models["medium-370m"]).frontier
+    frontier = fit_model(study.models["medium-370m"]).frontier
     assert frontier is not None
     point = frontier.points[1]
     assert found.mean_recurrence == point.mean_recurrence
@@ -85,7 +85,7 @@ def test_an_undecided_law_predicts_nothing() -> None:
 
 
 def test_test_time_losses_come_from_the_unified_law() -> None:
-    from .test_testtime import curves
+    from ..fits.test_unified import curves
 
     study = published_study()
     points = study.models["small-140m"]

@@ -8,14 +8,14 @@ import pytest
 
 from analysis.data.study import Study
 from analysis.report import study_text as text
-from analysis.report.figures import text_page
-from analysis.report.fitted_study import find
+from analysis.report.figures.page import text_page
+from analysis.report.fitted_study import fit_study
 from analysis.report.headlines import headlines, warnings
 from analysis.report.law_text import training_text
 from analysis.report.pdf import pages, write_report
 
-from .points import published_study
-from .test_testtime import curves
+from ..fits.test_unified import curves
+from ..points import published_study
 
 
 def only(study: Study, keep: str) -> Study:
@@ -51,7 +51,7 @@ def only(study: Study, keep: str) -> Study:
     ],
 )
 def test_any_study_makes_a_report(keep: str, tmp_path: Path) -> None:
-    findings = find(only(published_study(), keep))
+    findings = fit_study(only(published_study(), keep))
     path = write_report(findings, tmp_path / "report.pdf")
     assert path.read_bytes().startswith(b"%PDF")
     words = " ".join(headlines(findings) + warnings(findings))
@@ -65,7 +65,7 @@ def test_any_study_makes_a_report(keep: str, tmp_path: Path) -> None:
 
 
 def test_pages_of_the_published_study() -> None:
-    titles = [figure.texts[0].get_text() for figure in pages(find(published_study()))]
+    titles = [figure.texts[0].get_text() for figure in pages(fit_study(published_study()))]
     assert titles == [
         "Scaling laws of a looped language model",
         "IsoFLOP curves, small-140m",
@@ -84,7 +84,7 @@ def test_pages_of_the_published_study() -> None:
 
 
 def test_the_pdf_holds_the_text_of_the_fits() -> None:
-    findings = find(published_study())
+    findings = fit_study(published_study())
     drawn = [t.get_text() for figure in pages(findings) for t in figure.texts]
     for name, found in findings.models.items():
         assert training_text(found.training) in drawn, name
@@ -95,7 +95,7 @@ def test_the_pdf_holds_the_text_of_the_fits() -> None:
 def test_curves_bring_saturation_and_unified_pages() -> None:
     study = published_study()
     named = tuple(replace(curve, model="small-140m") for curve in curves(noise=0.001))
-    report = list(pages(find(replace(study, curves=named))))
+    report = list(pages(fit_study(replace(study, curves=named))))
     titles = [figure.texts[0].get_text() for figure in report]
     saturation = [f for f in report if f.texts[0].get_text() == "Test-time saturation"]
     assert [len(figure.axes) for figure in saturation] == [12, 12]  # however many runs there are
