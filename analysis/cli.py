@@ -14,7 +14,7 @@ from sweeps import console
 from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
 
 if TYPE_CHECKING:
-    from analysis.data.study import Study
+    from analysis.data.points import Study
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Fit the scaling laws of a sweep.", rich_markup_mode=None

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from analysis.data.study import ModelPoints, build_study
+from analysis.data.points import ModelPoints
+from analysis.data.study import build_study
 from analysis.engine.intervals import Interval
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.fits.training import fit_coupled_law, fit_training_law

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.data.study import ModelPoints, build_study
+from analysis.data.points import ModelPoints
+from analysis.data.study import build_study
 from analysis.engine.intervals import Interval
 from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
 from analysis.fits.training import fit_training_law

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.data.study import TestTimeCurve
+from analysis.data.points import TestTimeCurve
 from analysis.engine.verdict import FitStatus
 from analysis.fits.equivalence import fit_equivalence
 from analysis.fits.saturation import fit_curves

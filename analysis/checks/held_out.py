@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.data.budgets import grouped_budgets
-from analysis.data.study import ModelPoints, Study, TestTimeCurve, pooled
+from analysis.data.points import ModelPoints, Study, TestTimeCurve, pooled
 from analysis.engine.fit import LawFit, fit_law
 from analysis.engine.intervals import RESAMPLES, Interval, interval
 from analysis.engine.uncertainty import uncertainty

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.data.study import ModelPoints, spaced
+from analysis.data.points import ModelPoints, spaced
 from analysis.engine.fit import DELTA
 from analysis.engine.verdict import FitStatus
 from analysis.fits.isoflop.fit import fit_isoflop

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.data.axis import Axis
-from analysis.data.study import ModelPoints
+from analysis.data.points import ModelPoints
 from analysis.engine.fit import LawFit
 from analysis.engine.intervals import NOTHING, Interval
 from analysis.fits.forms import form_data

@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 from scipy.special import bdtr, fdtrc
 
-from analysis.data.study import ModelPoints
+from analysis.data.points import ModelPoints
 from analysis.engine.fit import LawFit
 from analysis.engine.solver import Shared
 from analysis.engine.uncertainty import least_squares, tamed

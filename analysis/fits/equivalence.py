@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.data.model_names import NO_LOOP
-from analysis.data.study import ModelPoints
+from analysis.data.points import ModelPoints
 from analysis.engine.fit import STARTS, LawFit, fit_law
 from analysis.engine.intervals import RESAMPLES, Interval, parameter_intervals
 from analysis.engine.uncertainty import uncertainty

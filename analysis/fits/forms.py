@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from analysis.data.budgets import grouped_budgets
-from analysis.data.study import ModelPoints
+from analysis.data.points import ModelPoints
 from analysis.engine.fit import STARTS, LawFit, fit_each, fit_law
 from analysis.engine.intervals import NOTHING, RESAMPLES, Interval, parameter_intervals
 from analysis.engine.lack_of_fit import UNTESTED, LackOfFit, lack_of_fit

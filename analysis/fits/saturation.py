@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.data.study import TestTimeCurve, spaced
+from analysis.data.points import TestTimeCurve, spaced
 from analysis.engine.fit import DELTA, LawFit, fit_each
 from analysis.engine.intervals import Interval
 from analysis.engine.validation import finite_numbers

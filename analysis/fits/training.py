@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.data.study import ModelPoints
+from analysis.data.points import ModelPoints
 from analysis.engine.fit import DELTA, STARTS, LawFit, fit_law
 from analysis.engine.intervals import Interval
 from analysis.engine.lack_of_fit import LackOfFit

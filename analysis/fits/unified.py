@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.data.budgets import grouped_budgets
-from analysis.data.study import TestTimeCurve
+from analysis.data.points import TestTimeCurve
 from analysis.engine.fit import DELTA, LawFit, fit_law
 from analysis.engine.intervals import Interval, parameter_intervals
 from analysis.engine.mixture import Mixture, Part

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.data.study import ModelPoints
+from analysis.data.points import ModelPoints
 from analysis.engine.intervals import NOTHING, Interval, holding, interval
 from analysis.engine.mixture import Mixture
 from analysis.fits.isoflop.power_law import FEWEST_OPTIMA, slope

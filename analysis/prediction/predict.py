@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.data.budgets import grouped_budgets
-from analysis.data.study import ModelPoints, Study
+from analysis.data.points import ModelPoints, Study
 from analysis.engine.intervals import RESAMPLES, Interval, interval
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import ModelForms, fit_forms

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.data.study import ModelPoints
+from analysis.data.points import ModelPoints
 from analysis.laws import Array, Data
 from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token

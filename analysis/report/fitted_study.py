@@ -8,7 +8,7 @@ import numpy as np
 from analysis.checks.robustness import Robustness, robustness
 from analysis.checks.two_routes import Routes, two_routes
 from analysis.data.axis import Axis
-from analysis.data.study import ModelPoints, Study, TestTimeCurve, known
+from analysis.data.points import ModelPoints, Study, TestTimeCurve, known
 from analysis.engine.fit import LawFit
 from analysis.fits.equivalence import ArchitectureEquivalence, study_equivalence
 from analysis.fits.forms import ModelForms, fit_forms

@@ -10,7 +10,7 @@ from typing import Any
 from analysis.checks.held_out import FormResult
 from analysis.checks.robustness import Robustness
 from analysis.checks.two_routes import Routes
-from analysis.data.study import Study
+from analysis.data.points import Study
 from analysis.engine.intervals import NOTHING, Interval
 from analysis.fits.equivalence import ArchitectureEquivalence, EquivalenceFit
 from analysis.fits.forms import FormFit

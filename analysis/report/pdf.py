@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from analysis.data.study import spaced
+from analysis.data.points import spaced
 from analysis.report.figures.isoflop import isoflop_figure, power_law_figure
 from analysis.report.figures.laws import robustness_figure, routes_figure, training_figure
 from analysis.report.figures.page import text_page

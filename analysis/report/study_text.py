@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from analysis.checks.held_out import FormResult
 from analysis.checks.robustness import Robustness
 from analysis.data.axis import Axis
-from analysis.data.study import Study, spaced
+from analysis.data.points import Study, spaced
 from analysis.engine.intervals import Interval
 from analysis.engine.verdict import FitStatus
 from analysis.fits.equivalence import ArchitectureEquivalence, EquivalenceFit

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.data.axis import Axis
-from analysis.data.study import spaced
+from analysis.data.points import spaced
 from analysis.fits.isoflop.parabola import Parabola
 from analysis.fits.isoflop.power_law import PowerLaw
 from analysis.laws import Array

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.data.study import TestTimeCurve
+from analysis.data.points import TestTimeCurve
 from analysis.engine.verdict import FitStatus
 from analysis.fits.saturation import SaturationFit
 from analysis.report.figures.page import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.checks.held_out import compare_study, compare_training, holdout
-from analysis.data.study import Study
+from analysis.data.points import Study
 from analysis.engine.verdict import FitStatus
 from analysis.laws import UNIFIED
 from parcae.errors import InputError

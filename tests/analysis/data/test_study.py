@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis.data.model_names import FIXED_DEPTH
-from analysis.data.study import Study, build_study, load_study, read_sweep, spaced, weighted
+from analysis.data.points import Study, spaced
+from analysis.data.study import build_study, load_study, read_sweep, weighted
 from analysis.published import published_tables
 from parcae.errors import InputError
 from parcae.flops import effective_parameters

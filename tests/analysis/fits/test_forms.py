@@ -10,7 +10,7 @@ import pytest
 
 from analysis import fit_coupled_law, fit_training_law, predict
 from analysis.checks.held_out import compare_training, holdout
-from analysis.data.study import ModelPoints
+from analysis.data.points import ModelPoints
 from analysis.engine.lack_of_fit import Fits, lack_of_fit
 from analysis.engine.uncertainty import uncertainty
 from analysis.engine.verdict import FitStatus

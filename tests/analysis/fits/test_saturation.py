@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import curve_fit
 
 from analysis import fit_saturation
-from analysis.data.study import TestTimeCurve
+from analysis.data.points import TestTimeCurve
 from analysis.engine.verdict import FitStatus
 from analysis.fits.saturation import fit_curves, score_forms
 from analysis.laws import SATURATION

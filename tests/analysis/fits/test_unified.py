@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis import fit_unified_law
-from analysis.data.study import TestTimeCurve
+from analysis.data.points import TestTimeCurve
 from analysis.engine.verdict import FitStatus
 from analysis.fits.unified import UnifiedFit, fit_oracle_floor, stacked, unified_mixture
 from analysis.laws import UNIFIED

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.data.study import Study
+from analysis.data.points import Study
 from analysis.report import study_text as text
 from analysis.report.figures.page import text_page
 from analysis.report.fitted_study import fit_study
