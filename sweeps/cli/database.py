@@ -58,7 +58,7 @@ def export(
     db: DbOption = DEFAULT_DB,
 ) -> None:
     """Write a sweep's losses as CSV: a line a run and test recurrence, in the columns `import` takes."""
-    from analysis.dataset import read_sweep
+    from analysis.data.study import read_sweep
     from parcae.files import check_output
     from sweeps.store.csv_export import write_csv
 

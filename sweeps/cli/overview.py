@@ -19,7 +19,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or 
 
 def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
     """What every run of a sweep is doing."""
-    from analysis.dataset import read_sweep
+    from analysis.data.study import read_sweep
     from sweeps.cli.progress import last_metrics
     from sweeps.folders.paths import Study
     from sweeps.runs.states import FINISHED, State

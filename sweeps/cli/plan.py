@@ -9,7 +9,7 @@ from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
 
 if TYPE_CHECKING:
-    from analysis.planning import Foreseen
+    from analysis.prediction.planned_loss import Foreseen
     from sweeps.folders.paths import Study
     from sweeps.folders.spec import RunSpec
 
@@ -139,7 +139,7 @@ def plan(
 
 def _foreseen(study: "Study", specs: "list[RunSpec]") -> "list[Foreseen | None]":
     """What the chosen form foresees, from the runs that are done, else from the published study."""
-    from analysis.planning import foreseen_losses
+    from analysis.prediction.planned_loss import foreseen_losses
     from parcae.presets import preset
     from sweeps.store.collect import collect
     from sweeps.store.database import model_runs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.dataset import load_study
+from analysis.data.study import load_study
 from parcae.config import InitialWeights, Precision
 from sweeps.folders.paths import Study
 from sweeps.folders.spec import RunSpec
