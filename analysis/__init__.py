@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.dataset import load_study
-    from analysis.equivalence import fit_equivalence
-    from analysis.isoflop import fit_isoflop
-    from analysis.prediction import predict
-    from analysis.saturation import fit_saturation
-    from analysis.testtime import fit_unified_law
-    from analysis.training import fit_coupled_law, fit_training_law
+    from analysis.data.study import load_study
+    from analysis.fits.equivalence import fit_equivalence
+    from analysis.fits.isoflop.fit import fit_isoflop
+    from analysis.fits.saturation import fit_saturation
+    from analysis.fits.training import fit_coupled_law, fit_training_law
+    from analysis.fits.unified import fit_unified_law
+    from analysis.prediction.predict import predict
 
 __all__ = [
     "fit_coupled_law",
@@ -30,14 +30,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "fit_coupled_law": "training",
-    "fit_equivalence": "equivalence",
-    "fit_isoflop": "isoflop",
-    "fit_saturation": "saturation",
-    "fit_training_law": "training",
-    "fit_unified_law": "testtime",
-    "load_study": "dataset",
-    "predict": "prediction",
+    "fit_coupled_law": "fits.training",
+    "fit_equivalence": "fits.equivalence",
+    "fit_isoflop": "fits.isoflop.fit",
+    "fit_saturation": "fits.saturation",
+    "fit_training_law": "fits.training",
+    "fit_unified_law": "fits.unified",
+    "load_study": "data.study",
+    "predict": "prediction.predict",
 }
 
 

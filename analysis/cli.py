@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.axis import Axis
+from analysis.data.axis import Axis
 from parcae.errors import InputError
-from sweeps import console
-from sweeps.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
+from sweeps.cli import console
+from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
 
 if TYPE_CHECKING:
-    from analysis.dataset import Study
+    from analysis.data.points import Study
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Fit the scaling laws of a sweep.", rich_markup_mode=None
@@ -51,7 +51,7 @@ WeightsOption = Annotated[
 
 
 def _study(db: Path, sweep: str | None, weights: bool = False) -> "Study":
-    from analysis.dataset import load_study, weighted_study
+    from analysis.data.study import load_study, weighted_study
 
     study = load_study(db, sweep)
     if weights:
@@ -80,16 +80,16 @@ def isoflop(
     convention: ConventionOption = None,
 ) -> None:
     """Parabolas, optima and the power laws through them, beside the chosen law's own exponents."""
-    from analysis.findings import model_findings
-    from analysis.optimum import Verdict
-    from analysis.plain import plain_chosen, plain_isoflop, plain_study
-    from analysis.text import isoflop_text, passed_over_text, routes_text
+    from analysis.fits.isoflop.optimum import CurveVerdict
+    from analysis.report.fitted_study import fit_model
+    from analysis.report.json_output import plain_chosen, plain_isoflop, plain_study
+    from analysis.report.study_text import isoflop_text, passed_over_text, routes_text
 
     study = _study(db, sweep, weights)
     study.require_points()
-    found = {name: model_findings(points, convention, axis) for name, points in study.models.items()}
+    found = {name: fit_model(points, convention, axis) for name, points in study.models.items()}
     curves = [o for f in found.values() for o in f.isoflop.optima]
-    if all(o.verdict is Verdict.TOO_FEW_POINTS for o in curves):
+    if all(o.verdict is CurveVerdict.TOO_FEW_POINTS for o in curves):
         along = axis.words if axis else "mean recurrence, or parameters and no loop"
         raise InputError(
             f"sweep {study.name!r} has too few runs for an isoFLOP curve: "
@@ -118,17 +118,17 @@ def training_law(
     convention: ConventionOption = None,
 ) -> None:
     """L = E + X N^-x + Y D^-y for each model, every other form, the chosen one's frontier, robustness."""
-    from analysis.findings import model_findings
-    from analysis.plain import plain_study, plain_training
-    from analysis.text import passed_over_text, robustness_text
-    from analysis.text_laws import forms_text, frontier_text, training_text
-    from analysis.verdict import Status
+    from analysis.engine.verdict import FitStatus
+    from analysis.report.fitted_study import fit_model
+    from analysis.report.json_output import plain_study, plain_training
+    from analysis.report.law_text import forms_text, frontier_text, training_text
+    from analysis.report.study_text import passed_over_text, robustness_text
 
     study = _study(db, sweep, weights)
     study.require_points()
-    found = {name: model_findings(points, convention) for name, points in study.models.items()}
+    found = {name: fit_model(points, convention) for name, points in study.models.items()}
     laws = [f.training.law for f in found.values()]
-    if all(law.status is Status.TOO_FEW_POINTS for law in laws):
+    if all(law.status is FitStatus.TOO_FEW_POINTS for law in laws):
         raise InputError(f"sweep {study.name!r} has too few runs for a training law: {laws[0].message}")
     if json:
         models = {name: plain_training(f.training, f.frontier, f.robustness, f) for name, f in found.items()}
@@ -148,17 +148,17 @@ def training_law(
 @app.command()
 def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
     """L(T) = L_inf + Z exp(-z T) for each run, whether it falls to a floor, and the four forms scored."""
-    from analysis.findings import find_test_time
-    from analysis.plain import plain_saturation, plain_study
-    from analysis.text import saturation_text
-    from analysis.verdict import Status
+    from analysis.engine.verdict import FitStatus
+    from analysis.report.fitted_study import fit_test_time
+    from analysis.report.json_output import plain_saturation, plain_study
+    from analysis.report.study_text import saturation_text
 
     study = _study(db, sweep)
     if not study.curves:
         raise InputError(f"sweep {study.name!r} has no finished run with losses at several test recurrences")
-    found = find_test_time(study)
+    found = fit_test_time(study)
     fits = [fit for _, fit in found.saturation]
-    if all(fit.fit.status is Status.TOO_FEW_POINTS for fit in fits):
+    if all(fit.fit.status is FitStatus.TOO_FEW_POINTS for fit in fits):
         raise InputError(f"sweep {study.name!r} has too few losses a run for saturation: {fits[0].message}")
     if json:
         print_json({**plain_study(study), **plain_saturation(found)})
@@ -169,20 +169,20 @@ def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonO
 @app.command()
 def unified(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
     """L(T) = E + X N^-x + Y D^-y + Z exp(-z T / mean recurrence), all runs and test recurrences jointly."""
-    from analysis.findings import find_test_time
-    from analysis.plain import plain_study, plain_unified
-    from analysis.text import unified_text
-    from analysis.verdict import Status
+    from analysis.engine.verdict import FitStatus
+    from analysis.report.fitted_study import fit_test_time
+    from analysis.report.json_output import plain_study, plain_unified
+    from analysis.report.study_text import unified_text
 
     study = _study(db, sweep)
-    found = find_test_time(study)
+    found = fit_test_time(study)
     if not found.unified:
         raise InputError(
             f"sweep {study.name!r} has no finished run with tokens, parameters and losses at several test "
             "recurrences, which the unified law is fitted to"
         )
     fits = [fit for forms in found.unified.values() for fit in forms.values()]
-    if all(fit.status is Status.TOO_FEW_POINTS for fit in fits):
+    if all(fit.status is FitStatus.TOO_FEW_POINTS for fit in fits):
         raise InputError(f"sweep {study.name!r} has too few losses for the unified law: {fits[0].message}")
     if json:
         print_json({**plain_study(study), **plain_unified(found)})
@@ -194,10 +194,10 @@ def unified(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOpti
 @app.command()
 def equivalence(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
     """What a recurrence is worth: phi is 1 for a unique block, 0 for nothing."""
-    from analysis.equivalence import study_equivalence
-    from analysis.plain import plain_equivalence, plain_study
-    from analysis.text import equivalence_text
-    from analysis.verdict import Status
+    from analysis.engine.verdict import FitStatus
+    from analysis.fits.equivalence import study_equivalence
+    from analysis.report.json_output import plain_equivalence, plain_study
+    from analysis.report.study_text import equivalence_text
 
     study = _study(db, sweep)
     study.require_points()
@@ -207,7 +207,7 @@ def equivalence(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: Json
             f"sweep {study.name!r} has too few looped runs for phi: none has tokens, parameters applied once "
             "and per recurrence, and a mean recurrence above 1"
         )
-    if all(one.joint.status is Status.TOO_FEW_POINTS for one in found):
+    if all(one.joint.status is FitStatus.TOO_FEW_POINTS for one in found):
         raise InputError(f"sweep {study.name!r} has too few looped runs for phi: {found[0].joint.message}")
     if json:
         print_json({**plain_study(study), **plain_equivalence(found)})
@@ -226,9 +226,9 @@ def compare(
     ] = None,
 ) -> None:
     """Fit on the smaller budgets, score the rest: forms ranked by held-out error."""
-    from analysis.compare import compare_study
-    from analysis.plain import plain_comparison, plain_study
-    from analysis.text import comparison_text
+    from analysis.checks.held_out import compare_study
+    from analysis.report.json_output import plain_comparison, plain_study
+    from analysis.report.study_text import comparison_text
 
     study = _study(db, sweep)
     results = compare_study(study, top_budgets=top, runs=hold_out or ())
@@ -256,9 +256,9 @@ def predict(
     convention: ConventionOption = None,
 ) -> None:
     """The best mean recurrence and tokens for a budget (or tokens), and the loss to expect."""
-    from analysis.plain import plain_prediction
-    from analysis.prediction import predict as predicted
-    from analysis.text_laws import prediction_text
+    from analysis.prediction.predict import predict as predicted
+    from analysis.report.json_output import plain_prediction
+    from analysis.report.law_text import prediction_text
 
     prediction = predicted(
         _study(db, sweep),
@@ -288,17 +288,17 @@ def report(
     convention: ConventionOption = None,
 ) -> None:
     """Everything about a sweep, as a PDF."""
-    from analysis.findings import find
-    from analysis.headlines import extrapolations, headlines, warnings
-    from analysis.plain import plain_study
-    from analysis.report import write_report
+    from analysis.report.fitted_study import fit_study
+    from analysis.report.headlines import extrapolations, headlines, warnings
+    from analysis.report.json_output import plain_study
+    from analysis.report.pdf import write_report
     from parcae.files import check_output
 
     study = _study(db, sweep)
     if not study.curves:
         study.require_points()
     path = check_output(output or Path(f"{study.name}.pdf"))
-    findings = find(study, convention)
+    findings = fit_study(study, convention)
     path = write_report(findings, path)
     if json:
         print_json(

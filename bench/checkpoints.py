@@ -25,12 +25,12 @@ from typing import Any
 
 import torch
 
-from parcae.checkpoint import Checkpoint, map_tensors, newest_first, resume
-from parcae.checkpoint_writer import CheckpointWriter
 from parcae.config import ModelConfig
-from parcae.distributed import Processes, find_launch, joined
 from parcae.files import replacing
-from parcae.model import LoopedTransformer
+from parcae.model.transformer import LoopedTransformer
+from parcae.training.checkpoints.checkpoint import Checkpoint, map_tensors, newest_first, resume
+from parcae.training.checkpoints.writer import CheckpointWriter
+from parcae.training.distributed import Processes, find_launch, joined
 
 MODEL = ModelConfig(
     prelude_layers=2,

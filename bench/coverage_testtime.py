@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.dataset import TestTimeCurve
-from analysis.equivalence import fit_equivalence
+from analysis.data.points import TestTimeCurve
+from analysis.engine.verdict import FitStatus
+from analysis.fits.equivalence import fit_equivalence
+from analysis.fits.saturation import fit_curves
+from analysis.fits.unified import GAMMA_ONE, fit_unified_law, stacked, unified_mixture
 from analysis.laws import EQUIVALENCE, UNIFIED, Array, Law
-from analysis.saturation import fit_curves
-from analysis.testtime import GAMMA_ONE, fit_unified_law, stacked, unified_mixture
-from analysis.verdict import Status
 
 TEST_RECURRENCES = {
     "1 to 24": np.arange(1.0, 25.0),
@@ -83,7 +83,7 @@ def saturation(t: Array, loss: Array, *, noise: float, studies: int, seed: int =
     """How many copies are certified, and of those how many hold a floor of 2.5."""
     scatter = np.random.default_rng(seed).standard_normal((studies, len(t)))
     fits = fit_curves([(t, row) for row in loss * np.exp(noise * scatter)])
-    certified = [fit for fit in fits if fit.status is Status.CONVERGED]
+    certified = [fit for fit in fits if fit.status is FitStatus.CONVERGED]
     held = tuple(f.intervals["L_inf"].low <= 2.5 <= f.intervals["L_inf"].high for f in certified)
     return len(certified), Score(quantity="L_inf", studies=studies, held=held)
 

@@ -14,10 +14,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # in fairness to scipy, whos
 import numpy as np
 from scipy.optimize import minimize
 
-from analysis.fit import DELTA
-from analysis.testtime import fit_unified_law
-from analysis.training import fit_coupled_law, fit_training_law
-from analysis.uncertainty import uncertainty
+from analysis.engine.fit import DELTA
+from analysis.engine.uncertainty import uncertainty
+from analysis.fits.training import fit_coupled_law, fit_training_law
+from analysis.fits.unified import fit_unified_law
 
 STARTS = 500
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from parcae import optim
 from parcae.config import ExecutionConfig, InitialWeights, Optimiser, TrainConfig, default_backward_depth
-from parcae.corpus import EMBEDDED, load_corpus
-from parcae.muon import Muon, orthogonalise
+from parcae.data.corpus import EMBEDDED, load_corpus
 from parcae.presets import preset
-from parcae.train import train
+from parcae.training.optimisers import groups as optim
+from parcae.training.optimisers.muon import Muon, orthogonalise
+from parcae.training.run import train
 
 VARIANCE_MEMORY = 0.95  # released code, beta2
 

@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from parcae.config import TrainConfig, default_backward_depth
-from parcae.corpus import EMBEDDED, load_corpus
-from parcae.data import Batches, validation_set
-from parcae.depth import sample_depths
-from parcae.evaluate import evaluate
-from parcae.initial_weights import new_model
-from parcae.model import LoopedTransformer, initial_state
-from parcae.optim import build_optimisers, clip_gradients, set_rates
+from parcae.data.batches import Batches, validation_set
+from parcae.data.corpus import EMBEDDED, load_corpus
+from parcae.losses.evaluate import evaluate
+from parcae.model.transformer import LoopedTransformer, initial_state
 from parcae.presets import preset
+from parcae.training.depth import sample_depths
+from parcae.training.initial_weights import new_model
+from parcae.training.optimisers.groups import build_optimisers, clip_gradients, set_rates
 
 SEQUENCES, MEAN_RECURRENCE, DEEPEST = 32, 8, 24
 

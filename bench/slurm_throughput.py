@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sweeps.paths import Study
+from sweeps.folders.paths import Study
 
 ROOT = Path(__file__).parent.parent
 CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeps.paths import Study
-from sweeps.spec import RunSpec
-from sweeps.store import read_study
-from sweeps.sweep import find_sweep, read_manifest
+from sweeps.folders.paths import Study
+from sweeps.folders.spec import RunSpec
+from sweeps.plan.manifest import find_sweep, read_manifest
+from sweeps.store.database import read_study
 
 METRIC_LINES = 200
 BIN = Path(sys.executable).parent

@@ -27,17 +27,17 @@ from parcae.config import (
     TrainConfig,
     default_backward_depth,
 )
-from parcae.corpus import EMBEDDED, load_corpus
-from parcae.data import Batches
-from parcae.distributed import Processes
+from parcae.data.batches import Batches
+from parcae.data.corpus import EMBEDDED, load_corpus
 from parcae.flops import flops_per_token
-from parcae.hardware import model_flops_utilisation
-from parcae.initial_weights import new_model
-from parcae.optim import build_optimisers, clip_gradients, move, set_rates
 from parcae.presets import preset
-from parcae.stability import root_mean_square_norm
-from parcae.step import Gradients
-from parcae.telemetry import SpikeCounter, spectral_norms
+from parcae.training.distributed import Processes
+from parcae.training.hardware import model_flops_utilisation
+from parcae.training.initial_weights import new_model
+from parcae.training.optimisers.groups import build_optimisers, clip_gradients, move, set_rates
+from parcae.training.stability import root_mean_square_norm
+from parcae.training.step import Gradients
+from parcae.training.telemetry import SpikeCounter, spectral_norms
 
 CPU_MODEL = replace(preset("nano-128").model, prelude_layers=2, recurrent_layers=2, coda_layers=2)
 RECURRENCES = (1, 4, 8)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
-from parcae.config import Injection, ModelConfig, TrainConfig
+from parcae.config import Injection, ModelConfig
 
 GATE_CHANNELS = 32  # input channels of the value-embedding gate; official code
 
@@ -152,30 +152,10 @@ def batch_flops(
     The last min(T, `backward_depth`) recurrences of a sequence carry gradient.
     """
     with_gradient = sum(min(depth, backward_depth) for depth in depths)
-    return _flops_of(model, len(depths), sum(depths), with_gradient, convention)
+    return flops_of_sequences(model, len(depths), sum(depths), with_gradient, convention)
 
 
-def realised_flops(
-    model: ModelConfig, training: TrainConfig, convention: Convention = Convention.PAPER
-) -> float:
-    """Training FLOPs of a whole run, from the depths that its steps draw.
-
-    The planned FLOPs take every depth to be the mean. Depths of at least 1 and their truncation at mu_bwd
-    change that: +1.0 % at mean recurrence 2, -0.9 % at 4 (small-140m). A run that ended early has fewer
-    `steps`.
-    """
-    from parcae.depth import sample_depths  # with NumPy, which no command needs to start
-
-    recurrences = with_gradient = 0
-    for step in range(training.steps):
-        drawn = sample_depths(training, step)
-        recurrences += int(drawn.sum())
-        with_gradient += int(drawn.clip(max=training.backward_depth).sum())
-    sequences = training.steps * training.batch_sequences
-    return _flops_of(model, sequences, recurrences, with_gradient, convention)
-
-
-def _flops_of(
+def flops_of_sequences(
     model: ModelConfig, sequences: int, recurrences: int, with_gradient: int, convention: Convention
 ) -> float:
     """FLOPs of sequences with so many recurrences, and recurrences with gradient, in all."""

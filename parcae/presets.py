@@ -74,8 +74,8 @@ def _rdm(recurrent_layers: int, width: int, heads: int) -> Preset:
 
 
 def _loop_alone(width: int, heads: int) -> Preset:
-    """Bytes, and one recurrent layer with neither prelude nor coda: the state is all there is, so that loops pay
-    early. docs/experiments.md has how shape, rate and cooldown were found."""
+    """Bytes, and one recurrent layer with neither prelude nor coda: the state is all there is, so that loops
+    pay early. docs/experiments.md has how shape, rate and cooldown were found."""
     model = ModelConfig(
         prelude_layers=0,
         recurrent_layers=1,

@@ -14,7 +14,7 @@ import pandas as pd
 from parcae.config import default_backward_depth
 from parcae.flops import Convention, counted_parameters, flops_per_token, parameter_count
 from parcae.presets import preset
-from sweeps.store import RUN_COLUMNS
+from sweeps.store.database import RUN_COLUMNS
 
 
 @cache

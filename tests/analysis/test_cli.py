@@ -131,7 +131,7 @@ def test_too_few_points_exit_2(fit: Any, tmp_path: Path, command: str, sentence:
         "model,flops,mean_recurrence,val_loss\nsmall-140m,1e18,2,3.4\nsmall-140m,1e18,4,3.41\n"
     )
     subprocess.run(
-        [sys.executable, "-m", "sweeps.cli", "import", "few.csv", "--sweep", "few"],
+        [sys.executable, "-m", "sweeps", "import", "few.csv", "--sweep", "few"],
         check=True,
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(cli.__file__).parents[1]), "PATH": ""},

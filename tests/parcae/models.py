@@ -3,7 +3,7 @@
 import torch
 
 from parcae.config import Injection, ModelConfig, Recipe, TrainConfig
-from parcae.model import LoopedTransformer
+from parcae.model.transformer import LoopedTransformer
 
 TINY = ModelConfig(
     prelude_layers=1,

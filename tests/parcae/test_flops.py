@@ -12,10 +12,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from parcae.config import Injection, ModelConfig, default_backward_depth
-from parcae.depth import expected_recurrences, sample_depths
-from parcae.flops import Convention, batch_flops, counted_parameters, flops_per_token, realised_flops
-from parcae.model import LoopedTransformer
+from parcae.flops import Convention, batch_flops, counted_parameters, flops_per_token
+from parcae.model.transformer import LoopedTransformer
 from parcae.presets import PRESETS
+from parcae.training.depth import expected_recurrences, realised_flops, sample_depths
 from tests.parcae.models import FAMILIES, TINY, shape, training
 
 SEQUENCES = 2

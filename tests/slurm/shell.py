@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from parcae.corpus import EMBEDDED, load_corpus
-from parcae.tokenizer import BYTES, tokenizer_hash
-from sweeps.arrays import Submissions
-from sweeps.grid import Text, isoflop_grid
-from sweeps.paths import RunFolder, Study, read_json_lines
-from sweeps.spec import RunSpec
-from sweeps.sweep import plan_sweep
+from parcae.data.corpus import EMBEDDED, load_corpus
+from parcae.data.tokenizer import BYTES, tokenizer_hash
+from sweeps.folders.paths import RunFolder, Study, read_json_lines
+from sweeps.folders.spec import RunSpec
+from sweeps.plan.grid import Text, isoflop_grid
+from sweeps.plan.manifest import plan_sweep
+from sweeps.slurm.arrays import Submissions
 from tests.conftest import BIN, Ran
 
 SWEEP = "s"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from parcae.corpus import load_corpus
-from parcae.train import train
-from sweeps.paths import RunFolder
+from parcae.data.corpus import load_corpus
+from parcae.training.run import train
+from sweeps.folders.paths import RunFolder
 from tests.slurm.conftest import HOME, Daemons
 from tests.slurm.shell import LONG, SHORT, Shell, events, final_losses, specs, steps_logged, until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from sweeps.paths import RunFolder
+from sweeps.folders.paths import RunFolder
 from tests.slurm.conftest import Daemons
 from tests.slurm.shell import SHORT, Shell, events, specs, until
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sweeps.collect import rebuild
-from sweeps.paths import RunFolder
+from sweeps.folders.paths import RunFolder
+from sweeps.store.collect import rebuild
 from tests.slurm.shell import SHORT, Shell, events, specs, until
-from tests.sweeps.test_collect import content
+from tests.sweeps.store.test_collect import content
 
 RUNS, KILLS = 24, 20
 SUBMIT_SECONDS = 2.5

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.paths import Study
+from sweeps.folders.paths import Study
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from sweeps.grid import Text, isoflop_grid
-from sweeps.paths import Study
-from sweeps.spec import RunSpec
-from sweeps.sweep import plan_sweep
+from sweeps.folders.paths import Study
+from sweeps.folders.spec import RunSpec
+from sweeps.plan.grid import Text, isoflop_grid
+from sweeps.plan.manifest import plan_sweep
 
 TEXT = {"text": Text("text", "0", "bytes", "0")}
 

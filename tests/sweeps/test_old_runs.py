@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from analysis.dataset import load_study
+from analysis.data.study import load_study
 from parcae.config import InitialWeights, Precision
-from sweeps import store
-from sweeps.collect import collect
-from sweeps.grid import isoflop_grid
-from sweeps.paths import Study
-from sweeps.spec import RunSpec
-from sweeps.sweep import plan_sweep
+from sweeps.folders.paths import Study
+from sweeps.folders.spec import RunSpec
+from sweeps.plan.grid import isoflop_grid
+from sweeps.plan.manifest import plan_sweep
+from sweeps.store import database as store
+from sweeps.store.collect import collect
 from tests.conftest import Command
 from tests.sweeps.studies import TEXT, finish
 

@@ -1,0 +1,208 @@
+"""Two routes to the optimum side by side: isoFLOP parabolas and the training law's own minimum.
+
+Both estimate mu_rec* = k C^gamma and D* = k' C^gamma'. Parabolas need no law but are biased when a grid is
+off-centre, or so wide that the loss is no parabola (Czech et al. arXiv 2603.22339); the law extrapolates but
+believes in its form. Parabolas corrected for their bias (`analysis.fits.isoflop.bias`) take that bias alone
+from the laws, so they are believed where the routes disagree.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.data.axis import Axis
+from analysis.data.points import ModelPoints
+from analysis.engine.fit import LawFit
+from analysis.engine.intervals import NOTHING, Interval
+from analysis.fits.forms import form_data
+from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
+from analysis.fits.isoflop.optimum import CurveVerdict
+from analysis.prediction.frontier import Frontier
+
+NARROW = 3.0
+"""A grid whose largest recurrence is less than this many times its smallest shows little of a curve."""
+OFF_CENTRE = 0.25
+"""Vertices that all lie within this fraction of the grid's ends (in logs) make it off-centre."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Both estimates of one exponent, and what parabolas make of the law's own losses on the grid."""
+
+    quantity: str
+    parabolas: Interval
+    """Plain: the paper's method."""
+    corrected: Interval
+    """With the parabolas' bias taken off, through the optima then in the sampled range."""
+    law: Interval
+    parabolas_of_law: float
+
+    @property
+    def disagree(self) -> bool:
+        """Whether the law and the parabolas, corrected if they are, have intervals that do not overlap."""
+        ours = self.corrected if _known(self.corrected) else self.parabolas
+        return _known(ours) and _known(self.law) and not ours.overlaps(self.law)
+
+    @property
+    def biased(self) -> bool:
+        """Whether the plain exponent is outside the interval of the corrected one."""
+        return _known(self.corrected) and not (
+            self.corrected.low <= self.parabolas.value <= self.corrected.high
+        )
+
+    @property
+    def believed(self) -> str:
+        """Which exponent is believed, and why; empty where there is but one or all agree."""
+        if not _known(self.law) or not np.isfinite(self.parabolas.value):
+            return ""
+        if self.disagree and _known(self.corrected):
+            return (
+                f"for {self.quantity} believe {_spell(self.corrected)}, the parabolas corrected for their "
+                f"bias: the law's own {_spell(self.law)} stands and falls with its form"
+            )
+        if self.disagree:
+            return (
+                f"for {self.quantity} believe neither: parabolas give {_spell(self.parabolas)}, the law "
+                f"{_spell(self.law)}, and the bias of the parabolas is not known"
+            )
+        if self.biased:
+            return (
+                f"for {self.quantity} believe {_spell(self.corrected)}: plain parabolas are biased on this "
+                f"grid, and corrected they agree with the law's {_spell(self.law)}"
+            )
+        return ""
+
+
+def _known(value: Interval) -> bool:
+    return bool(np.isfinite([value.low, value.high]).all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routes:
+    mean_recurrence: Route
+    """Or of parameters, where those are the axis."""
+    tokens: Route
+    warnings: tuple[str, ...]
+    """Plain sentences: where the routes disagree, and what is wrong with the grid."""
+
+
+def two_routes(
+    points: ModelPoints, isoflop: IsoflopFit, law: LawFit | None, frontier: Frontier | None
+) -> Routes:
+    """Both routes for one model; `law` is the chosen form, None where there is none."""
+    of_law = _parabolas_of_law(points, law)
+    routes = [
+        Route(
+            quantity=quantity,
+            parabolas=getattr(isoflop, gamma).exponent,
+            corrected=_corrected(isoflop, gamma),
+            law=getattr(frontier, gamma, NOTHING),
+            parabolas_of_law=getattr(of_law, gamma).exponent.value if of_law else float("nan"),
+        )
+        for quantity, gamma in (
+            _first(isoflop.axis),
+            ("tokens", "gamma_tokens"),
+        )
+    ]
+    warnings = [*isoflop.warnings, *_grid_warnings(isoflop)]
+    warnings += frontier.warnings if frontier else ()
+    for route in routes:
+        if route.disagree:
+            warnings.append(
+                f"the two routes disagree on the exponent of {route.quantity}: parabolas give "
+                f"{_spell(route.parabolas)}, the law's own minimum {_spell(route.law)}"
+            )
+        if route.biased:
+            warnings.append(
+                f"on this grid parabolas are biased: corrected for it, the exponent of {route.quantity} is "
+                f"{_spell(route.corrected)} where plain parabolas give {route.parabolas.value:.3f}"
+            )
+    return Routes(mean_recurrence=routes[0], tokens=routes[1], warnings=tuple(warnings))
+
+
+def _corrected(isoflop: IsoflopFit, gamma: str) -> Interval:
+    found = isoflop.corrected
+    if found is None:
+        return NOTHING
+    if gamma == "gamma_tokens":
+        return found.gamma_tokens.exponent
+    return found.gamma_axis.exponent if gamma == f"gamma_{isoflop.axis.column}" else NOTHING
+
+
+def _first(axis: Axis) -> tuple[str, str]:
+    """The exponent beside that of tokens, and its name."""
+    size = Axis.PARAMETERS if axis is Axis.PARAMETERS else Axis.MEAN_RECURRENCE
+    return size.words, f"gamma_{size.column}"
+
+
+def _spell(value: Interval) -> str:
+    return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})"
+
+
+def _parabolas_of_law(points: ModelPoints, law: LawFit | None) -> IsoflopFit | None:
+    if law is None or not law.usable:
+        return None
+    grid = points.select(points.on_grid & points.sized)
+    if not len(grid):
+        return None
+    smooth = law.law.predict(law.vector, form_data(grid))[0]
+    return fit_isoflop(grid.flops, grid.mean_recurrence, grid.tokens, smooth, laws=(), resamples=1)
+
+
+def _grid_warnings(isoflop: IsoflopFit) -> list[str]:
+    warnings = []
+    for optimum in isoflop.optima:
+        budget = f"{optimum.flops:.3g} FLOPs"
+        if not optimum.interior:
+            warnings.append(f"{budget} has no optimum ({optimum.verdict}): {optimum.message}")
+        warnings += [f"{budget}: {warning}" for warning in optimum.warnings]
+    sampled = [np.exp(optimum.curve.log_v) for optimum in isoflop.optima]
+    if not sampled:
+        return warnings
+    along = isoflop.axis.words
+    low, high = min(v.min() for v in sampled), max(v.max() for v in sampled)
+    if isoflop.axis is Axis.MEAN_RECURRENCE and high < NARROW * low:
+        warnings.append(f"the grid is narrow: mean recurrences {low:g} to {high:g} show little of a curve")
+    places = [
+        np.log(o.on_axis / v.min()) / np.log(v.max() / v.min())
+        for o, v in zip(isoflop.optima, sampled, strict=True)
+        if o.verdict is CurveVerdict.INTERIOR
+    ]
+    if places and (max(places) < OFF_CENTRE or min(places) > 1 - OFF_CENTRE):
+        upper = max(places) >= OFF_CENTRE
+        advice = "sample larger ones" if upper else "sample smaller ones"
+        if isoflop.axis is Axis.MEAN_RECURRENCE and not upper and low <= 1:
+            advice = "budgets as small as these hardly pay for a loop"
+        end = "largest" if upper else "smallest"
+        if isoflop.axis is Axis.MEAN_RECURRENCE:
+            end = f"{along} {high if upper else low:g}"
+        else:
+            end = f"the {end} {along}"
+        warnings.append(f"the grid is off-centre: every optimum lies near {end}; {advice}")
+    cubic = _cubic_significance(isoflop)
+    if abs(cubic) > 4:
+        warnings.append(
+            f"the grid is too wide for parabolas: a cubic term is {abs(cubic):.1f} standard errors from zero "
+            "over all budgets, so vertices are biased"
+        )
+    return warnings
+
+
+def _cubic_significance(isoflop: IsoflopFit) -> float:
+    """Summed cubic coefficients over their standard error, noise pooled over budgets; 0 where undecided."""
+    total = variance = squares = 0.0
+    freedom = 0
+    for optimum in isoflop.optima:
+        logs, losses = optimum.curve.log_v, optimum.curve.losses
+        if optimum.left_out or len(np.unique(logs)) < 5:
+            continue
+        scaled = (logs - logs.mean()) / np.ptp(logs)
+        design = np.vander(scaled, 4, increasing=True)
+        solution = np.linalg.lstsq(design, losses, rcond=None)[0]
+        total += float(solution[3])
+        variance += float(np.linalg.inv(design.T @ design)[3, 3])
+        squares += float(((losses - design @ solution) ** 2).sum())
+        freedom += len(losses) - 4
+    if freedom < 4 or squares <= 0:
+        return 0.0
+    return total / float(np.sqrt(variance * squares / freedom))

@@ -1,0 +1,171 @@
+"""What a fit works on: the runs of one model, its losses over test recurrences, and all of a study."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from analysis.data.axis import Axis
+from analysis.data.budgets import grouped_budgets
+from analysis.data.replicates import cells_of
+from analysis.laws import Array, Mask, Whole
+from parcae.errors import InputError
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelPoints:
+    """Finished runs of one model; every array has n values, one a run."""
+
+    model: str
+    architecture: str
+    """How the loop takes up its input, such as `diagonal`; `no loop` where there is none."""
+    run_ids: tuple[str, ...]
+    flops: Array
+    """Budget C; NaN where none was given."""
+    mean_recurrence: Array
+    """NaN for a run without a loop."""
+    tokens: Array
+    """NaN where unknown, as are the parameters."""
+    effective_parameters: Array
+    """N(mu_rec): once + mean_recurrence * recurrent, or plain parameters where only those are known."""
+    once_parameters: Array
+    recurrent_parameters: Array
+    loss: Array
+    """Validation loss, nats."""
+    seeds: Array
+    """NaN where unknown."""
+    weights: Array
+    """Inverse variances of mean 1; all 1 unless ``weighted`` found the noise to differ between budgets."""
+    conventions: tuple[str, ...]
+    passed_over: int = 0
+    """Runs of other hyperparameters that were worse than the one kept of their cell."""
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    @cached_property
+    def budget(self) -> Array:
+        """Each run's budget: that of all runs whose FLOPs are nearly its own; NaN where unknown."""
+        return grouped_budgets(self.flops)
+
+    @property
+    def budgets(self) -> Array:
+        """Distinct known budgets, ascending."""
+        return np.unique(self.budget[np.isfinite(self.budget)])
+
+    @cached_property
+    def cells(self) -> Whole:
+        """A label a run; runs of one cell are replicates."""
+        return cells_of(self.budget, self.mean_recurrence, self.effective_parameters, self.tokens)
+
+    @property
+    def sized(self) -> Mask:
+        """Which runs a training law can use: parameters and tokens are known."""
+        return np.asarray(np.isfinite(self.effective_parameters) & np.isfinite(self.tokens))
+
+    @property
+    def on_grid(self) -> Mask:
+        """Which runs can lie on an isoFLOP curve: a budget and a mean recurrence are known."""
+        return np.asarray(np.isfinite(self.flops) & np.isfinite(self.mean_recurrence))
+
+    def along(self, axis: Axis) -> Mask:
+        """Which runs can lie on an isoFLOP curve along `axis`: their budget and place on it are known."""
+        values = {
+            Axis.MEAN_RECURRENCE: self.mean_recurrence,
+            Axis.TOKENS: self.tokens,
+            Axis.PARAMETERS: self.effective_parameters,
+        }
+        return np.asarray(np.isfinite(self.flops) & np.isfinite(values[axis]))
+
+    @property
+    def usual_axis(self) -> Axis:
+        """Mean recurrence where it varies, else parameters where those do."""
+        for axis, values in (
+            (Axis.MEAN_RECURRENCE, self.mean_recurrence),
+            (Axis.PARAMETERS, self.effective_parameters),
+        ):
+            if len(np.unique(values[self.along(axis)])) > 1:
+                return axis
+        return Axis.MEAN_RECURRENCE
+
+    def select(self, keep: Mask) -> "ModelPoints":
+        """The runs where `keep` (n,) is true."""
+        arrays = [f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)]
+        chosen = {name: getattr(self, name)[keep] for name in arrays}
+        runs = tuple(run for run, kept in zip(self.run_ids, keep, strict=True) if kept)
+        return replace(self, run_ids=runs, **chosen)
+
+
+def pooled(name: str, models: Sequence[ModelPoints]) -> ModelPoints:
+    """The runs of several sizes as those of one model called `name`."""
+    first, joined = models[0], dict[str, Any]()
+    for field in fields(first):
+        values = [getattr(points, field.name) for points in models]
+        if isinstance(values[0], np.ndarray):
+            joined[field.name] = np.concatenate(values)
+    runs = tuple(run for points in models for run in points.run_ids)
+    conventions = tuple(sorted({c for points in models for c in points.conventions}))
+    return replace(first, model=name, run_ids=runs, conventions=conventions, **joined)
+
+
+def spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """All of a list, or `most` of a longer one at even distances, its ends among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def known(values: Array) -> Array | None:
+    """The values, or None where any is unknown."""
+    return values if np.isfinite(values).all() else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TestTimeCurve:
+    """Losses of one trained model at several test recurrences (k values)."""
+
+    __test__ = False  # not a test, whatever pytest makes of the name
+
+    run_id: str
+    model: str
+    mean_recurrence: float
+    tokens: float
+    """NaN where unknown, as are the parameters."""
+    effective_parameters: float
+    test_recurrence: Array
+    loss: Array
+    flops: float = float("nan")
+    """The budget; NaN where none was given."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    name: str
+    kind: str
+    models: Mapping[str, ModelPoints]
+    curves: tuple[TestTimeCurve, ...]
+    """Runs with losses at two or more test recurrences."""
+    runs: int
+    """Runs in the sweep, whatever became of them."""
+    left_out: Mapping[str, int]
+    """Reason -> how many runs (or losses) no fit uses."""
+    corpus_hashes: tuple[str, ...]
+    data_hash: str
+    """SHA-256 of every number the fits use."""
+
+    @property
+    def used(self) -> int:
+        return sum(len(points) for points in self.models.values())
+
+    def require_points(self) -> None:
+        """``InputError`` when no run can be fitted."""
+        if not self.used:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+            raise InputError(
+                f"sweep {self.name!r} has no finished run to fit ({reasons or 'it has no runs'}); "
+                "train some first"
+            )

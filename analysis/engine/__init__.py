@@ -1,0 +1,1 @@
+"""One law on points: the search from many starts, the verdict, and the uncertainty."""

@@ -1,0 +1,333 @@
+"""IsoFLOP curves: a parabola a budget, its vertex, and power laws through the vertices.
+
+Per model and budget, loss is a quadratic in the logarithm of what was varied (mean recurrence, tokens, or the
+parameters of models without a loop), and another in ln(tokens); the vertices are mu_rec*(C), N*(C) and D*(C)
+(Parcae section 5, figures 4 and 5; approach 2 of Hoffmann et al. arXiv 2203.15556). A vertex is an optimum
+only when the curve along the axis, which is what a grid samples, opens upward beyond its noise (pooled over
+budgets) and its vertex lies within the sampled range. A vertex in tokens that lies a little outside theirs is
+kept, with a warning, in the plain exponent of tokens and in nothing else. Parabolas are biased when a grid is
+off-centre (Czech et al. arXiv 2603.22339): `analysis.fits.isoflop.bias` measures by how much, and the plain
+exponents' intervals hold it.
+Shapes: n runs, k runs of one budget, B budgets, R replicates.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.data.axis import Axis
+from analysis.engine.intervals import RESAMPLES, Interval, interval
+from analysis.engine.validation import LARGEST_LOSS, positive_numbers, same_length
+from analysis.fits.isoflop.bias import FURTHEST, Biases, biases, fitted_forms, worse_than_parabolas
+from analysis.fits.isoflop.curves import Curve, curves_of, pooled_noise, variance, without_copies
+from analysis.fits.isoflop.exchange import Exchange, exchange
+from analysis.fits.isoflop.optimum import Optimum, least_curvature, optimum_of
+from analysis.fits.isoflop.parabola import log_vertices, standardised_residuals
+from analysis.fits.isoflop.power_law import PowerLaw, no_power_law, power_law, slope
+from analysis.laws import COUPLED, TRAINING, Array, Law
+from parcae.errors import InputError
+
+LAWS = (TRAINING, COUPLED)
+"""Laws that the parabolas' bias is measured on."""
+NO_BIAS = "its interval holds noise alone and not the bias of a parabola, because "
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectedOptimum:
+    """One budget's vertex with the parabola's bias taken off."""
+
+    flops: float
+    on_axis: Interval
+    tokens: Interval
+    """What the budget buys there."""
+    used: bool
+    """False where the laws' own optimum lies outside the sampled range: extrapolated, so in no exponent. (The
+    laws decide, whose optimum rests on all runs: a choice by the budget's own noise would bias the exponent.)
+    """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corrected:
+    forms: Mapping[str, float]
+    """The laws that the bias was measured on, with their weights."""
+    optima: tuple[CorrectedOptimum, ...]
+    """Of the budgets whose vertex is interior."""
+    gamma_axis: PowerLaw
+    gamma_tokens: PowerLaw
+    bias: float
+    """Of the plain exponent of the axis."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IsoflopFit:
+    axis: Axis
+    optima: tuple[Optimum, ...]
+    gamma_mean_recurrence: PowerLaw
+    gamma_parameters: PowerLaw
+    gamma_tokens: PowerLaw
+    gamma_tokens_tied: PowerLaw
+    """Through `tokens_tied`."""
+    corrected: Corrected | None
+    """None where no law could be fitted, or none was asked for."""
+    warnings: tuple[str, ...]
+
+    @property
+    def interior(self) -> tuple[Optimum, ...]:
+        return tuple(optimum for optimum in self.optima if optimum.interior)
+
+    @property
+    def gamma_axis(self) -> PowerLaw:
+        law: PowerLaw = getattr(self, f"gamma_{self.axis.column}")
+        return law
+
+
+def fit_isoflop(
+    flops: ArrayLike,
+    mean_recurrence: ArrayLike | None,
+    tokens: ArrayLike | None,
+    loss: ArrayLike,
+    *,
+    parameters: ArrayLike | None = None,
+    axis: Axis | str | None = None,
+    seeds: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    laws: Sequence[Law] = LAWS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> IsoflopFit:
+    """Curves, optima and exponents of one model, from n runs; None for what is unknown.
+
+    `parameters` are effective ones, N(mu_rec); `axis` is mean recurrence where that varies, else parameters;
+    `seeds` (NaN where unknown) tell replicates from copies; `weights` are inverse variances. `laws` are those
+    that the parabolas' bias is measured on: with none, intervals hold noise alone.
+    ``InputError`` for numbers no curve can hold.
+    """
+    arrays = _checked(flops, mean_recurrence, tokens, loss, parameters, seeds, weights)
+    chosen = _axis(axis, arrays)
+    arrays = without_copies(arrays)
+    curves = curves_of(arrays, chosen)
+    prices = exchange(arrays, chosen)
+    noise = pooled_noise([variance(curve) for curve in curves])
+    optima = [optimum_of(curve, noise, prices) for curve in curves]
+    kept = [optimum for optimum in optima if optimum.interior]
+    found, why_not = None, "none was asked for"
+    if laws and kept:
+        found, why_not = _biases(
+            arrays, [o.curve for o in kept], curves, prices, noise, laws, resamples, seed
+        )
+    fitter = _Exponents(
+        kept=kept, axis=chosen, budgets=len(curves), biases=found, resamples=resamples, seed=seed
+    )
+    plain = {name: fitter.plain(name) for name in ("mean_recurrence", "parameters", "tokens")}
+    warnings = []
+    if laws and found is None and len(kept) > 2:
+        warnings.append(f"the exponent by parabolas: {NO_BIAS}{why_not}")
+    return IsoflopFit(
+        axis=chosen,
+        optima=tuple(optima),
+        gamma_mean_recurrence=plain["mean_recurrence"],
+        gamma_parameters=plain["parameters"],
+        gamma_tokens=plain["tokens"],
+        gamma_tokens_tied=fitter.tied(prices),
+        corrected=fitter.corrected(prices) if found is not None and prices is not None else None,
+        warnings=tuple(warnings),
+    )
+
+
+def _checked(
+    flops: ArrayLike,
+    mean_recurrence: ArrayLike | None,
+    tokens: ArrayLike | None,
+    loss: ArrayLike,
+    parameters: ArrayLike | None,
+    seeds: ArrayLike | None,
+    weights: ArrayLike | None,
+) -> dict[str, Array]:
+    given = {
+        "flops": flops,
+        "mean_recurrence": mean_recurrence,
+        "tokens": tokens,
+        "parameters": parameters,
+        "weights": weights,
+    }
+    losses = positive_numbers("loss", loss, largest=LARGEST_LOSS)
+    arrays = {name: positive_numbers(name, values) for name, values in given.items() if values is not None}
+    arrays["seeds"] = np.full(len(losses), np.nan) if seeds is None else np.asarray(seeds, dtype=float)
+    arrays.setdefault("weights", np.ones(len(losses)))
+    for name, values in arrays.items():
+        same_length(name, values, losses)
+    return {**arrays, "loss": losses}
+
+
+def _axis(axis: Axis | str | None, arrays: Mapping[str, Array]) -> Axis:
+    """The axis asked for, or the usual one. ``InputError`` where nothing is known along it."""
+    if axis is None:
+        recurrence = arrays.get("mean_recurrence")
+        varies = recurrence is not None and len(np.unique(recurrence)) > 1
+        return Axis.PARAMETERS if "parameters" in arrays and not varies else Axis.MEAN_RECURRENCE
+    if axis not in list(Axis):
+        raise InputError(f"axis is {axis!r}; it takes {', '.join(Axis)}")
+    chosen = Axis(axis)
+    if chosen.column not in arrays:
+        raise InputError(
+            f"there is no isoFLOP curve along {chosen.words}: the runs' {chosen.words} is unknown"
+        )
+    return chosen
+
+
+def _biases(
+    arrays: Mapping[str, Array],
+    kept: Sequence[Curve],
+    curves: Sequence[Curve],
+    prices: Exchange | None,
+    noise: tuple[float, int],
+    laws: Sequence[Law],
+    draws: int,
+    seed: int,
+) -> tuple[Biases | None, str]:
+    """What the laws fitted to all runs of all curves say of the bias, or why they say nothing."""
+    if "tokens" not in arrays:
+        return None, "the runs' tokens are unknown, so no law can be fitted"
+    if prices is None:
+        return None, "the runs do not tell what the axis costs"
+    at = np.concatenate([curve.at for curve in curves])
+    sizes = arrays["parameters"] if "parameters" in arrays else prices.parameters(arrays["mean_recurrence"])
+    given = {**arrays, "N": sizes}
+    budgets = np.concatenate([np.full(len(curve.at), curve.flops) for curve in curves])
+    forms = fitted_forms(
+        laws,
+        {"N": sizes[at], "D": arrays["tokens"][at]},
+        arrays["loss"][at],
+        np.unique(budgets, return_inverse=True)[1],
+        arrays["weights"][at],
+        draws=draws,
+        seed=seed,
+    )
+    if not forms:
+        return None, f"the runs decide no law ({', '.join(law.name for law in laws)})"
+    if worse_than_parabolas(forms, curves):
+        return None, "the curves are closer to parabolas than to any law"
+    return biases(kept, given, forms, prices, [least_curvature(c, noise) for c in kept], seed=seed), ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Exponents:
+    """The power laws through the interior optima, from one set of draws."""
+
+    kept: Sequence[Optimum]
+    axis: Axis
+    budgets: int
+    biases: Biases | None
+    resamples: int
+    seed: int
+
+    def plain(self, name: str) -> PowerLaw:
+        """Through the parabolas' own vertices, the paper's method; the interval holds their bias if known."""
+        of = name.replace("_", " ")
+        on_axis = of == self.axis.words
+        if not on_axis and name != "tokens":
+            return no_power_law(f"the curves run along {self.axis.words}, not along {of}")
+        chosen = [i for i, o in enumerate(self.kept) if np.isfinite(getattr(o, name))]
+        flops = [self.kept[i].flops for i in chosen]
+        values = [float(getattr(self.kept[i], name)) for i in chosen]
+        if self.biases is None:
+            curves = [self.kept[i].curve for i in chosen]
+            logs = [c.log_v if on_axis else c.log_d for c in curves]
+            points = [(x, c.losses) for x, c in zip(logs, curves, strict=True) if x is not None]
+            return power_law(
+                of, flops, values, _resampled_vertices(points, self.resamples, self.seed), self.budgets
+            )
+        off = (self.biases.along_axis if on_axis else self.biases.in_tokens)[:, chosen]
+        law = _holding(power_law(of, flops, values, np.log(values) - off, self.budgets))
+        if not law.budgets or not np.isfinite(law.exponent.low):
+            return law
+        bias = _median(slope(np.log(flops), off)[0])
+        held = f"{law.message}; parabolas are {bias:+.3f} off on this grid, which the interval holds"
+        return replace(law, message=held)
+
+    def tied(self, prices: Exchange | None) -> PowerLaw:
+        """Through what each budget buys at its vertex along the axis, the plain one."""
+        values = [optimum.tokens_tied for optimum in self.kept]
+        if prices is None or not np.isfinite(values).all():
+            return no_power_law("what the axis costs is unknown")
+        flops = [optimum.flops for optimum in self.kept]
+        draws = np.log(values)[None, :]
+        if self.biases is not None:
+            draws = self._bought(prices, self._unbiased())
+        return _holding(power_law("tokens", flops, values, draws, self.budgets))
+
+    def corrected(self, prices: Exchange) -> Corrected:
+        """The optima with the median bias taken off, and the exponents through those in the sampled range."""
+        assert self.biases is not None
+        along = self._unbiased()
+        bought = self._bought(prices, along)
+        optima = []
+        for i, optimum in enumerate(self.kept):
+            on_axis, tokens = (_middle(np.exp(draws[:, i])) for draws in (along, bought))
+            sampled = np.exp(optimum.curve.log_v)
+            inside = sampled.min() <= self.biases.optima[i] <= sampled.max() and np.isfinite(on_axis.low)
+            optima.append(
+                CorrectedOptimum(flops=optimum.flops, on_axis=on_axis, tokens=tokens, used=bool(inside))
+            )
+        used = [i for i, optimum in enumerate(optima) if optimum.used]
+        flops = [optima[i].flops for i in used]
+        logs = np.log([optimum.flops for optimum in self.kept])
+        return Corrected(
+            forms=self.biases.forms,
+            optima=tuple(optima),
+            gamma_axis=power_law(
+                self.axis.words, flops, [optima[i].on_axis.value for i in used], along[:, used], self.budgets
+            ),
+            gamma_tokens=power_law(
+                "tokens", flops, [optima[i].tokens.value for i in used], bought[:, used], self.budgets
+            ),
+            bias=_median(slope(logs, self.biases.along_axis)[0]),
+        )
+
+    def _unbiased(self) -> Array:
+        assert self.biases is not None
+        return np.log([optimum.on_axis for optimum in self.kept]) - self.biases.along_axis
+
+    def _bought(self, prices: Exchange, along: Array) -> Array:
+        """ln tokens (R, B) that each budget buys at places exp(along) on the axis."""
+        if self.axis is Axis.TOKENS:
+            return along
+        return np.log([o.flops for o in self.kept]) - np.log(prices.flops_per_token(np.exp(along)))
+
+
+def _middle(draws: Array) -> Interval:
+    return interval(_median(draws), draws)
+
+
+def _median(draws: Array) -> float:
+    """Of the finite ones; NaN where there are none."""
+    return float(np.nanmedian(draws)) if np.isfinite(draws).any() else float("nan")
+
+
+def _holding(law: PowerLaw) -> PowerLaw:
+    """The law with an interval that also holds its own estimate, which draws without its bias may not."""
+    value = law.exponent
+    held = replace(value, low=min(value.low, value.value), high=max(value.high, value.value))
+    return replace(law, exponent=held) if np.isfinite(value.low) else law
+
+
+def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, seed: int) -> Array:
+    """ln of each curve's vertex in each replicate (R, B); NaN where a replicate opens downward.
+
+    Residuals of all curves are scaled by their leverage, pooled and redrawn; each replicate is scaled by
+    sqrt(freedom / chi-square), because the noise is itself estimated from few points.
+    """
+    if not curves:
+        return np.empty((resamples, 0))
+    fits = [standardised_residuals(x, y) for x, y in curves]
+    residuals = np.concatenate([pool for _, pool in fits])
+    freedom = sum(len(x) - 3 for x, _ in curves)
+    generator = np.random.default_rng(seed)
+    inflation = np.sqrt(freedom / generator.chisquare(freedom, size=resamples))[:, None]
+    columns = []
+    for (x, _), (fitted, _) in zip(curves, fits, strict=True):
+        redrawn = residuals[generator.integers(len(residuals), size=(resamples, len(fitted)))]
+        columns.append(log_vertices(x, fitted + inflation * redrawn, FURTHEST))
+    return np.stack(columns, axis=1)

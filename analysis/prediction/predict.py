@@ -1,0 +1,274 @@
+"""The best recurrence and tokens for a budget, the loss to expect there, and how sure that is.
+
+From the chosen form's own minimum (`analysis.prediction.frontier`), as a whole recurrence at the planner's
+price; L(T) from the unified law where the model has losses at several test recurrences. Beyond what the runs
+support the answer is a refusal, unless asked for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.data.budgets import grouped_budgets
+from analysis.data.points import ModelPoints, Study
+from analysis.engine.intervals import RESAMPLES, Interval, interval
+from analysis.engine.verdict import FitStatus
+from analysis.fits.forms import ModelForms, fit_forms
+from analysis.fits.unified import GAMMA_ONE, fit_unified_forms, unified_mixture
+from analysis.prediction.frontier import (
+    DEEPEST_FACTOR,
+    Mixture,
+    advice,
+    best_recurrence,
+    deepest_supported,
+    loss_at,
+    outward,
+    trained_range,
+    whole_tokens,
+)
+from analysis.prediction.shape import Shape, shape_of
+from parcae.errors import InputError
+
+FURTHEST = 4.0
+"""Budgets up to this factor beyond the sampled ones are predicted: where coverage was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestTimeLoss:
+    __test__ = False
+
+    test_recurrence: float
+    loss: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    model: str
+    form: str
+    """The form whose optimum this is."""
+    alike: tuple[str, ...]
+    """The forms that can't be told from it; their spread is in the intervals."""
+    flops: float
+    mean_recurrence: Interval
+    """The whole recurrence advised."""
+    tokens: Interval
+    """Tokens of the advised recurrence at the planner's price."""
+    loss: Interval
+    """Loss of the law at the advised recurrence, nats."""
+    continuous_recurrence: Interval
+    """The optimum under the smooth price, which no run can have."""
+    continuous_tokens: Interval
+    continuous_loss: Interval
+    near_best: tuple[float, float]
+    """Smallest and largest whole recurrence whose loss is within 0.1 % of the best."""
+    test_time: tuple[TestTimeLoss, ...]
+    extrapolated: tuple[str, ...]
+    """What of this lies beyond what was trained, a sentence each."""
+    warnings: tuple[str, ...]
+
+
+def predict(
+    study: Study,
+    model: str | None = None,
+    *,
+    flops: float | None = None,
+    tokens: float | None = None,
+    test_recurrence: Sequence[float] = (),
+    extrapolate: bool = False,
+    convention: str | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Prediction:
+    """The optimum for a budget of `flops`, or the one whose best tokens are `tokens`, for one model.
+
+    `convention` says how FLOPs were counted where the runs contradict their own. ``InputError`` when the
+    model is unknown, no form is decided, or the request lies further out than the data support and
+    `extrapolate` is not given.
+    """
+    points = _model(study, model)
+    shape = shape_of(points, convention)
+    if shape is None:
+        raise InputError(
+            f"cannot predict for {points.model!r}: the cost of its loop is unknown, which takes runs of one "
+            "shape at two or more mean recurrences with their FLOPs"
+        )
+    if (flops is None) == (tokens is None):
+        raise InputError("give either a budget in FLOPs or tokens, not both and not neither")
+    given, name = (flops, "budget") if flops is not None else (tokens, "tokens")
+    if given is None or not (np.isfinite(given) and given > 0):
+        raise InputError(f"{name} is {given}; it must be a positive number")
+    forms = fit_forms(points, resamples=resamples, seed=seed)
+    mixture = _mixture(points.model, forms)
+    budget = float(flops) if flops is not None else _budget_for(mixture, shape, float(given))
+    warnings = _unsupported(points, shape, mixture, budget, test_recurrence, study)
+    if warnings and not extrapolate:
+        raise InputError(f"{warnings[0]}; give --extrapolate to have the answer all the same")
+    value, draws, weights = mixture.evaluate(
+        lambda law, rows: np.maximum(best_recurrence(rows, shape, [budget], law), 1.0)
+    )
+    continuous = interval(float(value[0]), draws[:, 0], weights)
+    smooth = budget / shape.flops_per_token(np.append(value, draws[:, 0]))
+    trained = trained_range(points)
+    deepest = max(deepest_supported(points), 2 * float(value[0]))
+    within = trained if _is_trained(points, budget) else (1.0, deepest)
+    advised, near_best, anywhere = advice(mixture, shape, budget, within, deepest)
+    if tokens is not None:
+        budget = float(given) * float(shape.price(advised))
+    best_tokens = whole_tokens(budget, shape, advised, continuous)
+    return Prediction(
+        model=points.model,
+        form=mixture.law.name,
+        alike=tuple(form.law.name for form in forms.alike[1:]),
+        flops=budget,
+        mean_recurrence=outward(advised, continuous),
+        tokens=best_tokens,
+        loss=loss_at(mixture, shape, advised, best_tokens.value),
+        continuous_recurrence=continuous,
+        continuous_tokens=interval(float(smooth[0]), smooth[1:], weights),
+        continuous_loss=loss_at(mixture, shape, float(value[0]), float(smooth[0])),
+        near_best=near_best,
+        test_time=_test_time(study, points, shape, advised, best_tokens.value, test_recurrence, seed),
+        extrapolated=tuple(_extrapolated(points, mixture, shape, budget, advised, anywhere)),
+        warnings=tuple(warnings),
+    )
+
+
+def _mixture(model: str, forms: ModelForms) -> Mixture:
+    if forms.mixture is not None:
+        return forms.mixture
+    if forms.chosen is not None:
+        raise InputError(
+            f"cannot predict for {model!r}: the {forms.chosen.law.name} form does best, in which the mean "
+            "recurrence makes no difference, so there is no best one"
+        )
+    fit = forms.forms["training"].fit
+    raise InputError(f"cannot predict for {model!r}: its training law is {fit.status}: {fit.message}")
+
+
+def _is_trained(points: ModelPoints, budget: float) -> bool:
+    """Whether runs of this budget were trained, as far as achieved FLOPs tell."""
+    known = points.flops[np.isfinite(points.flops)]
+    groups = grouped_budgets(known)
+    return bool((np.abs(np.log(np.append(known, groups) / budget)) < 0.01).any()) if len(known) else False
+
+
+def _extrapolated(
+    points: ModelPoints, mixture: Mixture, shape: Shape, budget: float, advised: float, anywhere: float
+) -> list[str]:
+    """What of an answer lies beyond the trained budgets and recurrences, a sentence each."""
+    found = []
+    low, high = trained_range(points)
+    sized = points.select(points.sized)
+    spent = sized.tokens * shape.flops_per_token(sized.mean_recurrence)
+    if not spent.min() * 0.99 <= budget <= spent.max() * 1.01:
+        found.append(f"{budget:.3g} FLOPs lie beyond the trained {spent.min():.3g} to {spent.max():.3g}")
+    if not low <= advised <= high:
+        found.append(f"mean recurrence {advised:g} lies beyond the trained {low:g} to {high:g}")
+    if anywhere != advised:
+        loss = loss_at(mixture, shape, anywhere, budget / float(shape.price(anywhere)))
+        found.append(
+            f"the law's best recurrence of all is {anywhere:g}, beyond the trained {low:g} to {high:g}, with "
+            f"a loss of {loss.value:.4g} ({loss.low:.4g} to {loss.high:.4g})"
+        )
+    return found
+
+
+def _model(study: Study, model: str | None) -> ModelPoints:
+    study.require_points()
+    names = ", ".join(study.models)
+    if model is None:
+        if len(study.models) > 1:
+            raise InputError(f"sweep {study.name!r} has several models; name one of {names} with --model")
+        return next(iter(study.models.values()))
+    if model not in study.models:
+        raise InputError(f"sweep {study.name!r} has no model {model!r}; it has {names}")
+    return study.models[model]
+
+
+def _budget_for(mixture: Mixture, shape: Shape, tokens: float) -> float:
+    """The budget C whose best tokens D*(C) are `tokens`, by bisection: D* grows with C."""
+    low = np.log(tokens * float(shape.flops_per_token(1.0)))
+    high = low + np.log(1e6)
+    for _ in range(60):
+        middle = (low + high) / 2
+        best = np.maximum(best_recurrence(mixture.vector, shape, [np.exp(middle)], mixture.law), 1.0)
+        if float(np.exp(middle) / shape.flops_per_token(best)[0, 0]) < tokens:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp((low + high) / 2))
+
+
+def _unsupported(
+    points: ModelPoints,
+    shape: Shape,
+    mixture: Mixture,
+    budget: float,
+    wanted: Sequence[float],
+    study: Study,
+) -> list[str]:
+    """What in the request lies further out than the runs support, a sentence each."""
+    found = []
+    sized = points.select(points.sized)
+    spent = sized.tokens * shape.flops_per_token(sized.mean_recurrence)
+    low, high = spent.min() / FURTHEST, spent.max() * FURTHEST
+    if not low * 0.99 <= budget <= high * 1.01:
+        found.append(
+            f"a budget of {budget:.3g} FLOPs is too far from the runs of {points.model}, which support "
+            f"{low:.3g} to {high:.3g} ({FURTHEST:g} times beyond what was trained)"
+        )
+    best = float(best_recurrence(mixture.vector, shape, [budget], mixture.law)[0, 0])
+    deepest = deepest_supported(points)
+    if best > deepest:
+        found.append(
+            f"the law puts the best mean recurrence at {best:.3g}, too far from the runs of {points.model}, "
+            f"which support up to {deepest:g} ({DEEPEST_FACTOR:g} times the largest trained)"
+        )
+    for t in wanted:
+        if not t >= 1:
+            raise InputError(f"test recurrence is {t:g}; it must be at least 1")
+    measured = [c.test_recurrence.max() for c in study.curves if c.model == points.model]
+    if wanted and measured and max(wanted) > DEEPEST_FACTOR * max(measured):
+        found.append(
+            f"test recurrence {max(wanted):g} is too far from the measured losses of {points.model}, which "
+            f"support up to {DEEPEST_FACTOR * max(measured):g}"
+        )
+    return found
+
+
+def _test_time(
+    study: Study,
+    points: ModelPoints,
+    shape: Shape,
+    mean_recurrence: float,
+    tokens: float,
+    wanted: Sequence[float],
+    seed: int,
+) -> tuple[TestTimeLoss, ...]:
+    if not wanted:
+        return ()
+    forms = fit_unified_forms([curve for curve in study.curves if curve.model == points.model], seed=seed)
+    mixture = unified_mixture(forms)
+    if mixture is None:
+        law = forms.get(GAMMA_ONE)
+        status, why = (
+            (law.status, law.message)
+            if law
+            else (FitStatus.TOO_FEW_POINTS, "no run has losses at several test recurrences")
+        )
+        raise InputError(
+            f"cannot predict the loss at test recurrence {wanted[0]:g} for {points.model!r}: its unified law "
+            f"is {status}: {why}"
+        )
+    t = np.array(wanted, dtype=float)
+    at = {
+        "N": np.full(len(t), float(shape.parameters(mean_recurrence))),
+        "D": np.full(len(t), tokens),
+        "mu": np.full(len(t), mean_recurrence),
+        "T": t,
+    }
+    losses = mixture.intervals(lambda law, rows: law.predict(rows, at))
+    return tuple(
+        TestTimeLoss(test_recurrence=float(depth), loss=loss) for depth, loss in zip(t, losses, strict=True)
+    )

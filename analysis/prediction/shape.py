@@ -1,0 +1,153 @@
+"""What a mean recurrence makes of a model: its effective parameters, and the one price of training it.
+
+Whole recurrences cost what the planner says: `parcae.flops` with backward depth ceil(mu_rec / 2). A
+continuous optimum, which exponents need, is priced by the smooth curve through the even recurrences' prices,
+where ceil(mu_rec / 2) is mu_rec / 2. Somebody else's runs are priced by their own FLOPs / tokens.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.data.points import ModelPoints
+from analysis.laws import Array, Data
+from parcae.errors import InputError
+from parcae.flops import Convention, flops_per_token
+from parcae.presets import PRESETS
+
+OWN = "own"
+"""The convention of runs that are priced by their own FLOPs / tokens, whatever their model's name."""
+CONTRADICTION = 0.03
+"""FLOPs / tokens further than this from the convention's price contradict it; achieved FLOPs are off by 1 or
+2 % (assumption)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A model's parameters and training FLOPs a token, both straight lines in the mean recurrence."""
+
+    once_parameters: float
+    recurrent_parameters: float
+    once_flops: float
+    recurrent_flops: float
+    """FLOPs per token and unit of mean recurrence, on the smooth curve."""
+    truncated: bool = True
+    """Whether backpropagation stops after ceil(mu_rec / 2) recurrences."""
+
+    def parameters(self, mean_recurrence: ArrayLike) -> Array:
+        return np.asarray(self.once_parameters + np.asarray(mean_recurrence) * self.recurrent_parameters)
+
+    def flops_per_token(self, mean_recurrence: ArrayLike) -> Array:
+        """The smooth price, of any mean recurrence."""
+        return np.asarray(self.once_flops + np.asarray(mean_recurrence) * self.recurrent_flops)
+
+    def price(self, mean_recurrence: ArrayLike) -> Array:
+        """The planner's price of whole mean recurrences."""
+        passes = np.asarray(mean_recurrence, dtype=float)
+        if self.truncated:
+            passes = (passes + 2 * np.ceil(passes / 2)) / 2
+        return np.asarray(self.once_flops + passes * self.recurrent_flops)
+
+    def data(self, mean_recurrence: Array, tokens: Array) -> Data:
+        """What a form needs to know of runs at these mean recurrences and tokens."""
+        return {
+            "N": self.parameters(mean_recurrence),
+            "D": tokens,
+            "mu": mean_recurrence,
+            "once": np.full(np.shape(mean_recurrence), self.once_parameters),
+            "recurrent": np.full(np.shape(mean_recurrence), self.recurrent_parameters),
+        }
+
+
+def shape_of(points: ModelPoints, convention: str | None = None) -> Shape | None:
+    """The model's shape; None when its runs are of several shapes, have no loop or no known cost.
+
+    A preset is priced by `parcae.flops` in the `convention` given, or else its runs' own; another model by
+    its runs. ``InputError`` when a preset's runs cost otherwise than their convention says, and none is given
+    that settles it.
+    """
+    if convention is not None and convention not in (*Convention, OWN):
+        raise InputError(f"there is no convention {convention!r}; give {_choices()}")
+    points = points.select(points.sized)
+    once, recurrent = np.unique(points.once_parameters), np.unique(points.recurrent_parameters)
+    if len(once) != 1 or len(recurrent) != 1 or not np.isfinite(once[0]) or not recurrent[0] > 0:
+        return None
+    conventions = points.conventions if convention is None else (convention,)
+    if points.model in PRESETS and len(conventions) == 1 and conventions[0] != OWN:
+        price = _preset_price(points.model, Convention(conventions[0]))
+        if convention is None:
+            _refuse_contradiction(points, price, conventions[0])
+    else:
+        own = _own_price(points)
+        if own is None:
+            return None
+        price = own
+    if not (price[0] > 0 and price[1] > 0):
+        return None
+    return Shape(
+        once_parameters=float(once[0]),
+        recurrent_parameters=float(recurrent[0]),
+        once_flops=price[0],
+        recurrent_flops=price[1],
+        truncated=price[2],
+    )
+
+
+def _preset_price(model: str, convention: Convention) -> tuple[float, float, bool]:
+    """FLOPs a token without a loop, those a recurrence adds on the smooth curve, and whether it truncates."""
+    zero, two = (
+        flops_per_token(PRESETS[model].model, mean_recurrence=m, backward_depth=m / 2, convention=convention)
+        for m in (0.0, 2.0)
+    )
+    return zero, (two - zero) / 2, convention is not Convention.UNROLLED
+
+
+def _refuse_contradiction(points: ModelPoints, price: tuple[float, float, bool], convention: str) -> None:
+    known = points.select(points.on_grid)
+    shape = Shape(
+        once_parameters=1.0,
+        recurrent_parameters=1.0,
+        once_flops=price[0],
+        recurrent_flops=price[1],
+        truncated=price[2],
+    )
+    if not len(known):
+        return
+    own, expected = known.flops / known.tokens, shape.price(np.round(known.mean_recurrence))
+    ratio = own / expected
+    if abs(np.log(np.median(ratio))) <= np.log1p(CONTRADICTION):
+        return
+    at = int(np.argsort(ratio)[len(ratio) // 2])
+    raise InputError(
+        f"{points.model}: run {known.run_ids[at]} of mean recurrence {known.mean_recurrence[at]:g} spent "
+        f"{own[at]:.4g} FLOPs a token, but convention {convention!r} counts {expected[at]:.4g}; say how the "
+        f"FLOPs were counted with --convention: {_choices()}"
+    )
+
+
+def _choices() -> str:
+    return f"{', '.join(c.value for c in Convention)}, or {OWN} for FLOPs / tokens as they are"
+
+
+def _own_price(points: ModelPoints) -> tuple[float, float, bool] | None:
+    """The line through FLOPs / tokens of runs at two or more mean recurrences, truncated or not.
+
+    Both are the same at even recurrences; where others tell them apart, the one nearer the runs.
+    """
+    points = points.select(points.on_grid & points.sized)
+    if len(np.unique(points.mean_recurrence)) < 2:
+        return None
+    found = []
+    for truncated in (True, False):
+        passes = points.mean_recurrence
+        if truncated:
+            passes = (passes + 2 * np.ceil(passes / 2)) / 2
+        if len(np.unique(passes)) < 2:
+            continue
+        cost = points.flops / points.tokens
+        design = np.stack([np.ones(len(passes)), passes], axis=1) / cost[:, None]
+        solution = np.linalg.lstsq(design, np.ones(len(passes)), rcond=None)[0]
+        off = float(np.abs(design @ solution - 1).max())
+        found.append((off - 1e-4 * truncated, (float(solution[0]), float(solution[1]), truncated)))
+    return min(found)[1]

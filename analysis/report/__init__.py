@@ -1,0 +1,1 @@
+"""Everything about a study as text, JSON and PDF."""

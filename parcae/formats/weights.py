@@ -1,0 +1,121 @@
+"""Files of weights, read as weights only: nothing in a stranger's file is executed.
+
+A state dict is a dictionary of dense floating-point tensors by name.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from parcae.config import ModelConfig
+from parcae.errors import InputError
+from parcae.files import read_json
+from parcae.model.layers import rotation_table
+from parcae.model.transformer import LoopedTransformer
+
+INDEX = ".index.json"  # ends the name of a file that says which of several files holds which weight
+_WRAPPINGS = ("model", "state_dict", "model_state_dict")
+_PREFIXES = ("module.", "model.")  # of DDP, DeepSpeed and wrappers of one's own: in front
+_WRAPPERS = frozenset(  # of torch.compile, Fabric, FSDP and activation checkpointing: anywhere
+    {"_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict in a safetensors file or one of ``torch.save``, in float32 on the CPU.
+
+    An index stands for the files that it names. A state dict may be wrapped in dictionaries, and its names in
+    prefixes, as training scripts do. What is no weight is left out: counters and masks, and what is not a
+    tensor. ``InputError`` for what holds no weights, and for a pickle that would execute code.
+    """
+    state: dict[str, Tensor] = {}
+    for part in _parts(path) if path.name.endswith(INDEX) else [path]:
+        for key, value in _tensors(part).items():
+            name = _plain_name(key)
+            if not value.is_floating_point() and not name.endswith("weight"):
+                continue
+            if value.layout is not torch.strided or not value.is_floating_point() or value.is_meta:
+                raise InputError(
+                    f"{part} holds {key} as {value.dtype}, {value.layout}; weights are dense numbers"
+                )
+            if name in state:
+                raise InputError(f"{path} holds {name} twice, in two files or under two prefixes")
+            state[name] = value.detach().float()
+    return state
+
+
+def _parts(index: Path) -> list[Path]:
+    """The files that `index` names, each of which must lie beside it."""
+    files = read_json(index).get("weight_map")
+    if not isinstance(files, dict) or not files or not all(isinstance(f, str) for f in files.values()):
+        raise InputError(f"{index} has no weight_map, which says for each weight in which file it is")
+    parts = []
+    for file in sorted(set(files.values())):
+        if file in ("", "..") or Path(file).name != file:
+            raise InputError(f"{index} names {file!r}; it takes files of its own folder, by name")
+        parts.append(index.parent / file)
+        if not parts[-1].is_file():
+            raise InputError(f"{index} names {file!r}, which is not there")
+    return parts
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of the innermost wrapping, by name."""
+    values = _open(path)
+    while isinstance(values, dict) and (
+        inner := next((values[key] for key in _WRAPPINGS if isinstance(values.get(key), dict)), None)
+    ):
+        values = inner
+    found = values.items() if isinstance(values, dict) else ()
+    tensors = {key: value for key, value in found if isinstance(key, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise InputError(f"{path} holds no state dict, a dictionary of tensors by name")
+    return tensors
+
+
+def _open(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a foreign file: what torch says of it is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # torch raises at least five types for what is not plain weights
+        raise InputError(
+            f"{path} is damaged or holds more than plain weights, which is never executed "
+            f"({type(error).__name__}); save its state dict alone"
+        ) from error
+
+
+def _plain_name(key: str) -> str:
+    name = ".".join(part for part in key.split(".") if part not in _WRAPPERS)
+    while prefix := next((prefix for prefix in _PREFIXES if name.startswith(prefix)), None):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def build_model(config: ModelConfig, state: dict[str, Tensor], origin: Path) -> LoopedTransformer:
+    """The model of `config` with the weights `state`, read from `origin`, which must be exactly its own."""
+    with torch.device("meta"):  # no memory before the shapes are known to agree
+        model = LoopedTransformer(config)
+    expected = model.state_dict()
+    if wrong := sorted(expected.keys() ^ state.keys()):
+        what = "lacks" if wrong[0] in expected else "holds an unknown"
+        raise InputError(f"{origin} {what} {wrong[0]}, against its config.json")
+    for name, tensor in expected.items():
+        if state[name].shape != tensor.shape:
+            raise InputError(
+                f"{origin} holds {name} of shape {tuple(state[name].shape)}; its config.json takes "
+                f"{tuple(tensor.shape)}"
+            )
+    model.load_state_dict({name: tensor.contiguous() for name, tensor in state.items()}, assign=True)
+    model.requires_grad_(True)
+    model.rotation = rotation_table(config.context, config.head_dimension, config.rope_theta)
+    return model

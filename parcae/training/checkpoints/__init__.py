@@ -1,0 +1,1 @@
+"""Checkpoints: their file, and the writer that works beside training."""

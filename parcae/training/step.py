@@ -1,0 +1,140 @@
+"""Loss and gradients of one training step, over all processes of the run."""
+
+import gc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from parcae.config import ExecutionConfig, Precision, TrainConfig
+from parcae.data.batches import Batches, Tokens
+from parcae.data.randomness import Stream, torch_seeds
+from parcae.losses.cross_entropy import cross_entropy
+from parcae.model.layers import Layer
+from parcae.model.transformer import LoopedTransformer, initial_state
+from parcae.training.depth import sample_depths
+from parcae.training.distributed import Processes
+from parcae.training.stability import root_mean_square_norm
+from parcae.training.telemetry import layer_norms
+
+WALKED_SEQUENCES = 4  # whose norms are walked, at the level `extreme`
+COMPILED_FORMS = 32
+"""Forms of a layer that torch may compile: with and without value embeddings, gradient and autocast, for one
+sequence and for any number of them. Its own limit is 8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a step found, over the whole batch."""
+
+    loss: float
+    """Nats a token."""
+    state_norm: float
+    """||h_T||, root mean square over tokens."""
+    recurrent_residual: float
+    """||h_T - h_T-1||, likewise."""
+
+
+@dataclass(frozen=True)
+class _Share:
+    """This process's part of a batch, deepest sequence first."""
+
+    tokens: Tokens
+    targets: Tokens
+    depths: list[int]
+    seeds: list[int]
+    """Of the initial states."""
+
+
+class Gradients:
+    """Computes this process's share of each batch, in micro-batches, and adds up the gradients."""
+
+    def __init__(
+        self,
+        model: LoopedTransformer,
+        training: TrainConfig,
+        execution: ExecutionConfig,
+        batches: Batches,
+        processes: Processes,
+    ) -> None:
+        self.model, self.training, self.batches, self.processes = model, training, batches, processes
+        self.recompute = execution.activation_checkpointing
+        self.device = model.embedding.weight.device
+        share = training.batch_sequences // processes.count
+        self.at_once = min(share, execution.micro_batch_sequences or share)
+        if execution.compile or (execution.compile is None and self.device.type == "cuda"):
+            compile_layers(model)
+
+    def compute(self, step: int) -> Measured:
+        """Leaves the gradients of 0-based `step` in the parameters."""
+        share = self._share(step)
+        while True:
+            self.model.zero_grad(set_to_none=True)
+            try:
+                sums = self._accumulate(share)
+                break
+            except torch.OutOfMemoryError:
+                if self.at_once == 1:
+                    raise
+            self.at_once = (self.at_once + 1) // 2  # nothing depends on it but the order of a sum
+            gc.collect()
+            torch.cuda.empty_cache()
+        self.processes.add(p.grad for p in self.model.parameters() if p.grad is not None)
+        loss, state, residual = self.processes.mean(sums)
+        return Measured(loss=loss, state_norm=math.sqrt(state), recurrent_residual=math.sqrt(residual))
+
+    def layer_norms(self, step: int) -> dict[str, list[float | None]]:
+        """See `telemetry.layer_norms`: of the deepest sequences of this process's share at 0-based `step`."""
+        share, rows = self._share(step), slice(0, WALKED_SEQUENCES)
+        return layer_norms(self.model, lambda: self._forward(share, rows))
+
+    def _share(self, step: int) -> _Share:
+        tokens, targets = self.batches.batch(step)
+        depths = sample_depths(self.training, step)
+        seeds = torch_seeds(self.training.seed, Stream.STATE, step, len(depths))
+        rows = self.processes.share((-depths).argsort(kind="stable").tolist())
+        return _Share(tokens[rows], targets[rows], depths[rows].tolist(), [seeds[row] for row in rows])
+
+    def _accumulate(self, share: _Share) -> Sequence[float]:
+        """Mean loss and mean squares of the two norms, over the share; adds to the gradients."""
+        totals = torch.zeros(3, dtype=torch.float64, device=self.device)
+        for first in range(0, len(share.depths), self.at_once):
+            rows = slice(first, first + self.at_once)
+            weight = len(share.depths[rows]) / len(share.depths)
+            totals += weight * self._backward(share, rows, weight / self.processes.count)
+        return list(totals.tolist())
+
+    def _backward(self, share: _Share, rows: slice, weight: float) -> Tensor:
+        """(loss, ||h_T||^2, ||h_T - h_T-1||^2) of one micro-batch, (3,) in float64; adds `weight` times the
+        gradients of its loss."""
+        loss, h, previous = self._forward(share, rows)
+        (weight * loss).backward()
+        h, previous = h.detach(), previous.detach()
+        norms = [root_mean_square_norm(x).double().square() for x in (h, h - previous)]
+        return torch.stack([loss.detach().double(), *norms])
+
+    def _forward(self, share: _Share, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """(loss, h_T, h_T-1) of some sequences of the share."""
+        mixed = self.training.precision is Precision.BFLOAT16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            y, h, previous = self.model(
+                torch.from_numpy(share.tokens[rows]).to(self.device),
+                initial_state(self.model.config, share.seeds[rows], self.model.embedding.weight),
+                share.depths[rows],
+                self.training.backward_depth,
+                recompute=self.recompute,
+            )
+            targets = torch.from_numpy(share.targets[rows]).to(self.device)
+            loss = cross_entropy(y.flatten(0, 1), self.model.unembedding_weight, targets.flatten())
+        return loss, h, previous
+
+
+def compile_layers(model: LoopedTransformer, backend: str = "inductor") -> None:
+    """Compiles each layer, once for each of its forms. The number of sequences, which changes from one
+    recurrence to the next, is a variable of the compiled code from its second value on."""
+    torch._dynamo.config.recompile_limit = COMPILED_FORMS
+    for module in model.modules():
+        if isinstance(module, Layer):
+            module.compile(fullgraph=True, backend=backend)

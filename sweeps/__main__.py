@@ -1,0 +1,5 @@
+"""`python -m sweeps` is `parcae-sweep`."""
+
+from sweeps.cli import main
+
+main()

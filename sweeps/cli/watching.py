@@ -1,0 +1,47 @@
+"""Staying with a sweep until nothing in it is queued or running."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from parcae.errors import WorkFailed
+from sweeps.cli import console
+
+if TYPE_CHECKING:
+    from sweeps.folders.paths import Study
+    from sweeps.store.database import StudyTables
+
+SECOND_CTRL_C_SECONDS = 3.0
+
+
+def watch_sweep(study: "Study", name: str, keep_alive: Callable[[], None]) -> None:
+    from sweeps.cli import progress
+    from sweeps.control.launch import cancel as call_off
+    from sweeps.runs.states import FINISHED, State
+
+    try:
+        tables = progress.watch(study, name, keep_alive)
+    except KeyboardInterrupt:
+        try:
+            console.note(
+                "no longer watching; the runs go on (`parcae-sweep watch` shows them, `parcae-sweep cancel` "
+                f"stops them, and so does Ctrl-C again within {SECOND_CTRL_C_SECONDS:.0f} s)"
+            )
+            time.sleep(SECOND_CTRL_C_SECONDS)
+        except KeyboardInterrupt:
+            stopped = call_off(study, name, None)
+            console.note(f"{len(stopped)} runs called off; `parcae-sweep retry --state cancelled` goes on")
+        raise
+    print_counts(name, tables)
+    unfinished = [run for run in tables.runs.itertuples() if State(str(run.state)) not in FINISHED]
+    if unfinished:
+        first = unfinished[0]
+        reason = f": {first.reason}" if isinstance(first.reason, str) else ""
+        how_many = f"{len(unfinished)} of {len(tables.runs)} runs are not done"
+        raise WorkFailed(f"{how_many}; {first.run_id} is {first.state}{reason}")
+
+
+def print_counts(name: str, tables: "StudyTables") -> None:
+    counts = Counter(str(state) for state in tables.runs["state"])
+    console.note(f"sweep {name}: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))

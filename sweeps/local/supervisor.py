@@ -1,0 +1,235 @@
+"""This machine as a cluster of slots: a supervisor process that works off `runs/queue`.
+
+The supervisor stands on its own, so that whoever submitted may leave; there is one for each study, by a
+lock. Killed, it is started again by the next `submit`: runs it left behind still hold their own locks,
+keep their slots, and are not started twice.
+"""
+
+import argparse
+import fcntl
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TextIO
+
+from parcae.config import ExecutionConfig
+from sweeps.folders.paths import RunFolder, Study, read_json, write_json
+from sweeps.runs.environment import outside_a_job
+from sweeps.runs.profile import Profile
+from sweeps.runs.states import is_locked
+from sweeps.runs.worker import STOPPED, work
+
+POLL_SECONDS = 0.2
+LOOK_SECONDS = 1.0
+ATTEMPTS = 3
+"""Times that a run may die without a word and without progress before it counts as failed."""
+
+
+def default_slots() -> int:
+    """As many runs at once as this process may use GPUs, or without any, cores."""
+    return len(visible_gpus()) or len(os.sched_getaffinity(0))
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+    return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
+
+
+def enqueue(study: Study, groups: Mapping[Profile, Iterable[str]]) -> None:
+    """Hands runs to this machine, to be executed as their profiles say, a thread each; what they failed with
+    before is forgotten."""
+    study.queue.mkdir(parents=True, exist_ok=True)
+    for profile, run_ids in groups.items():
+        execution = asdict(replace(profile.execution, threads=1))
+        for run_id in run_ids:
+            folder = study.run(run_id)
+            for stale in (folder.failure, folder.cancelled, folder.submission):
+                stale.unlink(missing_ok=True)
+            write_json(study.queue / run_id, {"execution": execution}, durable=False)
+
+
+def ensure_supervisor(study: Study, slots: int) -> None:
+    """Starts a supervisor unless one lives or nothing is queued."""
+    if is_locked(study.supervisor_lock) or not _queued(study):
+        return
+    with study.supervisor_log.open("a") as log:
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "sweeps.local.supervisor",
+                str(study.db.absolute()),
+                "--slots",
+                str(slots),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=outside_a_job(os.environ, keep_gpus=True),
+        )
+
+
+def signal_holder(lock: Path, number: signal.Signals) -> None:
+    """Signals the process that holds `lock`, if one on this machine does."""
+    if is_locked(lock):
+        with suppress(ValueError, ProcessLookupError):
+            process, host = lock.read_text().split()
+            if host == socket.gethostname():
+                os.kill(int(process), number)
+
+
+def _queued(study: Study) -> list[str]:
+    """Queued runs, the first handed over first."""
+    files = []
+    with suppress(FileNotFoundError), os.scandir(study.queue) as entries:
+        for entry in entries:
+            if entry.name[0] != ".":
+                with suppress(FileNotFoundError):  # called off since
+                    files.append((entry.stat().st_mtime_ns, entry.name))
+    return [name for _, name in sorted(files)]
+
+
+class _Supervisor:
+    def __init__(self, study: Study, slots: int) -> None:
+        self.study = study
+        self.slots = slots
+        # Forked from a process that has torch loaded: a short run would else spend its time importing.
+        self.processes = multiprocessing.get_context("forkserver")
+        self.processes.set_forkserver_preload(["parcae.training.run", "torch._dynamo", "sweeps.runs.worker"])
+        self.gpus = visible_gpus()
+        self.workers: dict[str, BaseProcess] = {}
+        self.deaths: dict[str, tuple[int, int]] = {}  # run_id -> (deaths, progress at the last one)
+        self.stopping = False
+        signal.signal(signal.SIGTERM, self._on_stop)
+
+    def _on_stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def work(self) -> None:
+        """Until the queue is empty, or until asked to stop and every worker has left."""
+        while True:
+            self._reap()
+            if self.stopping:
+                if not self.workers:
+                    return
+                for worker in self.workers.values():
+                    worker.terminate()
+            elif not self._fill():
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _fill(self) -> bool:
+        """Starts what there are slots for; false when nothing is queued."""
+        queued = _queued(self.study)
+        waiting, orphans = [], []
+        for run_id in queued:
+            folder = self.study.run(run_id)
+            if run_id in self.workers:
+                continue
+            if folder.result.exists() or folder.cancelled.exists():
+                self._dequeue(run_id)
+            elif is_locked(folder.lock):
+                orphans.append(run_id)  # the worker of a supervisor that was killed
+            else:
+                waiting.append(folder)
+        for folder in waiting[: max(0, self.slots - len(self.workers) - len(orphans))]:
+            self._start(folder, self._free_gpu(orphans))
+        return bool(queued)
+
+    def _start(self, folder: RunFolder, gpu: str | None) -> None:
+        queued = self.study.queue / folder.run_id
+        plain = read_json(queued) or {}
+        if gpu is not None:
+            with suppress(OSError):  # a full disk: another supervisor would not know
+                write_json(queued, {**plain, "gpu": gpu}, durable=False)
+        execution = ExecutionConfig(**plain.get("execution", {}))
+        worker = self.processes.Process(target=work, args=(folder.path, execution, gpu), name=folder.run_id)
+        worker.start()
+        self.workers[folder.run_id] = worker
+
+    def _free_gpu(self, orphans: Iterable[str]) -> str | None:
+        """The GPU that the fewest live runs have, `orphans` included; None without GPUs."""
+        live = [self.study.queue / run_id for run_id in (*self.workers, *orphans)] if self.gpus else []
+        held = [(read_json(queued) or {}).get("gpu") for queued in live]
+        return min(self.gpus, key=held.count, default=None)
+
+    def _reap(self) -> None:
+        for run_id, worker in list(self.workers.items()):
+            code = worker.exitcode
+            if code is None:
+                continue
+            del self.workers[run_id]
+            folder = self.study.run(run_id)
+            if folder.result.exists() or folder.failure.exists() or folder.cancelled.exists():
+                self._dequeue(run_id)
+            elif code != STOPPED:
+                self._count_death(folder, code)
+
+    def _count_death(self, folder: RunFolder, code: int) -> None:
+        progress = folder.metrics.stat().st_size if folder.metrics.exists() else 0
+        deaths, progress_before = self.deaths.get(folder.run_id, (0, -1))
+        deaths = deaths + 1 if progress <= progress_before else 1
+        self.deaths[folder.run_id] = (deaths, progress)
+        if deaths >= ATTEMPTS:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            if code == -signal.SIGKILL:
+                how += ", which is how the kernel ends what takes too much memory"
+            write_json(
+                folder.failure,
+                {
+                    "state": "failed",
+                    "message": f"the process died {deaths} times without progress, the last by {how}",
+                    "traceback": "",
+                    "at": time.time(),
+                },
+            )
+            self._dequeue(folder.run_id)
+
+    def _dequeue(self, run_id: str) -> None:
+        (self.study.queue / run_id).unlink(missing_ok=True)
+
+
+def _acquired(lock: TextIO) -> bool:
+    """Whether the lock is ours now. One who only looks whether it is held has it for a moment too."""
+    deadline = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Work off the queue of a study on this machine.")
+    parser.add_argument("db", type=Path)
+    parser.add_argument("--slots", type=int, required=True)
+    arguments = parser.parse_args()
+    study = Study(arguments.db)
+    with study.supervisor_lock.open("a") as lock:
+        if not _acquired(lock):
+            return
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} {socket.gethostname()}")
+        lock.flush()
+        _Supervisor(study, arguments.slots).work()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+"""What to run: the request, the grid of runs, and the sweep's manifest.
+
+Uses folders.
+"""

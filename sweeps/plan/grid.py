@@ -1,0 +1,239 @@
+"""From budgets, recurrences and whatever else is varied to runs (paper section 5). Pure arithmetic."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import isfinite
+from typing import Any
+
+from parcae.config import (
+    DepthSampling,
+    Discretisation,
+    InitialWeights,
+    ModelConfig,
+    Optimiser,
+    Precision,
+    TrainConfig,
+    default_backward_depth,
+)
+from parcae.errors import InputError
+from parcae.flops import Convention, flops_per_token
+from parcae.presets import Preset, preset
+from sweeps.folders.spec import RunSpec
+
+RECURRENCES = (1, 2, 4, 6, 8, 10, 12)  # the paper's grid, and its baseline without a loop
+MOST_TOKENS = 2**53  # counts above this are not exact as float64, and no text is that long
+
+_OF_MODEL = frozenset({"context", "discretisation"})
+AXES: dict[str, Mapping[str, Any] | type] = {
+    "learning_rate": float,
+    "adamw_learning_rate": float,
+    "weight_decay": float,
+    "batch_sequences": int,
+    "context": int,
+    "backward_depth": int,
+    "cooldown": float,
+    "sampling": {kind.value: kind for kind in DepthSampling if kind is not DepthSampling.LOG_NORMAL_POISSON},
+    "precision": {
+        "float64": Precision.FLOAT64,
+        "float32": Precision.FLOAT32,
+        "bfloat16": Precision.BFLOAT16,
+    },
+    "initial_weights": {kind.value: kind for kind in InitialWeights},
+    "discretisation": {kind.value: kind for kind in Discretisation},
+}
+"""What a plan may vary beside budget, recurrence and seed: fields of the model or of its training, each with
+the type of its values, or the values by name. What is not varied is as the preset has it."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Which text a run reads, and how it is cut into tokens."""
+
+    corpus: str
+    corpus_hash: str
+    tokenizer: str
+    tokenizer_hash: str
+
+
+def isoflop_grid(
+    model_name: str,
+    flops_budgets: Iterable[float],
+    mean_recurrences: Iterable[int] | None = None,
+    *,
+    seeds: Iterable[int] = (0,),
+    axes: Mapping[str, Iterable[Any]] | None = None,
+    convention: Convention = Convention.PAPER,
+    text: Text,
+) -> list[RunSpec]:
+    """One run for each budget C, mean recurrence, seed and value of each of `axes`, spending C to the nearest
+    step.
+
+    Without recurrences: the paper's grid, or 1 for a model without a loop.
+
+    Tokens D = C / (FLOPs a token), rounded to whole optimiser steps. Values may repeat or come in any order;
+    runs come back sorted, each once. ``InputError`` for a budget that is not a positive number or too small
+    for one step, and for a value that no run can have.
+    """
+    budgets = _some("budget", flops_budgets)
+    for flops in budgets:
+        if not (isfinite(flops) and flops > 0):
+            raise InputError(f"cannot plan a budget of {flops:g} FLOPs; it must be a positive number")
+    runs = _Runs(model_name, mean_recurrences, seeds, axes or {}, convention, text)
+    return [runs.spending(flops, chosen) for flops in budgets for chosen in runs.cells]
+
+
+def token_grid(
+    model_name: str,
+    tokens: Iterable[float],
+    mean_recurrences: Iterable[int] | None = None,
+    *,
+    seeds: Iterable[int] = (0,),
+    axes: Mapping[str, Iterable[Any]] | None = None,
+    convention: Convention = Convention.PAPER,
+    text: Text,
+) -> list[RunSpec]:
+    """``isoflop_grid`` for fixed training tokens D instead of budgets; C is then what they cost."""
+    wanted = _some("number of tokens", tokens)
+    for count in wanted:
+        if not (isfinite(count) and 0 < count <= MOST_TOKENS):
+            raise InputError(f"cannot plan {count:g} tokens; it must be a positive number up to 2^53")
+    runs = _Runs(model_name, mean_recurrences, seeds, axes or {}, convention, text)
+    return [runs.reading(count, chosen) for count in wanted for chosen in runs.cells]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One combination of what a plan varies, but for the budget."""
+
+    model: ModelConfig
+    training: TrainConfig
+    """Of one step: the budget decides how many."""
+    flops_per_token: float
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.training.tokens(self.model.context)
+
+
+class _Runs:
+    """The cells of a plan, and the run of each at a budget."""
+
+    def __init__(
+        self,
+        model_name: str,
+        mean_recurrences: Iterable[int] | None,
+        seeds: Iterable[int],
+        axes: Mapping[str, Iterable[Any]],
+        convention: Convention,
+        text: Text,
+    ) -> None:
+        chosen = preset(model_name)
+        if mean_recurrences is None:
+            mean_recurrences = RECURRENCES if chosen.model.has_loop else (1,)
+        self.model_name, self.convention, self.text = model_name, convention, text
+        recurrences, wanted_seeds = _some("recurrence", mean_recurrences), _some("seed", seeds)
+        for recurrence in recurrences:
+            if recurrence < 1:
+                raise InputError(f"cannot plan a mean recurrence of {recurrence}; it must be at least 1")
+            if recurrence > 1 and not chosen.model.has_loop:
+                raise InputError(
+                    f"cannot plan a mean recurrence of {recurrence}: {model_name} has no loop; it takes 1"
+                )
+        for seed in wanted_seeds:
+            if not 0 <= seed < 2**63:
+                raise InputError(f"cannot plan with seed {seed}; it must be at least 0 and below 2^63")
+        if unknown := sorted(axes.keys() - AXES.keys()):
+            raise InputError(f"cannot vary {unknown[0]}; a plan may vary {', '.join(AXES)}")
+        if "adamw_learning_rate" in axes and chosen.optimiser is Optimiser.ADAMW:
+            raise InputError(
+                f"cannot vary adamw_learning_rate: {model_name} is trained by AdamW alone, whose rate is "
+                "learning_rate"
+            )
+        self.cells = [
+            self._cell(chosen, recurrence, dict(zip(axes, values, strict=True)), seed)
+            for recurrence in recurrences
+            for values in product(*(_some(name, axes[name]) for name in axes))
+            for seed in wanted_seeds
+        ]
+
+    def _cell(self, chosen: Preset, recurrence: int, values: Mapping[str, Any], seed: int) -> _Cell:
+        of_model = {name: value for name, value in values.items() if name in _OF_MODEL}
+        model = replace(chosen.model, **of_model) if of_model else chosen.model
+        recipe = {
+            "backward_depth": default_backward_depth(recurrence),
+            "batch_sequences": chosen.batch_sequences,
+            "learning_rate": chosen.learning_rate,
+            "adamw_learning_rate": chosen.adamw_learning_rate,
+            "weight_decay": chosen.weight_decay,
+            "precision": chosen.precision,
+            "initial_weights": chosen.initial_weights,
+            "cooldown": chosen.cooldown,
+            **{name: value for name, value in values.items() if name not in _OF_MODEL},
+        }
+        if chosen.optimiser is Optimiser.ADAMW:
+            recipe["adamw_learning_rate"] = recipe["learning_rate"]
+        training = TrainConfig(
+            mean_recurrence=recurrence, steps=1, optimiser=chosen.optimiser, seed=seed, **recipe
+        )
+        cost = flops_per_token(
+            model,
+            mean_recurrence=recurrence,
+            backward_depth=training.backward_depth,
+            convention=self.convention,
+        )
+        return _Cell(model, training, cost)
+
+    def spending(self, flops: float, cell: _Cell) -> RunSpec:
+        tokens = flops / cell.flops_per_token
+        steps = round(tokens / cell.tokens_per_step)
+        recurrence = cell.training.mean_recurrence
+        if tokens > MOST_TOKENS:
+            raise InputError(
+                f"cannot plan {flops:g} FLOPs for {self.model_name} at recurrence {recurrence}: that is "
+                f"{tokens:.3g} tokens, and a run has at most {MOST_TOKENS:.3g}; give a smaller budget"
+            )
+        if steps < 1:
+            a_step = cell.flops_per_token * cell.tokens_per_step
+            raise InputError(
+                f"cannot plan {flops:g} FLOPs for {self.model_name} at recurrence {recurrence}: "
+                f"one step costs {a_step:.3g}; give a budget of at least that"
+            )
+        return self._spec(cell, steps, flops)
+
+    def reading(self, tokens: float, cell: _Cell) -> RunSpec:
+        steps = round(tokens / cell.tokens_per_step)
+        if steps < 1:
+            raise InputError(
+                f"cannot plan {tokens:g} tokens for {self.model_name}: one step reads "
+                f"{cell.tokens_per_step:,}; give at least that"
+            )
+        return self._spec(cell, steps, steps * cell.tokens_per_step * cell.flops_per_token)
+
+    def _spec(self, cell: _Cell, steps: int, flops: float) -> RunSpec:
+        return RunSpec(
+            model_name=self.model_name,
+            model=cell.model,
+            training=replace(cell.training, steps=steps),
+            flops_budget=flops,
+            convention=self.convention,
+            corpus=self.text.corpus,
+            corpus_hash=self.text.corpus_hash,
+            tokenizer=self.text.tokenizer,
+            tokenizer_hash=self.text.tokenizer_hash,
+        )
+
+
+def _some(name: str, values: Iterable[Any]) -> Sequence[Any]:
+    """Each value once, in ascending order; ``InputError`` if there is none."""
+    if not (found := sorted(set(values))):
+        raise InputError(f"cannot plan without a {name}; give at least one")
+    return found
+
+
+def default_sweep_name(model_name: str, amounts: Iterable[float]) -> str:
+    """A name that the same request always gets, such as `small-140m-1e19`; `amounts` are FLOPs or tokens."""
+    lowest, highest = min(amounts := list(amounts)), max(amounts)
+    name = f"{model_name}-{lowest:g}" + (f"-to-{highest:g}" if highest != lowest else "")
+    return re.sub(r"e\+0?", "e", name)

@@ -1,0 +1,110 @@
+"""What a plan asks for, from the command line or a study file: text in, checked values out."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parcae.errors import InputError
+from parcae.flops import Convention
+from sweeps.folders.spec import RunSpec
+from sweeps.plan.grid import AXES, Text, default_sweep_name, isoflop_grid, token_grid
+
+MODEL = "small-140m"
+"""The model that is planned unless another is named."""
+_ONE = ("model", "convention", "sweep")
+_NUMBERS: dict[str, type] = {"flops": float, "tokens": float, "recurrences": int, "seeds": int}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A plan's options by their names, each with its values; what is not named is as the preset has it."""
+
+    model: str
+    sweep: str
+    convention: Convention
+    numbers: Mapping[str, list[Any]]
+    """flops or tokens; recurrences and seeds, if given."""
+    axes: Mapping[str, list[Any]]
+
+    def runs(self, text: Text) -> list[RunSpec]:
+        grid = isoflop_grid if "flops" in self.numbers else token_grid
+        return grid(
+            self.model,
+            self.numbers.get("flops") or self.numbers["tokens"],
+            self.numbers.get("recurrences"),
+            seeds=self.numbers.get("seeds", [0]),
+            axes=self.axes,
+            convention=self.convention,
+            text=text,
+        )
+
+
+def read_request(file: Path | None, given: Mapping[str, str | list[str] | None]) -> Request:
+    """What the options in `given` ask for, over what `file`, a TOML file of the same options, says.
+
+    Values are text as a command line has it, several separated by commas, or what TOML has. ``InputError``
+    names an unknown option or a value that cannot be read.
+    """
+    options: dict[str, Any] = {} if file is None else _read_file(file)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if {"flops", "tokens"} & chosen.keys():  # the command line's amounts replace the file's
+        options = {name: value for name, value in options.items() if name not in ("flops", "tokens")}
+    options |= chosen
+    known = [*_ONE, *_NUMBERS, *map(_spelled, AXES)]
+    if unknown := sorted(options.keys() - set(known)):
+        raise InputError(f"cannot plan by {unknown[0]!r}; a study file has {', '.join(known)}")
+    if len(options.keys() & {"flops", "tokens"}) != 1:
+        raise InputError("cannot plan without a budget; give either --flops or --tokens")
+    numbers = {name: _values(name, kind, options[name]) for name, kind in _NUMBERS.items() if name in options}
+    model = str(options.get("model", MODEL))
+    amounts = numbers.get("flops") or numbers["tokens"]
+    name = default_sweep_name(model, amounts) + ("" if "flops" in numbers else "-tokens")
+    return Request(
+        model=model,
+        sweep=str(options.get("sweep", name)),
+        convention=_values(
+            "convention", {c.value: c for c in Convention}, options.get("convention", "paper")
+        )[0],
+        numbers=numbers,
+        axes={
+            axis: _values(_spelled(axis), kind, options[_spelled(axis)])
+            for axis, kind in AXES.items()
+            if _spelled(axis) in options
+        },
+    )
+
+
+def _spelled(axis: str) -> str:
+    """The option of a field: `batch` for batch_sequences."""
+    return axis.removesuffix("_sequences")
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read the study file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the study file {file}: {error}") from None
+    return {name.replace("-", "_"): value for name, value in values.items()}
+
+
+def _values(name: str, kind: Mapping[str, Any] | type, given: Any) -> list[Any]:
+    """The values of one option: of the type `kind`, or those that `kind` names."""
+    several = given if isinstance(given, list) else [given]
+    parts = [part.strip() for item in several for part in str(item).split(",")]
+    option = f"--{name.replace('_', '-')}"
+    try:
+        return [kind[part] if isinstance(kind, Mapping) else kind(part) for part in parts]
+    except (KeyError, ValueError):
+        wrong = ",".join(parts)
+        wanted = (
+            f"one or more of {', '.join(kind)}"
+            if isinstance(kind, Mapping)
+            else "whole numbers such as 1,2,4"
+            if kind is int
+            else "numbers such as 1e19"
+        )
+        raise InputError(f"cannot read {option} {wrong!r}; it takes {wanted}") from None

@@ -1,0 +1,280 @@
+"""What SLURM says of our jobs: one batched question, at most once a minute, its answer shared in a file.
+
+squeue is asked for every job of this user, ended ones included; sacct only for those of ours that squeue no
+longer lists. Both may be silent: then what they would have said stays unknown.
+"""
+
+import fcntl
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+
+from sweeps.folders.paths import Study, read_json, write_json
+from sweeps.runs.environment import without_filters
+from sweeps.runs.states import State, Status
+
+SECONDS_BETWEEN_QUESTIONS = 60.0
+SECONDS_AFTER_SILENCE = 5.0
+COMMAND_SECONDS = 60
+_SEPARATOR = "|"
+_SQUEUE_FORMAT = _SEPARATOR.join(("%i", "%T", "%r", "%M", "%l", "%N"))
+_SACCT_FORMAT = "JobID,State,Reason,Elapsed,Timelimit,NodeList"
+
+_STATES = {
+    "PENDING": State.QUEUED,
+    "CONFIGURING": State.QUEUED,
+    "REQUEUED": State.QUEUED,
+    "REQUEUE_HOLD": State.QUEUED,
+    "REQUEUE_FED": State.QUEUED,
+    "SPECIAL_EXIT": State.QUEUED,
+    "RUNNING": State.RUNNING,
+    "COMPLETING": State.RUNNING,
+    "SIGNALING": State.RUNNING,
+    "STAGE_OUT": State.RUNNING,
+    "STOPPED": State.RUNNING,
+    "SUSPENDED": State.RUNNING,
+    "RESIZING": State.RUNNING,
+    "TIMEOUT": State.TIMED_OUT,
+    "CANCELLED": State.CANCELLED,
+    "REVOKED": State.CANCELLED,
+    "COMPLETED": State.FAILED,
+    "FAILED": State.FAILED,
+    "NODE_FAIL": State.FAILED,
+    "BOOT_FAIL": State.FAILED,
+    "DEADLINE": State.FAILED,
+    "OUT_OF_MEMORY": State.FAILED,
+    "PREEMPTED": State.FAILED,
+}
+_WORDS = {
+    "COMPLETED": "its job ended without leaving a result",
+    "FAILED": "its job failed without saying why; see its log",
+    "NODE_FAIL": "its node failed",
+    "BOOT_FAIL": "its node did not start",
+    "DEADLINE": "SLURM ended its job at the deadline",
+    "OUT_OF_MEMORY": "out of memory: SLURM killed its job",
+    "PREEMPTED": "its job was preempted and SLURM did not requeue it",
+    "TIMEOUT": "out of time: SLURM ended its job",
+    "CANCELLED": "its job was cancelled in SLURM",
+}
+_ORDINARY_WAITS = {
+    *("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Dependency", "Cleaning", ""),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One line of squeue or sacct."""
+
+    state: str
+    """In SLURM's word."""
+    reason: str
+    elapsed: str
+    limit: str
+    nodes: str
+
+    @property
+    def status(self) -> Status:
+        state = _STATES.get(self.state)
+        if state is None:
+            return Status(State.UNKNOWN, f"SLURM says {self.state} of its job")
+        if state is State.QUEUED:
+            waits = None if self.reason in _ORDINARY_WAITS else f"SLURM holds it: {self.reason}"
+            return Status(state, waits)
+        if state is State.RUNNING:
+            return Status(state)
+        where = f" on {self.nodes}" if self.nodes and "None" not in self.nodes else ""
+        limit = f" (limit {self.limit})" if self.state == "TIMEOUT" else ""
+        return Status(state, f"{_WORDS.get(self.state, self.state)}{where} after {self.elapsed}{limit}")
+
+    @property
+    def has_ended(self) -> bool:
+        return _STATES.get(self.state) not in (State.QUEUED, State.RUNNING, None)
+
+
+_NO_RECORD = Job(state="", reason="", elapsed="", limit="", nodes="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What SLURM said when it was last asked."""
+
+    asked_at: float
+    """Seconds since the epoch; what happened later is not in it."""
+    answered_at: float
+    queue: Mapping[str, Job] | None
+    """Job id -> job, of all jobs of this user in squeue; None if the controller did not answer."""
+    accounts: Mapping[str, Job] | None
+    """Likewise from sacct, of those of our jobs that squeue did not have; None if it did not answer."""
+
+    def status(self, job_id: str) -> Status:
+        """The state of a job that was there when SLURM was asked."""
+        if self.queue is not None and job_id in self.queue:
+            return self.queue[job_id].status
+        accounted = (self.accounts or {}).get(job_id)
+        if accounted is not None and accounted.has_ended:
+            return accounted.status
+        if self.queue is None:
+            return Status(State.UNKNOWN, f"SLURM does not answer; its job is {job_id}")
+        why = "has no record of its end" if self.accounts is not None else "keeps no accounts that answer"
+        return Status(State.UNKNOWN, f"SLURM no longer lists its job {job_id} and {why}")
+
+    def left_the_queue_waiting(self, job_id: str) -> bool:
+        """Whether squeue no longer lists the job, and sacct, which follows late, knows of no start of it."""
+        record = (self.accounts or {}).get(job_id)
+        listed = self.queue is None or job_id in self.queue
+        return not listed and record is not None and record.state in (_NO_RECORD.state, "PENDING")
+
+    @property
+    def is_silent(self) -> bool:
+        return self.queue is None
+
+    @property
+    def lasts_seconds(self) -> float:
+        return SECONDS_AFTER_SILENCE if self.is_silent else SECONDS_BETWEEN_QUESTIONS
+
+
+NEVER_ASKED = Answer(asked_at=0.0, answered_at=0.0, queue=None, accounts=None)
+
+
+def ask(study: Study, jobs: Mapping[str, float]) -> Answer:
+    """SLURM's answer about `jobs` (id -> when it was sent, seconds since the epoch), new or from the file.
+
+    An old answer will do unless it is too old, or lacks a job that was there when it was given.
+    """
+    with _shared(study):
+        answer = remembered(study)
+        missing = [job for job, sent in jobs.items() if sent < answer.asked_at and not _covers(answer, job)]
+        if 0 <= time.time() - answer.answered_at < answer.lasts_seconds and not missing:
+            return answer
+        answer = _ask_now({*jobs, *(answer.accounts or {})})  # what another shell asks about stays known
+        _remember(study, answer)
+        return answer
+
+
+def _covers(answer: Answer, job: str) -> bool:
+    if answer.is_silent or (answer.queue and job in answer.queue):
+        return True
+    return answer.accounts is None or job in answer.accounts
+
+
+def _ask_now(jobs: Iterable[str]) -> Answer:
+    asked_at = time.time()
+    said = None
+    if answers():
+        said = command(
+            *("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"),
+            f"--format={_SQUEUE_FORMAT}",
+        )
+    queue = None if said is None else _parse(said)
+    ours = [job for job in jobs if queue is None or job not in queue]
+    accounts: Mapping[str, Job] | None = {}
+    if ours:
+        arrays = ",".join(sorted({job.split("_")[0] for job in ours}))
+        said = command(
+            *("sacct", "--noheader", "--allocations", "--parsable2"),
+            *(f"--format={_SACCT_FORMAT}", f"--jobs={arrays}"),
+        )
+        accounts = None if said is None else dict.fromkeys(ours, _NO_RECORD) | _parse(said)
+    return Answer(asked_at=asked_at, answered_at=time.time(), queue=queue, accounts=accounts)
+
+
+def _parse(lines: str) -> dict[str, Job]:
+    jobs = {}
+    for line in lines.splitlines():
+        columns = line.split(_SEPARATOR)
+        if len(columns) != _SQUEUE_FORMAT.count(_SEPARATOR) + 1:  # a banner, or a heading of several clusters
+            continue
+        job_id, word, reason, elapsed, limit, nodes = columns
+        word = word.split()[0].rstrip("+")  # "CANCELLED by 0"
+        job = Job(state=word, reason=reason, elapsed=elapsed, limit=limit, nodes=nodes)
+        jobs.update(dict.fromkeys(_tasks(job_id), job))
+    return jobs
+
+
+def _tasks(job_id: str) -> Iterator[str]:
+    """The ids that sacct means by one such as `12_[0-2,5%4]`, its word for tasks that never started."""
+    several = re.fullmatch(r"(\d+)_\[([\d,-]+)(?:%\d+)?\]", job_id)
+    if several is None:
+        yield job_id
+        return
+    for part in several[2].split(","):
+        first, _, last = part.partition("-")
+        yield from (f"{several[1]}_{task}" for task in range(int(first), int(last or first) + 1))
+
+
+def remembered(study: Study) -> Answer:
+    """SLURM's last answer, however old; ``NEVER_ASKED`` if there is none."""
+    plain = read_json(study.answer)
+    try:
+        parts = {
+            part: None if plain[part] is None else {job: Job(**row) for job, row in plain[part].items()}
+            for part in ("queue", "accounts")
+        }
+        return Answer(asked_at=plain["asked_at"], answered_at=plain["answered_at"], **parts)
+    except (TypeError, KeyError, AttributeError):  # none yet, or another version's
+        return NEVER_ASKED
+
+
+def _remember(study: Study, answer: Answer) -> None:
+    with suppress(OSError):
+        write_json(study.answer, asdict(answer), durable=False)
+
+
+@contextmanager
+def _shared(study: Study) -> Iterator[None]:
+    """Held while SLURM is asked, so that several shells ask once."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # a full or read-only disk: everyone asks for himself
+            file = stack.enter_context((study.slurm / "answer.lock").open("a"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def command(*words: str, seconds: float = COMMAND_SECONDS) -> str | None:
+    """What a SLURM command prints; None if it is not here, fails, or does not answer in time."""
+    try:
+        said = _run(words, seconds)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout if said.returncode == 0 else None
+
+
+def _run(words: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env=without_filters(os.environ),
+    )
+
+
+def answers() -> bool:
+    """Whether a controller is up; known in milliseconds, where other commands try for long."""
+    return re.search(r"\bis UP\b", command("scontrol", "ping") or "") is not None
+
+
+def is_configured() -> bool:
+    """Whether SLURM's commands know of a cluster, be it up or not."""
+    try:
+        said = _run(("scontrol", "ping"), COMMAND_SECONDS)
+    except FileNotFoundError:
+        return False
+    except (OSError, subprocess.SubprocessError):
+        return True
+    return re.search(r"configuration source|configuration file|slurm\.conf", said.stderr) is None
+
+
+def setting(config: str, key: str) -> str | None:
+    """A value in what `scontrol show config` prints."""
+    for line in config.splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == key:
+            return value.strip()
+    return None

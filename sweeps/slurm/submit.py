@@ -1,0 +1,297 @@
+"""Runs handed to SLURM through submitit: one array a resource shape, split at the cluster's MaxArraySize.
+
+Crash-safe: the array's file and every run's submission.json stand before sbatch is called. sbatch inherits
+the study's lock, so that nobody settles a submission that is still under way; and a job whose run has been
+handed over anew since leaves that run alone.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from parcae.errors import InputError, WorkFailed
+from sweeps.folders.paths import Study, write_json
+from sweeps.runs.environment import cleaned
+from sweeps.runs.profile import Profile
+from sweeps.runs.states import State
+from sweeps.slurm import scheduler
+from sweeps.slurm.arrays import PREFIX, Array, Submissions, read_arrays
+from sweeps.slurm.job import RunJob
+
+DEFAULT_ARRAY_SIZE = 1_001  # SLURM's own MaxArraySize
+# A warning that comes while Python starts, before the job has its handler, must not end the job.
+DEAF_TO_WARNINGS = """/bin/sh -c 'trap "" USR2; exec "$0" "$@"'"""
+FIRST_SECONDS = 5  # of a job in which no warning makes sense
+TIMEOUTS_ALLOWED = 1_000_000  # a run requeues itself for as long as each attempt brings it further
+
+
+def is_available() -> bool:
+    """Whether sbatch is here and a cluster is configured. ``WorkFailed`` if its controller is silent.
+
+    A cluster that is down for a minute must not turn a sweep into a thousand runs on a login node.
+    """
+    if shutil.which("sbatch") is None:
+        return False
+    if scheduler.answers():
+        return True
+    if scheduler.is_configured():
+        raise WorkFailed(
+            "sbatch is here but SLURM does not answer; try again when it does, or say --cluster local"
+        )
+    return False
+
+
+def array_size() -> int:
+    """How many runs one array may hold on this cluster."""
+    config = scheduler.command("scontrol", "show", "config") if scheduler.answers() else None
+    most = int(scheduler.setting(config or "", "MaxArraySize") or DEFAULT_ARRAY_SIZE)
+    limit = re.search(r"max_array_tasks=(\d+)", scheduler.setting(config or "", "SchedulerParameters") or "")
+    return max(1, min(most, int(limit[1])) if limit else most)
+
+
+def script(study: Study, profile: Profile, runs: int) -> str:
+    """The text that sbatch would get for `runs` runs of one shape."""
+    executor = _executor(study, profile, PREFIX + uuid.uuid4().hex[:16], throttle=_most(profile, runs))
+    if runs > 1:
+        executor.parameters["map_count"] = runs
+    text: str = executor._make_submission_file_text(executor._submitit_command_str, "")
+    return text
+
+
+def submit(study: Study, groups: Mapping[Profile, Sequence[str]], lock: int) -> None:
+    """Queues runs, given by the resources they ask for. ``WorkFailed`` says why SLURM refused.
+
+    `lock` is the descriptor of the study's lock, which the caller holds.
+    """
+    if any(groups.values()) and not scheduler.answers():
+        raise WorkFailed("SLURM does not answer, so that nothing was submitted; try again when it does")
+    study.slurm.mkdir(parents=True, exist_ok=True)
+    size, queued = array_size(), 0
+    for profile, run_ids in groups.items():
+        for start in range(0, len(run_ids), size):
+            chunk = run_ids[start : start + size]
+            try:
+                _submit_array(study, profile, chunk, lock)
+            except WorkFailed as error:
+                raise WorkFailed(f"{error} ({queued} runs were queued before that)") from error
+            queued += len(chunk)
+
+
+def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: int) -> None:
+    import submitit
+
+    throttle, after = _room(study, profile, len(run_ids))
+    array = Array(
+        name=PREFIX + uuid.uuid4().hex[:16],
+        run_ids=tuple(run_ids),
+        sent_at=time.time(),
+        job_id=None,
+        throttle=throttle,
+        devices=profile.devices,
+    )
+    array.write(study)
+    before = _to_be_changed(study, run_ids)
+    for task, run_id in enumerate(run_ids):
+        folder = study.run(run_id)
+        write_json(folder.submission, {"array": array.name, "task": task}, durable=False)
+        folder.failure.unlink(missing_ok=True)
+        folder.cancelled.unlink(missing_ok=True)
+    executor = _executor(study, profile, array.name, throttle, after)
+    try:
+        with cleaned(), _inherited(lock), redirect_stderr(StringIO()), executor.batch():
+            jobs = [executor.submit(_job(study, profile, array.name, run_id)) for run_id in run_ids]
+    except submitit.core.utils.FailedJobError as error:
+        study.array(array.name).unlink()
+        _remove_unsent(study)
+        for path, content in before.items():
+            path.write_bytes(content)
+        raise WorkFailed(f"sbatch refused the runs: {' '.join(str(error).split())}") from error
+    replace(array, job_id=jobs[0].job_id.split("_")[0]).write(study)
+
+
+def _to_be_changed(study: Study, run_ids: Sequence[str]) -> dict[Path, bytes]:
+    """What says that these runs failed or were cancelled, and where they were handed over before."""
+    folders = [study.run(run_id) for run_id in run_ids]
+    files = [path for folder in folders for path in (folder.failure, folder.cancelled, folder.submission)]
+    return {path: path.read_bytes() for path in files if path.exists()}
+
+
+def _remove_unsent(study: Study) -> None:
+    """Deletes what submitit wrote for jobs that were never sent."""
+    for path in [*study.slurm.glob("*.pkl"), *study.slurm.glob(".submission_file_*.sh")]:
+        if re.fullmatch(r"[0-9a-f]{32}\.pkl|\.submission_file_[0-9a-f]{32}\.sh", path.name) and (
+            not path.is_symlink()
+        ):
+            path.unlink()
+
+
+def _job(study: Study, profile: Profile, array: str, run_id: str) -> RunJob:
+    return RunJob(
+        folder=str(study.run(run_id).path),
+        array=array,
+        processes=profile.processes,
+        gpus=profile.gpus_per_node,
+        execution=profile.execution,
+    )
+
+
+def _executor(study: Study, profile: Profile, name: str, throttle: int, after: Sequence[str] = ()) -> Any:
+    """submitit's executor for arrays of one shape."""
+    import submitit
+
+    class Executor(submitit.SlurmExecutor):
+        @classmethod
+        def affinity(cls) -> int:  # the text of a script can be had without SLURM
+            return 1
+
+    python = f"{DEAF_TO_WARNINGS} {profile.python or shlex.quote(sys.executable)}"
+    executor = Executor(folder=study.slurm, max_num_timeout=TIMEOUTS_ALLOWED, python=python)
+    container = [f"--container-image={profile.container}"] if profile.container else []
+    memory = profile.memory_gb_per_node
+    parameters = {
+        "job_name": name,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "time": profile.time_minutes,
+        "nodes": profile.nodes,
+        "ntasks_per_node": profile.tasks_per_node,
+        "cpus_per_task": profile.cpus_per_task,
+        "gpus_per_node": profile.gpus_per_node or None,
+        "mem": None if memory is None else f"{round(memory * 1024)}M",
+        "setup": list(profile.setup) or None,
+        "dependency": f"afterany:{':'.join(after)}" if after else None,
+    }
+    executor.update_parameters(
+        **{key: value for key, value in parameters.items() if value is not None},
+        signal_delay_s=min(profile.signal_seconds, 60 * profile.time_minutes - FIRST_SECONDS),
+        array_parallelism=throttle,
+        stderr_to_stdout=True,
+        # Since SLURM 22.05 srun no longer takes --cpus-per-task from sbatch. A run whose processes are not
+        # all there must end rather than wait for them.
+        srun_args=[
+            f"--cpus-per-task={profile.cpus_per_task}",
+            "--kill-on-bad-exit=1",
+            *container,
+            *profile.srun_arguments,
+        ],
+        additional_parameters={"requeue": True},
+    )
+    return executor
+
+
+def _most(profile: Profile, runs: int) -> int:
+    return min(runs, profile.concurrent // profile.devices if profile.concurrent else runs)
+
+
+def _room(study: Study, profile: Profile, runs: int) -> tuple[int, list[str]]:
+    """How many of `runs` may run at once, and the arrays that must end before any may start."""
+    if profile.concurrent is None:
+        return runs, []
+    active = [(array, count) for array, count in _active_arrays(study) if array.job_id]
+    held = sum(min(array.throttle, count) * array.devices for array, count in active)
+    room = (profile.concurrent - held) // profile.devices
+    if room >= 1:
+        return min(room, runs), []
+    return _most(profile, runs), [array.job_id for array, _ in active if array.job_id]
+
+
+def _active_arrays(study: Study) -> list[tuple[Array, int]]:
+    """Arrays that still have runs in the queue or running, with how many."""
+    submissions = Submissions(study, list(study.run_ids()))
+    active = []
+    for array in read_arrays(study).values():
+        count = 0
+        for run_id in array.run_ids:
+            folder = study.run(run_id)
+            if folder.result.exists() or folder.failure.exists() or folder.cancelled.exists():
+                continue
+            handed_over = submissions.job(folder)
+            mine = handed_over is not None and handed_over[0].name == array.name
+            count += mine and submissions(folder).state in (State.QUEUED, State.RUNNING, State.UNKNOWN)
+        if count:
+            active.append((array, count))
+    return active
+
+
+@contextmanager
+def _inherited(lock: int) -> Iterator[None]:
+    """Makes `lock` this process's standard input, which is what a child inherits whatever starts it."""
+    before = os.dup(0)
+    os.dup2(lock, 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
+def settle(study: Study) -> None:
+    """Finds out what became of submissions that were cut short: arrays without a job id.
+
+    Called with the study's lock held, so that none of them is under way. A task whose work submitit had
+    written down is adopted; one that would wait for it in vain is cancelled, and its run is planned again.
+    ``WorkFailed`` where SLURM cannot be asked: then nothing is touched.
+    """
+    for array in read_arrays(study).values():
+        if array.job_id is None:
+            job_id = _sent_as(study, array)
+            if job_id is None:
+                study.array(array.name).unlink()
+            else:
+                _adopt(study, replace(array, job_id=job_id))
+
+
+def _sent_as(study: Study, array: Array) -> str | None:
+    """The job id that SLURM gave to an array, or None if it never got it.
+
+    A job that was sent but has left squeue was never given its work, and so never touched a run.
+    """
+    for path in study.slurm.glob("*_submission.sh"):
+        if f"--job-name={array.name}\n" in path.read_text():
+            return path.name.removesuffix("_submission.sh")
+    said = scheduler.command("squeue", "--noheader", "--states=all", "--format=%F", f"--name={array.name}")
+    if said is None:  # not a word, rather than not a job
+        raise WorkFailed("a submission was cut short and SLURM does not answer to settle it; try again later")
+    ids = set(said.split())
+    return ids.pop() if ids else None
+
+
+def _adopt(study: Study, array: Array) -> None:
+    jobs = {run_id: array.job(task) for task, run_id in enumerate(array.run_ids)}
+    idle = [run for run, job in jobs.items() if not (study.slurm / f"{job}_submitted.pkl").exists()]
+    cancel_jobs([str(jobs[run_id]) for run_id in idle])
+    for run_id in idle:
+        study.run(run_id).submission.unlink(missing_ok=True)
+    array.write(study)
+
+
+def cancel_jobs(jobs: Sequence[str]) -> None:
+    """Ends jobs. ``WorkFailed`` if SLURM does not answer. A job that has ended already is no error."""
+    if jobs and not scheduler.answers():
+        raise WorkFailed("SLURM does not answer, so that its jobs cannot be cancelled; try again later")
+    for start in range(0, len(jobs), 500):
+        scheduler.command("scancel", "--quiet", *jobs[start : start + 500])
+
+
+def check_cap(groups: Mapping[Profile, Sequence[str]]) -> None:
+    """``InputError`` if all runs together could take more device hours than any of their profiles allows."""
+    hours = sum(len(run_ids) * profile.device_hours for profile, run_ids in groups.items())
+    caps = [profile.gpu_hours_cap for profile in groups if profile.gpu_hours_cap is not None]
+    if caps and hours > min(caps):
+        devices = " and ".join(sorted({f"{profile.device}-hours" for profile in groups}))
+        raise InputError(
+            f"cannot submit {sum(map(len, groups.values()))} runs: their time limits of {hours:,.6g} "
+            f"{devices} are more than gpu_hours_cap = {min(caps):g}; lower time_minutes, plan less, "
+            "or raise the cap"
+        )

@@ -1,0 +1,4 @@
+"""The database: its schema, the rows in it, and how they get there from folders and CSV files.
+
+Uses folders, plan, runs and what SLURM says of runs.
+"""

@@ -1,0 +1,214 @@
+"""Anybody's study from a CSV file, checked to the last cell before anything is kept.
+
+Three shapes are read:
+
+    model, flops, mean_recurrence, val_loss
+    once_parameters, recurrent_parameters, mean_recurrence, tokens, val_loss
+    parameters, tokens, val_loss
+
+and where known model, flops, tokens, test_recurrence, seed and hyperparameters (learning_rate or lr,
+batch_size, weight_decay, warmup), of which the fits use the best within a cell. Units: tokens, FLOPs and
+parameters as plain counts, losses in nats a token. Where `model` is one of parcae's, its parameters are
+known, and tokens not given follow from the FLOPs (convention `paper`).
+"""
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parcae.errors import InputError
+from parcae.files import write_atomically
+from parcae.flops import Convention, counted_parameters, flops_per_token, parameter_count
+from parcae.presets import PRESETS
+from sweeps.folders.paths import Study, check_sweep_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHAPES = (
+    ("once_parameters", "recurrent_parameters", "mean_recurrence", "tokens", "val_loss"),
+    ("model", "flops", "mean_recurrence", "val_loss"),
+    ("parameters", "tokens", "val_loss"),
+)
+"""In the order that they are looked for: a file that has both of the first two says more by the first."""
+_HYPERPARAMETERS = ("learning_rate", "lr", "batch_size", "weight_decay", "warmup")
+_OPTIONAL = ("model", "flops", "tokens", "test_recurrence", "seed", *_HYPERPARAMETERS)
+_AT_LEAST = {
+    **{"mean_recurrence": 1.0, "test_recurrence": 1.0, "seed": 0.0},
+    **{"once_parameters": 0.0, "recurrent_parameters": 0.0},
+    **dict.fromkeys(_HYPERPARAMETERS, 0.0),
+}
+_WHOLE = {"test_recurrence": 2**31 - 1, "seed": 2**53}
+"""Whole numbers, and the largest of each that the database and a float64 hold exactly."""
+
+
+@dataclass(frozen=True)
+class ImportedTable:
+    """A checked CSV file as rows for the store."""
+
+    runs: "pd.DataFrame"
+    losses: "pd.DataFrame"
+    ignored: tuple[str, ...]
+    """Columns of the file that mean nothing here."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    text: dict[str, str]
+    values: dict[str, float]
+
+
+def import_csv(study: Study, path: Path, name: str) -> ImportedTable:
+    """Keeps the study in `path` as the sweep `name`. ``InputError`` if it cannot; nothing is then kept."""
+    check_sweep_name(name)
+    table = read_csv(path, name)
+    target, content = study.imported(name), path.read_text(encoding="utf-8-sig")
+    if study.manifest(name).exists():
+        raise InputError(f"there is a planned sweep {name!r} already; import under another name")
+    if target.exists() and target.read_text(encoding="utf-8-sig") != content:
+        raise InputError(f"there is another imported sweep {name!r} already; import under another name")
+    study.sweeps.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, content.encode())
+    return table
+
+
+def read_csv(path: Path, name: str) -> ImportedTable:
+    """Reads and checks `path`, whose runs will be called `name`:1, `name`:2 and so on."""
+    import pandas as pd
+
+    header, lines = _read_lines(path)
+    grouped: dict[tuple[str, ...], list[_Line]] = {}
+    for line in lines:
+        own = () if "test_recurrence" in header else (str(line.number),)
+        key = tuple(
+            text for column, text in line.text.items() if column not in ("val_loss", "test_recurrence")
+        )
+        grouped.setdefault(own + key, []).append(line)
+    runs, losses = [], []
+    for index, group in enumerate(grouped.values(), start=1):
+        run = _run(group[0], f"{name}:{index}", name)
+        trained = group[0].values.get("mean_recurrence", 1.0)
+        at: dict[float, _Line] = {}
+        for line in group:
+            depth = line.values.get("test_recurrence", trained)
+            if depth in at:
+                raise InputError(f"{path}: line {line.number} gives the run of line {at[depth].number} again")
+            at[depth] = line
+            if "test_recurrence" in line.values:
+                losses.append(
+                    {
+                        "run_id": run["run_id"],
+                        "test_recurrence": int(depth),
+                        "loss": line.values["val_loss"],
+                    }
+                )
+        at_mean = at.get(trained)
+        run["val_loss"] = at_mean.values["val_loss"] if at_mean else None
+        runs.append(run)
+    ignored = tuple(column for column in header if column not in lines[0].text)
+    losses_table = pd.DataFrame(losses, columns=["run_id", "test_recurrence", "loss"])
+    return ImportedTable(pd.DataFrame(runs), losses_table, ignored)
+
+
+def _read_lines(path: Path) -> tuple[list[str], list[_Line]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(reader.line_num, row) for reader in [csv.reader(file, strict=True)] for row in reader]
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read {path} as CSV: {error}") from error
+    rows = [(number, [cell.strip() for cell in row]) for number, row in rows if any(c.strip() for c in row)]
+    if not rows:
+        raise InputError(f"{path} is empty; it needs a header and at least one run")
+    header = rows[0][1]
+    if len(set(header)) != len(header):
+        raise InputError(f"{path}: a column stands twice in the header {', '.join(header)}")
+    shapes = [shape for shape in _SHAPES if set(shape) <= set(header)]
+    if not shapes:
+        closest = max(_SHAPES, key=lambda shape: len(set(shape) & set(header)) / len(shape))
+        missing = ", ".join(column for column in closest if column not in header)
+        raise InputError(f"{path} lacks the column {missing}; a study needs {', '.join(closest)}")
+    if len(rows) == 1:
+        raise InputError(f"{path} has a header but no runs")
+    filled = {c for c, *cells in zip(*(row for _, row in rows), strict=False) if all(cells)}
+    shape = next((shape for shape in shapes if set(shape) <= filled), shapes[-1])
+    read = [column for column in header if column in shape or column in _OPTIONAL]
+    lines = []
+    for number, row in rows[1:]:
+        if len(row) != len(header):
+            raise InputError(f"{path}: line {number} has {len(row)} cells, the header {len(header)}")
+        text = {column: cell for column, cell in zip(header, row, strict=True) if column in read}
+        values = {}
+        for column, cell in text.items():
+            if column == "model":
+                if not cell:
+                    raise InputError(f"{path}: line {number} names no model")
+            elif cell or column in shape:
+                values[column] = _number(path, number, column, cell)
+        if values.get("once_parameters") == values.get("recurrent_parameters") == 0:
+            raise InputError(f"{path}: line {number} has a model without parameters: both kinds are 0")
+        lines.append(_Line(number, text, values))
+    return header, lines
+
+
+def _number(path: Path, line: int, column: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        raise InputError(f"{path}: line {line} has {cell!r} for {column}; a number is needed") from None
+    lowest = _AT_LEAST.get(column)
+    if not math.isfinite(value) or (value <= 0 if lowest is None else value < lowest):
+        needed = "a finite number above 0" if lowest is None else f"a finite number of at least {lowest:g}"
+        raise InputError(f"{path}: line {line} has {cell} for {column}; {needed} is needed")
+    if column in _WHOLE and (value != int(value) or value > _WHOLE[column]):
+        raise InputError(
+            f"{path}: line {line} has {cell} for {column}; a whole number up to {_WHOLE[column]} is needed"
+        )
+    return value
+
+
+def _run(line: _Line, run_id: str, sweep: str) -> dict[str, float | int | str | None]:
+    """One row of the table `runs`, but for its loss."""
+    given = line.values
+    model_name = line.text.get("model", sweep)
+    recurrence, tokens = given.get("mean_recurrence"), given.get("tokens")
+    hyperparameters = {name: given[name] for name in _HYPERPARAMETERS if name in given}
+    run: dict[str, float | int | str | None] = {
+        "run_id": run_id,
+        "model": model_name,
+        "state": "done",
+        "reason": None,
+        "flops": given.get("flops"),
+        "mean_recurrence": recurrence,
+        "tokens": tokens,
+        "parameters": given.get("parameters"),
+        "once_parameters": given.get("once_parameters"),
+        "recurrent_parameters": given.get("recurrent_parameters"),
+        "seed": int(given["seed"]) if "seed" in given else None,
+        "hyperparameters": json.dumps(hyperparameters, sort_keys=True) if hyperparameters else None,
+    }
+    own = (given.get("once_parameters"), given.get("recurrent_parameters"))
+    known = counted_parameters(PRESETS[model_name].model) if model_name in PRESETS else None
+    if "parameters" in given:
+        run |= {"once_parameters": given["parameters"], "recurrent_parameters": 0.0}
+    elif own[0] is not None and own[1] is not None and own != known:
+        run["parameters"] = own[0] + own[1]
+    elif known is not None and recurrence is not None:
+        model, (once, recurrent) = PRESETS[model_name].model, known
+        backward_depth = float(math.ceil(recurrence / 2))
+        cost = flops_per_token(model, mean_recurrence=recurrence, backward_depth=backward_depth)
+        run |= {
+            "convention": Convention.PAPER.value,
+            "backward_depth": backward_depth,
+            "flops_per_token": cost,
+            "tokens": tokens if tokens is not None else given["flops"] / cost,
+            "parameters": float(parameter_count(model)),
+            "once_parameters": float(once),
+            "recurrent_parameters": float(recurrent),
+        }
+    return run

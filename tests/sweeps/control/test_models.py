@@ -1,0 +1,109 @@
+"""`eval` and `export-model` on a run, as a user has it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from parcae.config import ExecutionConfig
+from parcae.data.batches import windows
+from parcae.data.corpus import EMBEDDED, load_corpus
+from parcae.data.tokenizer import BYTES, tokenizer_hash
+from parcae.errors import InputError
+from parcae.evaluation.texts import evaluate_texts
+from parcae.flops import Convention
+from parcae.formats.pretrained import Pretrained, load_model
+from parcae.training.result import Result
+from sweeps.control.models import find_model
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.spec import RunSpec
+from sweeps.runs.worker import run
+from tests.conftest import Command
+from tests.parcae import official
+from tests.parcae.formats.test_official import saved
+from tests.parcae.models import TINY, random_model, training
+
+
+def trained(folder: Path) -> str:
+    """A run of a tiny model, trained to its end; its id."""
+    corpus = load_corpus(EMBEDDED)
+    spec = RunSpec(
+        model_name="tiny",
+        model=TINY,
+        training=training(test_recurrences=(1, 12)),
+        flops_budget=1e9,
+        convention=Convention.PAPER,
+        corpus=EMBEDDED,
+        corpus_hash=corpus.hash,
+        tokenizer=BYTES,
+        tokenizer_hash=tokenizer_hash(BYTES),
+    )
+    place = RunFolder(folder / "runs" / spec.run_id)
+    place.path.mkdir(parents=True)
+    place.spec.write_text(spec.json)
+    assert run(place, ExecutionConfig(), stop=lambda: False)
+    return spec.run_id
+
+
+def test_a_run_is_evaluated_and_exported(command: Command, tmp_path: Path) -> None:
+    run_id = trained(tmp_path)
+    result = json.loads((tmp_path / "runs" / run_id / "result.json").read_text())
+    assert result.pop("model_flops_utilisation") is None  # a CPU has no peak worth the name
+    assert Result.from_dict(result).model_flops_utilisation is None  # what was written before it existed
+    found = command("parcae-sweep", "eval", run_id, "--recurrences", "12,1", "--json").json
+    (held_out,) = found["texts"]
+    assert held_out["losses"] == pytest.approx({t: result["losses"][t] for t in ("1", "12")}, rel=1e-6)
+    assert found["mean_recurrence"] == 4
+
+    assert command("parcae-sweep", "export-model", run_id, "--output", "model").code == 0
+    model = load_model(tmp_path / "model")
+    assert torch.equal(model.embedding.weight, load_model(tmp_path / "runs" / run_id).embedding.weight)
+    (tmp_path / "one.txt").write_bytes(bytes(range(256)) * 3 + b"tail")
+    (tmp_path / "two.txt").write_bytes(b"a word")
+    texts = ("--text", "one.txt", "--text", "two.txt")
+    table = command("parcae-sweep", "eval", "model", *texts, "--recurrences", "2,4")
+    lines = [line.split("\t") for line in table.out.splitlines()]
+    assert [line[:3] for line in lines[1:]] == [
+        ["one.txt", "771", "2"],
+        ["one.txt", "771", "4"],
+        ["two.txt", "5", "2"],
+        ["two.txt", "5", "4"],
+    ]
+    text = torch.tensor(list(b"a word"))[None]
+    losses = torch.nn.functional.cross_entropy(model.logits_at(text[:, :-1], 4)[0], text[0, 1:])
+    assert float(lines[-1][3]) == pytest.approx(float(losses.detach()), abs=0.02)  # another h_0
+    refused = command("parcae-sweep", "eval", "0123456789abcdef")
+    assert refused.code == 2
+    assert "'0123456789abcdef'" in refused.sentence
+
+
+def test_texts_that_cannot_be_evaluated_are_named(tmp_path: Path) -> None:
+    model = Pretrained(model=random_model(TINY), mean_recurrence=4, backward_depth=2, tokenizer=BYTES)
+    (tmp_path / "empty.txt").touch()
+    for name in ("empty.txt", "absent.txt"):
+        with pytest.raises(InputError, match=name):
+            evaluate_texts(model, [tmp_path / name], [1], 100)
+    with pytest.raises(InputError, match="0 recurrences"):
+        evaluate_texts(model, [], [0, 1], 100)
+
+
+def test_a_model_of_another_tokenizer_is_a_sentence(tmp_path: Path) -> None:
+    config = official.parcae_config(vocab_size=250)
+    saved(tmp_path / "official", config, official.random_state(config))
+    model = find_model(Study(tmp_path / "results.duckdb"), str(tmp_path / "official"))
+    with pytest.raises(InputError, match="another tokenizer"):
+        evaluate_texts(model, [], [1], 100)
+
+
+def test_windows_predict_every_token_once_or_a_sample() -> None:
+    text = np.arange(100, dtype=np.uint8)
+    parts = windows(text, 16)
+    assert [tokens.shape for tokens, _ in parts] == [(6, 16), (1, 3)]
+    assert sorted(int(t) for _, targets in parts for t in targets.flatten()) == list(range(1, 100))
+    assert all((targets == tokens + 1).all() for tokens, targets in parts)
+    ((tokens, _),) = windows(text, 16, most=40)
+    assert tokens[:, 0].tolist() == [0, 48]
+    ((tokens, targets),) = windows(text[:5], 16, most=2)
+    assert (tokens.tolist(), targets.tolist()) == ([[0, 1, 2, 3]], [[1, 2, 3, 4]])

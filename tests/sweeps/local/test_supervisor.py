@@ -1,0 +1,144 @@
+"""This machine as a cluster: several shells at once, Ctrl-C, cancel and retry, through the real commands."""
+
+import fcntl
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sweeps.folders.paths import Study, read_json, read_json_lines
+from sweeps.local.supervisor import _acquired, signal_holder
+from sweeps.runs.states import is_locked
+from sweeps.store.collect import rebuild
+from tests.conftest import BIN, Command
+from tests.sweeps.store.test_collect import content
+
+PLAN = ("plan", "--model", "nano", "--sweep", "s", "--recurrences", "1", "--json", "--flops")
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [BIN / arguments[0], *arguments[1:]],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(seen: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_many_shells_at_once_start_each_run_once(command: Command, tmp_path: Path) -> None:
+    runs = command("parcae-sweep", *PLAN, "3e9", "--seeds", "0,1,2").json["runs"]
+    submit = ("parcae-sweep", "submit", "--cluster", "local", "--detach")
+    status, collect = ("parcae-sweep", "status", "--json"), ("parcae-sweep", "collect")
+    report = ("parcae-fit", "report", "--sweep", "published")
+    shells = [start(tmp_path, *words) for words in (submit, status, submit, collect, submit, report, status)]
+    said = [shell.communicate(timeout=120) for shell in shells]
+    assert [shell.returncode for shell in shells] == [0] * len(shells), said
+    assert sorted(err.split()[2] for _, err in said if "handed to" in err) == ["0", "0", "3"]
+    assert command("parcae-sweep", "watch").code == 0
+    study = Study(tmp_path / "results.duckdb")
+    for run in runs:
+        attempts = [line["event"] for line in read_json_lines(study.run(run["run_id"]).attempts)]
+        assert attempts == ["started", "ended"]
+    before = content(study)
+    rebuild(study.db)
+    assert content(study) == before
+
+
+def test_ctrl_c_stops_watching_and_a_second_one_the_runs(command: Command, tmp_path: Path) -> None:
+    (run,) = command("parcae-sweep", *PLAN, "1e13").json["runs"]
+    folder = Study(tmp_path / "results.duckdb").run(run["run_id"])
+
+    def states() -> list[str]:
+        return [now["state"] for now in command("parcae-sweep", "status", "--json").json["runs"]]
+
+    def ctrl_c(shell: "subprocess.Popen[str]", times: int) -> str:
+        assert shell.stderr is not None
+        said = ""
+        for _ in range(times):
+            shell.send_signal(signal.SIGINT)
+            while "Ctrl-C again" not in said:
+                said += shell.stderr.readline()
+        return said + shell.communicate(timeout=60)[1]
+
+    shell = start(tmp_path, "parcae-sweep", "submit", "--cluster", "local")
+    until(lambda: folder.metrics.exists() and folder.metrics.read_bytes())
+    assert "the runs go on" in ctrl_c(shell, 1)
+    assert shell.returncode == 130
+    assert states() == ["running"]
+
+    shell = start(tmp_path, "parcae-sweep", "watch")
+    assert shell.stderr is not None
+    assert "running" in shell.stderr.readline()
+    assert "1 runs called off" in ctrl_c(shell, 2)
+    until(lambda: states() == ["cancelled"])
+    steps = json.loads(folder.metrics.read_bytes().splitlines()[-1])["step"]
+    assert "0 of 1" in command("parcae-sweep", "submit", "--cluster", "local").err
+
+    assert (
+        command("parcae-sweep", "retry", "--state", "cancelled", "--cluster", "local", "--detach").code == 0
+    )
+    until(lambda: json.loads(folder.metrics.read_bytes().splitlines()[-1])["step"] > steps)
+    assert command("parcae-sweep", "cancel", run["run_id"][:6]).code == 0
+    until(lambda: states() == ["cancelled"])
+    refused = command("parcae-sweep", "cancel", run["run_id"])
+    assert (refused.code, "is cancelled" in refused.sentence) == (2, True)
+
+
+def test_each_run_has_a_gpu_of_its_own(command: Command, tmp_path: Path) -> None:
+    """As the shell names them; the runs find no such GPUs here, and train on the processor."""
+    planned = command("parcae-sweep", *PLAN, "1e13", "--seeds", "0,1,2").json["runs"]
+    study = Study(tmp_path / "results.duckdb")
+    submit = ("submit", "--cluster", "local", "--detach")
+    assert command("parcae-sweep", *submit, env={"CUDA_VISIBLE_DEVICES": "3,5"}).code == 0
+
+    def held() -> dict[str, str]:
+        """Run id -> its GPU, of the runs that train."""
+        ids = [run["run_id"] for run in planned if is_locked(study.run(run["run_id"]).lock)]
+        started = {run_id: read_json(study.queue / run_id) for run_id in ids}
+        return {run_id: plain["gpu"] for run_id, plain in started.items() if plain and "gpu" in plain}
+
+    until(lambda: len(held()) == 2)
+    before = held()
+    assert sorted(before.values()) == ["3", "5"]
+
+    signal_holder(study.supervisor_lock, signal.SIGKILL)
+    until(lambda: not is_locked(study.supervisor_lock))
+    assert command("parcae-sweep", *submit, env={"CUDA_VISIBLE_DEVICES": "3,5"}).code == 0
+    ended = next(run_id for run_id, gpu in before.items() if gpu == "3")
+    assert command("parcae-sweep", "cancel", ended).code == 0
+    until(lambda: len(held().keys() - {ended}) == 2)
+    assert sorted(held().values()) == ["3", "5"]
+    assert command("parcae-sweep", "cancel").code == 0
+    until(lambda: not held())
+
+
+def test_a_run_whose_result_is_wrong_can_be_retried(command: Command, tmp_path: Path) -> None:
+    (run,) = command("parcae-sweep", *PLAN, "3e9").json["runs"]
+    folder = Study(tmp_path / "results.duckdb").run(run["run_id"])
+    folder.path.mkdir()
+    folder.result.write_text("{}")
+    assert "1 failed" in command("parcae-sweep", "status").err
+    (tmp_path / "cluster.toml").write_text('telemetry = "extreme"\n')
+    assert command("parcae-sweep", "retry", run["run_id"], "--cluster", "local").code == 0
+    assert "1 done" in command("parcae-sweep", "status").err
+    assert (folder.path / "result.refused").read_text() == "{}"
+    assert (folder.path / "layers.jsonl").stat().st_size > 0
+
+
+def test_whoever_looks_at_the_supervisors_lock_does_not_keep_it_away(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("a") as lock, (tmp_path / "lock").open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        assert not _acquired(lock)
+        threading.Timer(0.2, fcntl.flock, (look, fcntl.LOCK_UN)).start()
+        assert _acquired(lock)
