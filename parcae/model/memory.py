@@ -3,7 +3,7 @@
 In a loop a layer has keys of its own at every recurrence: position i at recurrence t attends to the others at
 recurrence t. Kept so, cached logits are those of a whole pass, at the cost of T times the memory; kept for
 the last recurrence alone, memory is that of a model without a loop and the logits are an approximation
-(Geiping et al., arXiv 2502.05171, section 6.2).
+(Geiping et al., arXiv 2502.05171).
 
 B batch, G key-value heads, S positions, C head dimension.
 """
