@@ -22,18 +22,19 @@ class Keep(StrEnum):
 
 
 class KeysValues:
-    """One layer's, each (B, G, S, C), of the positions settled and of those being computed."""
+    """One layer's, each (B, G, S, C), of the positions settled in `memory` and of those being computed."""
 
-    def __init__(self) -> None:
-        self.settled = 0
+    def __init__(self, memory: "Memory") -> None:
+        self.memory = memory
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
 
     def write(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Puts these after the settled positions, over what was there; all that there is then."""
         if self.keys is not None and self.values is not None:
-            keys = torch.cat([self.keys[:, :, : self.settled], keys], dim=2)
-            values = torch.cat([self.values[:, :, : self.settled], values], dim=2)
+            settled = self.memory.length
+            keys = torch.cat([self.keys[:, :, :settled], keys], dim=2)
+            values = torch.cat([self.values[:, :, :settled], values], dim=2)
         self.keys, self.values = keys, values
         return keys, values
 
@@ -49,11 +50,11 @@ class Memory:
 
     def once(self, layer: int) -> KeysValues:
         """Of a layer outside the loop."""
-        return self._slots.setdefault((layer, 0), KeysValues())
+        return self._slots.setdefault((layer, 0), KeysValues(self))
 
     def recurrence(self, layer: int, t: int) -> KeysValues:
         """Of a recurrent layer at recurrence t, from 0."""
-        return self._slots.setdefault((layer, t if self.keep is Keep.EVERY else 0), KeysValues())
+        return self._slots.setdefault((layer, t if self.keep is Keep.EVERY else 0), KeysValues(self))
 
     def settle(self, count: int, layers: range, spent: int, recurrences: int) -> None:
         """Keeps the `count` positions just computed.
@@ -69,5 +70,3 @@ class Memory:
                 for t in range(spent, recurrences):
                     self.recurrence(layer, t).write(last.keys[:, :, -count:], last.values[:, :, -count:])
         self.length += count
-        for slot in self._slots.values():
-            slot.settled = self.length
