@@ -12,6 +12,12 @@ from typing import ClassVar
 from parcae.errors import InputError
 from parcae.records import Record
 
+LAYERS, WIDTH, VOCABULARY, CONTEXT = 1_024, 2**20, 2**24, 2**24
+"""The most that a model may have; a damaged file must not occupy the machine."""
+RECURRENCES = 1_000
+"""The most recurrences for which a model may be trained."""
+_POSITIONS = 2**28  # numbers in the table of rotations: 1 GiB
+
 
 class Injection(StrEnum):
     """How the prelude's output enters the recurrent state: Abar h + Bbar e (SCIENCE: paper section 3)."""
@@ -155,11 +161,23 @@ class ModelConfig(Record):
             raise InputError(
                 f"vocabulary {self.vocabulary} and context {self.context} must both be at least 2"
             )
+        self._check_limits()
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise InputError(
                 f"width {self.width} over {self.heads} heads must give an even, whole head dimension"
             )
         self._check_departures()
+
+    def _check_limits(self) -> None:
+        limits = {"layers": LAYERS, "vocabulary": VOCABULARY, "context": CONTEXT}
+        limits |= dict.fromkeys(("width", "mlp_width", "state_width", "recurrent_mlp_width"), WIDTH)
+        for name, limit in limits.items():
+            if (getattr(self, name) or 0) > limit:
+                raise InputError(f"{name} is {getattr(self, name)}; it can be at most {limit}")
+        if self.context * self.head_dimension > _POSITIONS:
+            raise InputError(
+                f"context {self.context} times head dimension {self.head_dimension} exceeds {_POSITIONS}"
+            )
 
     def _check_departures(self) -> None:
         if self.discretisation is not Discretisation.EULER and self.injection is not Injection.DIAGONAL:
@@ -312,6 +330,8 @@ class TrainConfig(Record):
         for name in ("mean_recurrence", "backward_depth", "steps", "batch_sequences"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.mean_recurrence > RECURRENCES:
+            raise InputError(f"mean_recurrence is {self.mean_recurrence}; it can be at most {RECURRENCES}")
         if self.backward_depth > self.mean_recurrence:
             raise InputError(
                 f"backward_depth {self.backward_depth} exceeds mean_recurrence {self.mean_recurrence}"
@@ -324,8 +344,9 @@ class TrainConfig(Record):
         if not 0 <= self.cooldown <= 1:
             raise InputError(f"cooldown is {self.cooldown}; it is a fraction between 0 and 1")
         wanted = tuple(sorted({*self.test_recurrences, self.mean_recurrence}))
-        if wanted[0] < 1:
-            raise InputError(f"test_recurrences holds {wanted[0]}; each must be at least 1")
+        if wanted[0] < 1 or wanted[-1] > RECURRENCES:
+            wrong = wanted[0] if wanted[0] < 1 else wanted[-1]
+            raise InputError(f"test_recurrences holds {wrong}; each must be from 1 to {RECURRENCES}")
         object.__setattr__(self, "test_recurrences", wanted)
 
     def tokens(self, context: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from parcae.config import ModelConfig, TrainConfig
+from parcae.config import RECURRENCES, ModelConfig, TrainConfig
 from parcae.data.tokenizer import BYTES
 from parcae.errors import InputError
 from parcae.files import read_json, replacing
@@ -40,6 +40,11 @@ class Pretrained:
     backward_depth: int
     tokenizer: str | None
     """`bytes`, or None where it is not known here."""
+
+    def __post_init__(self) -> None:
+        for name in ("mean_recurrence", "backward_depth"):
+            if not 1 <= getattr(self, name) <= RECURRENCES:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be from 1 to {RECURRENCES}")
 
 
 def load_model(source: str | Path) -> LoopedTransformer:
