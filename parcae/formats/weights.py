@@ -105,7 +105,7 @@ def _check_unpacked_size(path: Path) -> None:
             unpacked = sum(part.file_size for part in archive.infolist())
         if unpacked > path.stat().st_size:
             raise InputError(
-                f"{path} has {path.stat().st_size} bytes but unpacks to {unpacked}; weights are not compressed"
+                f"{path} has {path.stat().st_size} bytes but unpacks to {unpacked}: no file of torch.save"
             )
 
 
