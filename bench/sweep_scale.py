@@ -54,7 +54,13 @@ def finish(study: Study, spec: RunSpec) -> None:
         "tokens": spec.tokens,
         "val_loss": losses[str(spec.training.mean_recurrence)],
         "losses": losses,
+        "validation_sequences": 1024,
+        "parameters": spec.parameters,
         "diverged_at": None,
+        "injection_norm": 0.4,
+        "seconds": 20.0,
+        "tokens_per_second": spec.tokens / 20,
+        "environment": {},
     }
     folder.result.write_text(json.dumps(result))
     lines = [

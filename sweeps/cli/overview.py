@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from parcae.errors import WorkFailed
+from parcae.records import to_plain
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption
 from sweeps.cli.watching import print_counts, watch_sweep
@@ -37,7 +38,7 @@ def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOp
         handed_over = None if state in FINISHED | {State.PLANNED} else submissions.job(folder)
         runs.append(
             {key: plain.get(key) for key in (*shown, "seed", "predicted_loss")}
-            | {"step": metrics["step"] if metrics else None, "job": handed_over[1] if handed_over else None}
+            | {"step": metrics.step if metrics else None, "job": handed_over[1] if handed_over else None}
         )
     if as_json:
         counts = Counter(str(run["state"]) for run in runs)
@@ -139,7 +140,7 @@ def why(
                 "next_step": told.next_step,
                 "traceback": told.traceback,
                 "job": told.job,
-                "attempts": told.attempts,
+                "attempts": to_plain(told.attempts),
                 "logs": [str(path) for path in told.logs],
                 "log_tail": told.log_tail,
             }
@@ -147,9 +148,9 @@ def why(
         return
     print(f"{told.run_id} is {told.status.state}" + (f": {told.status.reason}" if told.status.reason else ""))
     for attempt in told.attempts:
-        job = f", job {attempt['job']}" if attempt["job"] else ""
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["at"]))
-        print(f"  {at}  {attempt['event']} on {attempt['host']}{job}")
+        job = f", job {attempt.job}" if attempt.job else ""
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.at))
+        print(f"  {at}  {attempt.event} on {attempt.host}{job}")
     if told.traceback:
         print(told.traceback.rstrip())
     elif told.log_tail:

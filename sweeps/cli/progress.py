@@ -9,6 +9,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from parcae.records import from_plain
+from parcae.training.metrics import Metrics
 from sweeps.folders.paths import RunFolder, Study
 from sweeps.runs.logs import tail
 from sweeps.runs.states import ACTIVE, FINISHED, State, Status, establish
@@ -19,7 +21,7 @@ from sweeps.store.database import StudyTables
 POLL_SECONDS = 0.5
 
 
-def last_metrics(folder: RunFolder) -> dict[str, float] | None:
+def last_metrics(folder: RunFolder) -> Metrics | None:
     """The newest whole line of a run's metrics; None where there is none yet."""
     try:
         lines = tail(folder.metrics, 2)
@@ -27,8 +29,7 @@ def last_metrics(folder: RunFolder) -> dict[str, float] | None:
         return None
     for line in reversed(lines):
         try:
-            metrics: dict[str, float] = json.loads(line)
-            return metrics
+            return from_plain(Metrics, json.loads(line), str(folder.metrics), more_keys=True)
         except ValueError:  # a line being written
             continue
     return None
@@ -129,5 +130,5 @@ class _Bars:
                 self.bars[run_id] = self.progress.add_task(label(run), total=float(str(run.steps)), note="")
             metrics = last_metrics(self.study.run(run_id))
             if metrics:
-                note = f"loss {metrics['loss']:.4f}" if metrics.get("loss") is not None else ""
-                self.progress.update(self.bars[run_id], completed=metrics["step"], note=note)
+                note = f"loss {metrics.loss:.4f}" if metrics.loss is not None else ""
+                self.progress.update(self.bars[run_id], completed=metrics.step, note=note)

@@ -9,7 +9,9 @@ from enum import StrEnum
 from parcae.config import DepthSampling, Precision
 from parcae.errors import InputError
 from parcae.files import write_atomically
-from sweeps.folders.paths import RunFolder, Study, read_json, write_json
+from sweeps.folders.locks import signal_owner
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import Cancellation, read_json, write_record
 from sweeps.folders.spec import RunSpec
 from sweeps.local import supervisor as local
 from sweeps.plan.manifest import read_manifest
@@ -97,7 +99,7 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
         slurm.settle(study)
         wanted = _in_states(study, sweep, ACTIVE | {State.UNKNOWN}, run_ids)
         for run_id in wanted:
-            write_json(study.run(run_id).cancelled, {"at": time.time()}, durable=False)
+            write_record(study.run(run_id).cancelled, Cancellation(at=time.time()), durable=False)
         try:
             _end_jobs(study, wanted)
         except BaseException:
@@ -106,7 +108,7 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
             raise
         for run_id in wanted:
             (study.queue / run_id).unlink(missing_ok=True)
-            local.signal_holder(study.run(run_id).lock, signal.SIGTERM)
+            signal_owner(study.run(run_id).lock, signal.SIGTERM)
     return wanted
 
 

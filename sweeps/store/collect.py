@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from parcae.errors import InputError
 from parcae.flops import counted_parameters
-from sweeps.folders.paths import RunFolder, Study, read_json
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import read_json
 from sweeps.folders.spec import RunSpec
 from sweeps.plan.manifest import find_sweep, read_manifest
 from sweeps.runs.states import FINISHED, State, Status, establish
