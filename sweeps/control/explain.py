@@ -4,7 +4,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from parcae.records import to_plain
 from sweeps.folders.paths import Study
 from sweeps.folders.records import Attempt, Failure, read_lines, read_record
 from sweeps.runs.logs import job_logs, tail
@@ -39,6 +41,20 @@ class Explanation:
     logs: Sequence[Path]
     log_tail: Sequence[str]
     """The last lines of the newest log."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of `why --json`."""
+        return {
+            "run_id": self.run_id,
+            "state": self.status.state,
+            "reason": self.status.reason,
+            "next_step": self.next_step,
+            "traceback": self.traceback,
+            "job": self.job,
+            "attempts": to_plain(list(self.attempts)),
+            "logs": [str(path) for path in self.logs],
+            "log_tail": list(self.log_tail),
+        }
 
 
 def explain(study: Study, run_id: str, lines: int = 15) -> Explanation:

@@ -95,7 +95,10 @@ def test_every_state_is_read_as_before(former: Study, command: Command, sweep: s
         former.db.unlink()
     status = command("parcae-sweep", "status", "--sweep", sweep, "--json")
     assert status.code == 0, status.err
-    assert status.json == EXPECTED["status"][sweep]
+    expected = EXPECTED["status"][sweep]
+    if sweep == "others":  # of models without a loop, which have a mean recurrence of 1 everywhere now
+        expected["runs"] = [run | {"mean_recurrence": 1.0} for run in expected["runs"]]
+    assert status.json == expected
 
 
 def test_a_study_of_an_earlier_version_is_reported(former: Study, command: Command) -> None:
