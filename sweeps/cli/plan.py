@@ -1,17 +1,24 @@
 """`parcae-sweep plan`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parcae.flops import Convention
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analysis.prediction.planned_loss import Foreseen
-    from sweeps.folders.paths import Study
+    from sweeps.control.plan import Planned
     from sweeps.folders.spec import RunSpec
+    from sweeps.store.rows import RunRow
+
+MANY_PASSES = 10
+"""Over the text: a run that sees it more often learns little from more tokens."""
 
 
 def plan(
@@ -31,8 +38,8 @@ def plan(
     ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds, comma-separated.  [0]")] = None,
     convention: Annotated[
-        str | None,
-        typer.Option("--convention", help="What counts as a FLOP: paper, official, unrolled.  [paper]"),
+        Convention | None,
+        typer.Option("--convention", help="What counts as a FLOP.  [paper]"),
     ] = None,
     learning_rate: Annotated[
         str | None, typer.Option("--learning-rate", help="Peak rate of the matrices, or of all under AdamW.")
@@ -82,14 +89,9 @@ def plan(
     takes several values, separated by commas: one run for each combination. What is not given is as the
     preset has it.
     """
-    from parcae.data.corpus import EMBEDDED, load_corpus
-    from parcae.data.tokenizer import BYTES, tokenizer_hash
-    from sweeps.folders.paths import Study, check_sweep_name
-    from sweeps.plan.grid import Text
-    from sweeps.plan.manifest import plan_sweep
+    from sweeps.control.plan import plan_runs
+    from sweeps.folders.paths import Study
     from sweeps.plan.request import read_request
-    from sweeps.store.collect import collect
-    from sweeps.store.database import check_openable
 
     request = read_request(
         from_file,
@@ -99,7 +101,7 @@ def plan(
             "model": model,
             "recurrences": recurrences,
             "seeds": seeds,
-            "convention": convention,
+            "convention": convention.value if convention else None,
             "learning_rate": learning_rate,
             "adamw_learning_rate": adamw_learning_rate,
             "weight_decay": weight_decay,
@@ -114,94 +116,47 @@ def plan(
             "sweep": sweep,
         },
     )
-    text = load_corpus(EMBEDDED)
-    specs = request.runs(Text(text.name, text.hash, BYTES, tokenizer_hash(BYTES)))
-    study = Study(db)
-    name = check_sweep_name(request.sweep)
-    check_openable(db)
-    foreseen = _foreseen(study, specs)
-    manifest = plan_sweep(study, name, specs, [found.loss if found else None for found in foreseen])
-    collect(db)
-    runs = [
-        _planned_run(spec, manifest.predicted[spec.run_id], found)
-        for spec, found in zip(specs, foreseen, strict=True)
-    ]
+    planned = plan_runs(Study(db), request, _foresee)
     if as_json:
-        console.print_json({"sweep": name, "runs": runs})
+        console.print_json({"sweep": planned.sweep, "runs": [run.to_dict() for run in planned.runs]})
     else:
-        _print_plan(name, runs, len(manifest.predicted))
-    epochs = max(spec.tokens for spec in specs) / len(text.train)
-    if epochs > 10:
+        _print_plan(planned)
+    if planned.passes_over_text > MANY_PASSES:
+        times = f"{planned.passes_over_text:,.0f} times"
         console.note(
-            f"note: the largest run sees the {len(text.train):,} tokens of {text.name} {epochs:,.0f} times"
+            f"note: the largest run sees the {planned.text_tokens:,} tokens of {planned.text} {times}"
         )
 
 
-def _foreseen(study: "Study", specs: "list[RunSpec]") -> "list[Foreseen | None]":
-    """What the chosen form foresees, from the runs that are done, else from the published study."""
+def _foresee(specs: "Sequence[RunSpec]", runs: "Sequence[RunRow] | None") -> "list[Foreseen | None]":
     from analysis.prediction.planned_loss import foreseen_losses
     from parcae.presets import preset
-    from sweeps.store.collect import collect
-    from sweeps.store.database import model_runs
 
-    runs = None
-    if study.db.exists():
-        collect(study.db)
-        runs = model_runs(study.db, specs[0].model_name)
+    model = specs[0].model_name
     points = [(spec.training.mean_recurrence, spec.tokens) for spec in specs]
-    found = foreseen_losses(specs[0].model_name, preset(specs[0].model_name).model, points, runs)
-    return [None if spec.variant else loss for spec, loss in zip(specs, found, strict=True)]
+    return foreseen_losses(model, preset(model).model, points, runs)
 
 
-def _planned_run(spec: "RunSpec", predicted: float | None, found: "Foreseen | None") -> dict[str, Any]:
-    training = spec.training
-    return {
-        "run_id": spec.run_id,
-        "model": spec.model_name,
-        "parameters": spec.parameters,
-        "flops": spec.flops_budget,
-        "mean_recurrence": training.mean_recurrence,
-        "backward_depth": training.backward_depth,
-        "tokens": spec.tokens,
-        "steps": training.steps,
-        "flops_per_token": spec.flops_per_token,
-        "predicted_loss": predicted,
-        "predicted_form": found.form if found and found.loss == predicted else None,
-        "seed": training.seed,
-        "variant": spec.variant,
-        "optimiser": training.optimiser.value,
-        "learning_rate": training.learning_rate,
-        "adamw_learning_rate": training.adamw_learning_rate,
-        "weight_decay": training.weight_decay,
-        "batch": training.batch_sequences,
-        "context": spec.model.context,
-        "cooldown": training.cooldown,
-        "sampling": training.sampling.value,
-        "precision": training.precision.value.removesuffix("-mixed"),
-        "initial_weights": training.initial_weights.value,
-        "discretisation": spec.model.discretisation.value,
-    }
-
-
-def _print_plan(name: str, runs: list[dict[str, Any]], in_sweep: int) -> None:
+def _print_plan(planned: "Planned") -> None:
     console.print_table(
         ("run", "model", "FLOPs", "recurrence", "tokens", "steps", "FLOPs/token", "predicted loss"),
         [
             (
-                run["run_id"],
-                run["model"],
-                f"{run['flops']:.3g}",
-                str(run["mean_recurrence"]),
-                f"{run['tokens']:.4g}",
-                f"{run['steps']:,}",
-                f"{run['flops_per_token']:.4g}",
-                "-" if run["predicted_loss"] is None else f"{run['predicted_loss']:.4f}",
+                run.spec.run_id,
+                run.spec.model_name,
+                f"{run.spec.flops_budget:.3g}",
+                str(run.spec.training.mean_recurrence),
+                f"{run.spec.tokens:.4g}",
+                f"{run.spec.training.steps:,}",
+                f"{run.spec.flops_per_token:.4g}",
+                "-" if run.predicted_loss is None else f"{run.predicted_loss:.4f}",
             )
-            for run in runs
+            for run in planned.runs
         ],
     )
-    console.note(f"sweep {name}: {len(runs)} runs planned here, {in_sweep} in all; next: parcae-sweep submit")
-    if forms := sorted({run["predicted_form"] for run in runs if run["predicted_form"]}):
+    runs = f"{len(planned.runs)} runs planned here, {planned.runs_in_sweep} in all"
+    console.note(f"sweep {planned.sweep}: {runs}; next: parcae-sweep submit")
+    if forms := sorted({run.predicted_form for run in planned.runs if run.predicted_form}):
         console.note(f"predicted losses are those of the {' and '.join(forms)} law")
-    if any(run["predicted_loss"] is None for run in runs):
-        console.note("no predicted loss where too few runs of the model are done to fit its training law")
+    if any(run.predicted_loss is None for run in planned.runs):
+        console.note("no loss is predicted where too few runs of the model are done to fit its training law")

@@ -1,14 +1,15 @@
 """The commands that start runs and call them off: submit, retry, cancel."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parcae.errors import InputError
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, SweepOption
 from sweeps.cli.watching import watch_sweep
+from sweeps.control.cluster import Cluster
+from sweeps.runs.states import RETRIABLE, State
 
 if TYPE_CHECKING:
     from sweeps.control.launch import Launched
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sweeps.runs.profile import Profiles
 
 ClusterOption = Annotated[
-    str, typer.Option("--cluster", help="auto, slurm or local; auto is SLURM where there is one.")
+    Cluster, typer.Option("--cluster", help="auto is SLURM if there is one, else this machine.")
 ]
 ProfileOption = Annotated[
     Path | None,
@@ -36,7 +37,7 @@ RunsArgument = Annotated[
 
 
 def submit(
-    cluster: ClusterOption = "auto",
+    cluster: ClusterOption = Cluster.AUTO,
     profile: ProfileOption = None,
     slots: SlotsOption = None,
     wait: WaitOption = False,
@@ -50,28 +51,28 @@ def submit(
 ) -> None:
     """Start what is planned and not yet done. Run again after a crash, it starts nothing twice."""
     from sweeps.control.find import own_sweep
-    from sweeps.control.launch import launch
+    from sweeps.control.launch import choose_profiles, launch
 
-    where = _cluster(cluster)
     study, name = own_sweep(db, sweep)
-    profiles = _profiles(study, profile)
+    profiles = choose_profiles(study, profile)
     if dry_run:
-        _rehearse(study, name, where, profiles)
+        _rehearse(study, name, cluster, profiles)
         return
-    launched = launch(study, name, where, profiles)
+    launched = launch(study, name, cluster, profiles)
     _follow(study, name, launched, slots, wait=wait, detach=detach)
 
 
 def retry(
     runs: RunsArgument = None,
     state: Annotated[
-        list[str] | None,
+        list[State] | None,
         typer.Option(
             "--state",
-            help="failed, timed-out, cancelled or unknown; repeatable. Failed and timed-out if none.",
+            metavar="|".join(sorted(RETRIABLE)),
+            help="Repeatable. Failed and timed-out if none is given.",
         ),
     ] = None,
-    cluster: ClusterOption = "auto",
+    cluster: ClusterOption = Cluster.AUTO,
     profile: ProfileOption = None,
     slots: SlotsOption = None,
     wait: WaitOption = False,
@@ -83,75 +84,32 @@ def retry(
 
     A run that is named is started whichever of these it is. What is done is never started again.
     """
-    from sweeps.control.find import named_runs, own_sweep
-    from sweeps.control.launch import launch
-    from sweeps.runs.states import RETRIABLE, State
+    from sweeps.control.find import own_sweep
+    from sweeps.control.launch import choose_profiles, launch
+    from sweeps.control.retry import runs_to_retry
 
-    where = _cluster(cluster)
     study, name = own_sweep(db, sweep)
-    named = named_runs(study, name, runs)
-    for word in state or []:
-        if word not in RETRIABLE:
-            raise InputError(
-                f"cannot retry runs that are {word!r}; --state takes {', '.join(sorted(RETRIABLE))}"
-            )
-    states = {State(word) for word in state} if state else {State.FAILED, State.TIMED_OUT}
-    if named is not None and not state:
-        states = set(RETRIABLE)
-        for run_id, now in named.items():
-            if now not in RETRIABLE:
-                raise InputError(
-                    f"cannot retry the run {run_id}, which is {now}; a run that is "
-                    f"{', '.join(sorted(RETRIABLE))} can be"
-                )
-    launched = launch(
-        study,
-        name,
-        where,
-        _profiles(study, profile),
-        states=states,
-        run_ids=named,
-    )
+    states, run_ids = runs_to_retry(study, name, runs or [], state or [])
+    profiles = choose_profiles(study, profile)
+    launched = launch(study, name, cluster, profiles, states=states, run_ids=run_ids)
     _follow(study, name, launched, slots, wait=wait, detach=detach)
 
 
 def cancel(runs: RunsArgument = None, sweep: SweepOption = None, db: DbOption = DEFAULT_DB) -> None:
     """Call off the queued and running runs of a sweep, or those named. What they trained is kept."""
-    from sweeps.control.find import named_runs, own_sweep
-    from sweeps.control.launch import cancel as call_off
-    from sweeps.runs.states import ACTIVE, State
+    from sweeps.control.find import own_sweep
+    from sweeps.control.launch import cancel as cancel_runs
+    from sweeps.control.retry import runs_to_cancel
 
     study, name = own_sweep(db, sweep)
-    named = named_runs(study, name, runs)
-    for run_id, now in (named or {}).items():
-        if now not in ACTIVE | {State.UNKNOWN}:
-            raise InputError(
-                f"cannot cancel the run {run_id}, which is {now}; queued and running runs can be"
-            )
-    stopped = call_off(study, name, named)
+    cancelled = cancel_runs(study, name, runs_to_cancel(study, name, runs or []))
     console.note(
-        f"sweep {name}: {len(stopped)} runs called off; `parcae-sweep retry --state cancelled` goes on"
+        f"sweep {name}: {len(cancelled)} runs cancelled; `parcae-sweep retry --state cancelled` goes on"
     )
 
 
-def _cluster(word: str) -> Any:
-    from sweeps.control.launch import Cluster
-
-    if word not in list(Cluster):
-        raise InputError(f"cannot submit to {word!r}; --cluster takes auto, slurm or local")
-    return Cluster(word)
-
-
-def _profiles(study: "Study", path: Path | None) -> "Profiles":
-    from sweeps.runs.profile import read_profiles
-
-    if path is not None and not path.exists():
-        raise InputError(f"there is no profile {path}; see docs/clusters.md for how to write one")
-    return read_profiles(study.profile if path is None else path)
-
-
-def _rehearse(study: "Study", name: str, cluster: Any, profiles: "Profiles") -> None:
-    from sweeps.control.launch import Cluster, rehearse, resolve
+def _rehearse(study: "Study", name: str, cluster: Cluster, profiles: "Profiles") -> None:
+    from sweeps.control.launch import rehearse, resolve
 
     arrays = rehearse(study, name, profiles)
     runs = sum(count for _, count, _ in arrays)
@@ -169,17 +127,12 @@ def _follow(
     study: "Study", name: str, launched: "Launched", slots: int | None, *, wait: bool, detach: bool
 ) -> None:
     """Says what was handed over, and stays until it has ended where that is the way of the cluster."""
-    from sweeps.control.launch import Cluster
     from sweeps.local import supervisor as local
 
     on_slurm = launched.cluster is Cluster.SLURM
     where = "SLURM" if on_slurm else "this machine"
     console.note(f"sweep {name}: {launched.started} of {len(launched.sweep.runs)} runs handed to {where}")
-    wanted_slots = slots or local.default_slots()
-    if not on_slurm:
-        local.ensure_supervisor(study, wanted_slots)
-    if detach or (on_slurm and not wait):
-        return
-    watch_sweep(
-        study, name, (lambda: None) if on_slurm else (lambda: local.ensure_supervisor(study, wanted_slots))
-    )
+    keep_alive = (lambda: None) if on_slurm else local.Keeper(study, slots or local.default_slots())
+    keep_alive()
+    if not (detach or (on_slurm and not wait)):
+        watch_sweep(study, name, keep_alive)

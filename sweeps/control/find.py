@@ -1,19 +1,15 @@
 """Finding sweeps and runs by what users call them."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from parcae.errors import InputError
 from sweeps.folders.paths import PUBLISHED, Study
 from sweeps.plan.manifest import find_sweep
-from sweeps.runs.states import State
-from sweeps.store.collect import collect_sweep
 from sweeps.store.rows import SweepRows
 
 
 def own_sweep(db: Path, sweep: str | None) -> tuple[Study, str]:
     """A sweep that was planned here; the built-in and the imported ones have nothing to run."""
-
     study = Study(db)
     if sweep == PUBLISHED:
         raise InputError("the sweep 'published' is built in and has nothing to run; plan one of your own")
@@ -21,16 +17,6 @@ def own_sweep(db: Path, sweep: str | None) -> tuple[Study, str]:
     if study.imported(name).exists():
         raise InputError(f"the sweep {name!r} was imported and has nothing to run; plan one of your own")
     return study, name
-
-
-def named_runs(study: Study, sweep: str, prefixes: Sequence[str] | None) -> dict[str, State] | None:
-    """Run id -> state of the runs that are named; None where none is."""
-
-    if not prefixes:
-        return None
-    rows = collect_sweep(study.db, sweep)
-    states = {run.run_id: run.state for run in rows.runs}
-    return {(run_id := find_run(rows, prefix)): states[run_id] for prefix in prefixes}
 
 
 def find_run(sweep: SweepRows, prefix: str) -> str:

@@ -4,30 +4,25 @@ import signal
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from pathlib import Path
 
 from parcae.config import DepthSampling, Precision
 from parcae.errors import InputError
 from parcae.files import write_atomically
+from sweeps.control.cluster import Cluster
 from sweeps.folders.locks import signal_owner
 from sweeps.folders.paths import RunFolder, Study
 from sweeps.folders.records import Cancellation, read_json, write_record
 from sweeps.folders.spec import RunSpec
 from sweeps.local import supervisor as local
 from sweeps.plan.manifest import read_manifest
-from sweeps.runs.profile import Profile, Profiles
+from sweeps.runs.profile import Profile, Profiles, read_profiles
 from sweeps.runs.states import ACTIVE, FINISHED, State
 from sweeps.slurm import submit as slurm
 from sweeps.slurm.arrays import Submissions
 from sweeps.store.collect import collect_sweep
 from sweeps.store.database import read_sweep
 from sweeps.store.rows import SweepRows
-
-
-class Cluster(StrEnum):
-    AUTO = "auto"
-    SLURM = "slurm"
-    LOCAL = "local"
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,13 @@ def resolve(cluster: Cluster) -> Cluster:
     if cluster is Cluster.AUTO:
         return Cluster.SLURM if slurm.is_available() else Cluster.LOCAL
     return cluster
+
+
+def choose_profiles(study: Study, path: Path | None) -> Profiles:
+    """What the file `path`, or cluster.toml beside the database, asks of a cluster."""
+    if path is not None and not path.exists():
+        raise InputError(f"there is no profile {path}; see docs/clusters.md for how to write one")
+    return read_profiles(study.profile if path is None else path)
 
 
 def launch(

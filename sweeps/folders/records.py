@@ -91,7 +91,7 @@ class Array:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlannedRun:
+class ManifestEntry:
     """A run in a sweep's manifest."""
 
     predicted_loss: float | None
@@ -104,7 +104,7 @@ class ManifestFile:
     """A file of runs/sweeps: a planned sweep."""
 
     planned_at: float
-    runs: tuple[PlannedRun, ...]
+    runs: tuple[ManifestEntry, ...]
 
 
 def read_record(path: Path, kind: type[Kind], *, more_keys: bool = False) -> Kind | None:

@@ -18,15 +18,17 @@ from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from parcae.errors import InputError
+from parcae.errors import InputError, WorkFailed
 from sweeps.folders.locks import is_locked, owned
 from sweeps.folders.paths import RunFolder, Study
 from sweeps.folders.records import Failure, QueueEntry, read_json, read_record, write_record
 from sweeps.runs.environment import outside_a_job
+from sweeps.runs.logs import tail
 from sweeps.runs.profile import Profile
 from sweeps.runs.worker import STOPPED, work
 
 POLL_SECONDS = 0.2
+START_POLL_SECONDS = 0.02
 LOOK_SECONDS = 1.0
 ATTEMPTS = 3
 """Times that a run may die without a word and without progress before it counts as failed."""
@@ -58,26 +60,45 @@ def enqueue(study: Study, groups: Mapping[Profile, Iterable[str]]) -> None:
             write_record(study.queue / run_id, entry, durable=False)
 
 
-def ensure_supervisor(study: Study, slots: int) -> None:
-    """Starts a supervisor unless one lives or nothing is queued."""
-    if is_locked(study.supervisor_lock) or not _queued(study):
-        return
-    with study.supervisor_log.open("a") as log:
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "sweeps.local.supervisor",
-                str(study.db.absolute()),
-                "--slots",
-                str(slots),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env=outside_a_job(os.environ, keep_gpus=True),
-        )
+class Keeper:
+    """Called again and again, keeps a supervisor alive for as long as runs are queued."""
+
+    def __init__(self, study: Study, slots: int) -> None:
+        self.study = study
+        self.slots = slots
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> None:
+        """Starts a supervisor unless one lives or nothing is queued. ``WorkFailed`` if it fails by itself;
+        one that was killed is started again."""
+        self._check()
+        if is_locked(self.study.supervisor_lock) or not _queued(self.study):
+            return
+        with self.study.supervisor_log.open("a") as log:
+            self.process = subprocess.Popen(
+                # -P: nothing in the working folder is imported, such as a user's own sweeps.py
+                [
+                    *(sys.executable, "-P", "-m", "sweeps.local.supervisor"),
+                    *(str(self.study.db.absolute()), "--slots", str(self.slots)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=outside_a_job(os.environ, keep_gpus=True),
+            )
+        while self.process.poll() is None and not is_locked(self.study.supervisor_lock):
+            time.sleep(START_POLL_SECONDS)
+        self._check()
+
+    def _check(self) -> None:
+        code = self.process.poll() if self.process else None
+        if code is not None and code > 0:
+            last = "".join(tail(self.study.supervisor_log, 1))
+            raise WorkFailed(
+                f"the supervisor, which starts queued runs on this machine, failed with exit code {code}"
+                f"{f' ({last})' if last else ''}; {self.study.supervisor_log} has what it printed"
+            )
 
 
 def _queued(study: Study) -> list[str]:

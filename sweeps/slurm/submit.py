@@ -155,7 +155,8 @@ def _executor(study: Study, profile: Profile, name: str, throttle: int, after: S
         def affinity(cls) -> int:  # the text of a script can be had without SLURM
             return 1
 
-    python = f"{DEAF_TO_WARNINGS} {profile.python or shlex.quote(sys.executable)}"
+    # -P: nothing in the working folder is imported, such as a user's own sweeps.py
+    python = f"{DEAF_TO_WARNINGS} {profile.python or shlex.quote(sys.executable)} -P"
     executor = Executor(folder=study.slurm, max_num_timeout=TIMEOUTS_ALLOWED, python=python)
     container = [f"--container-image={profile.container}"] if profile.container else []
     memory = profile.memory_gb_per_node

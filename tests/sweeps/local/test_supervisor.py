@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from sweeps.folders.locks import is_locked, signal_owner
 from sweeps.folders.paths import Study
 from sweeps.folders.records import Attempt, read_json, read_lines
@@ -147,3 +149,29 @@ def test_a_queue_entry_that_cannot_be_read_fails_its_run_and_no_other(
     assert submitted.code == 1
     assert "execution.threads is 'many'; it takes a whole number" in submitted.err
     assert "1 done, 1 failed" in command("parcae-sweep", "status").err
+
+
+def test_files_in_the_working_folder_are_not_imported(command: Command, tmp_path: Path) -> None:
+    for name in ("sweeps", "parcae", "analysis", "typer", "torch", "json"):
+        (tmp_path / f"{name}.py").write_text("print(1)\n")
+    assert command("parcae-sweep", *PLAN, "3e9").code == 0
+    submitted = command("parcae-sweep", "submit", "--cluster", "local")
+    assert submitted.code == 0, submitted.err
+    assert "1 done" in command("parcae-sweep", "status").err
+
+
+@pytest.mark.parametrize("more", [(), ("--detach",)])
+def test_a_supervisor_that_cannot_start_is_reported(
+    command: Command, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "sitecustomize.py").write_text(
+        "import sys\nif 'sweeps.local.supervisor' in sys.orig_argv:\n    sys.exit('no supervisor today')\n"
+    )
+    assert command("parcae-sweep", *PLAN, "3e9").code == 0
+    broken = {"PYTHONPATH": str(tmp_path / "broken")}
+    submitted = command("parcae-sweep", "submit", "--cluster", "local", *more, env=broken, timeout=60)
+    assert submitted.code == 1
+    assert "exit code 1 (no supervisor today)" in submitted.err.splitlines()[-1]
+    assert command("parcae-sweep", "submit", "--cluster", "local").code == 0
+    assert "1 done" in command("parcae-sweep", "status").err
