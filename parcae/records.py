@@ -1,4 +1,4 @@
-"""Records: dataclasses that are written as JSON or TOML, and read back with the path of what is wrong."""
+"""Records: dataclasses that are written as JSON or TOML, and read with the path of any wrong key."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -26,14 +26,14 @@ _IN_WORDS = {
 class Record:
     """A dataclass with its conversions.
 
-    Fields named in `_optional` are left out at their default, so that what was written, and hashed, before
-    such a field existed stays what it was. All others must be there, those with a default too.
+    Fields named in `_optional` are not written at their default, so that a record written and hashed before
+    such a field existed keeps its hash. All other fields are required, even those with a default.
     """
 
     _optional: ClassVar[frozenset[str]] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The record as plain JSON values."""
         plain: dict[str, Any] = to_plain(self)
         return plain
 
@@ -44,7 +44,7 @@ class Record:
 
 
 def to_plain(value: Any) -> Any:
-    """`value`, a record or what records hold, as JSON has it."""
+    """`value`, a record or a field of one, as plain JSON values."""
     if is_dataclass(value):
         optional = getattr(value, "_optional", ())
         return {
@@ -60,10 +60,10 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[Kind], values: Any, what: str, *, more_keys: bool = False) -> Kind:
-    """The record of type `kind` in `values`, which are as JSON or TOML gives them.
+    """The record of type `kind` in `values`, parsed JSON or TOML.
 
-    ``InputError`` says that `what` cannot be read, and which key is wrong. A key that `kind` does not have is
-    wrong, unless `more_keys` are allowed, which a later version may have added.
+    ``InputError`` says that `what` cannot be read and names the wrong key. A key that `kind` does not have is
+    wrong, unless `more_keys` are allowed because a later version may have added them.
     """
     try:
         record = msgspec.convert(values, kind)
@@ -96,7 +96,7 @@ def _wrong_keys(kind: Any, values: Any, path: str) -> Iterator[tuple[str, str]]:
 
 @cache
 def _fields(kind: Any) -> tuple[dict[str, Any], set[str]]:
-    """The types of a record's fields by name, and the names that must be there."""
+    """The types of a record's fields by name, and the names of the required ones."""
     hints = get_type_hints(kind)
     types = {field.name: hints[field.name] for field in fields(kind)}
     with_default = {f.name for f in fields(kind) if (f.default, f.default_factory) != (MISSING, MISSING)}
@@ -109,7 +109,7 @@ def _holds_records(kind: Any) -> bool:
 
 
 def _in_words(found: str, values: Any) -> str:
-    """What msgspec found in `values`, with the path of the key, its value and what would be right."""
+    """msgspec's finding in `values`, with the path of the key, its value and what would be right."""
     problem, _, place = found.partition(" - at `$")
     path = place.removesuffix("`").removeprefix(".")
     if problem.startswith("Object missing required field"):
@@ -123,6 +123,6 @@ def _in_words(found: str, values: Any) -> str:
             values = values[int(step)]
     kinds = problem.split("`")[1].split(" | ") if problem.startswith("Expected") else []
     takes = " or ".join(_IN_WORDS.get(kind, kind) for kind in kinds if kind != "null")
-    return f"{path or 'all of it'} is {values!r}" + (
-        f"; it takes {takes}" if takes else ", which it cannot be"
+    return f"{path or 'the content'} is {values!r}" + (
+        f"; it takes {takes}" if takes else ", which is not one of its values"
     )

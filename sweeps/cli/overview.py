@@ -1,11 +1,10 @@
-"""The commands that say what runs are doing: status, watch, logs, why."""
+"""The commands that show what runs are doing: status, watch, logs, why."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parcae.errors import WorkFailed
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption
 from sweeps.cli.watching import print_counts, watch_sweep
@@ -15,11 +14,11 @@ if TYPE_CHECKING:
     from sweeps.control.overview import RunOverview
     from sweeps.store.rows import SweepRows
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or how it begins.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run id, or its first digits.")]
 
 
 def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
-    """What every run of a sweep is doing."""
+    """Show the state of every run of a sweep."""
     from analysis.data.study import read_sweep
     from sweeps.control.overview import counts, overview, slurm_was_asked
     from sweeps.folders.paths import Study
@@ -55,7 +54,7 @@ def _status_cells(run: "RunOverview") -> tuple[str, ...]:
 
 
 def watch(sweep: SweepOption = None, db: DbOption = DEFAULT_DB) -> None:
-    """Show a sweep live until nothing in it is queued or running. Ctrl-C stops watching, not the runs."""
+    """Show a sweep live until none of its runs is queued or running. Ctrl-C does not stop the runs."""
     from sweeps.control.find import own_sweep
 
     study, name = own_sweep(db, sweep)
@@ -64,42 +63,35 @@ def watch(sweep: SweepOption = None, db: DbOption = DEFAULT_DB) -> None:
 
 def logs(
     run: RunArgument,
-    lines: Annotated[int, typer.Option("--lines", help="How many of the last lines.", min=1)] = 50,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")] = False,
+    lines: Annotated[int, typer.Option("--lines", help="How many lines.", min=1)] = 50,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing until the run ends.")] = False,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Print what a run's last worker wrote: on SLURM, its job's log, or the logs of its tasks."""
-    from sweeps.control.explain import follow_log, log_files
+    """Print the end of a run's logs: on SLURM, one per task of its job."""
+    from sweeps.control.explain import follow_log, log_lines
     from sweeps.control.find import find_run, own_sweep
-    from sweeps.runs.logs import tail
     from sweeps.store.collect import collect_sweep
 
     study, name = own_sweep(db, sweep)
     run_id = find_run(collect_sweep(study.db, name), run)
-    files = log_files(study, run_id)
-    if not files:
-        raise WorkFailed(f"the run {run_id} has no log yet")
-    for path in files:
-        if len(files) > 1:
-            print(f"==> {path} <==")
-        for line in tail(path, lines):
-            print(line)
+    for line in log_lines(study, run_id, lines):
+        print(line)
     if follow:
-        for line in follow_log(study, run_id, files[-1]):
+        for line in follow_log(study, run_id):
             print(line, end="", flush=True)
 
 
 def why(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="A run's id, or how it begins; all that failed if none."),
+        typer.Argument(metavar="[RUN]", help="A run id, or its first digits. Default: all that went wrong."),
     ] = None,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what happened to a run: its state, the reason, its last traceback, its attempts, its log's end."""
+    """Explain what happened to a run: state, reason, attempts, last traceback, end of its log."""
     from sweeps.control.explain import explain
     from sweeps.control.find import find_run, own_sweep
     from sweeps.store.collect import collect_sweep

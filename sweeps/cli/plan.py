@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from sweeps.folders.spec import RunSpec
     from sweeps.store.rows import RunRow
 
-MANY_PASSES = 10
-"""Over the text: a run that sees it more often learns little from more tokens."""
-
 
 def plan(
     flops: Annotated[
@@ -42,13 +39,13 @@ def plan(
         typer.Option("--convention", help="What counts as a FLOP.  [paper]"),
     ] = None,
     learning_rate: Annotated[
-        str | None, typer.Option("--learning-rate", help="Peak rate of the matrices, or of all under AdamW.")
+        str | None, typer.Option("--learning-rate", help="Peak learning rate of Muon, or of AdamW alone.")
     ] = None,
     adamw_learning_rate: Annotated[
-        str | None, typer.Option("--adamw-learning-rate", help="Peak rate of what Muon does not move.")
+        str | None, typer.Option("--adamw-learning-rate", help="Peak learning rate of AdamW beside Muon.")
     ] = None,
     weight_decay: Annotated[
-        str | None, typer.Option("--weight-decay", help="Initial decay of the matrices.")
+        str | None, typer.Option("--weight-decay", help="Initial weight decay of matrices.")
     ] = None,
     batch: Annotated[str | None, typer.Option("--batch", help="Sequences per optimiser step.")] = None,
     context: Annotated[str | None, typer.Option("--context", help="Tokens per sequence.")] = None,
@@ -57,37 +54,36 @@ def plan(
         typer.Option("--backward-depth", help="Recurrences with gradient.  [half the mean, rounded up]"),
     ] = None,
     cooldown: Annotated[
-        str | None, typer.Option("--cooldown", help="Final fraction of the run over which rates fall to 0.")
+        str | None, typer.Option("--cooldown", help="Fraction of the run in which the rate falls to 0.")
     ] = None,
     sampling: Annotated[
         str | None,
-        typer.Option("--sampling", help="Of depths: per-sequence, per-batch, fixed, huginn."),
+        typer.Option("--sampling", help="How recurrences are drawn: per-sequence, per-batch, fixed, huginn."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="Of arithmetic: float32, bfloat16, float64.")
+        str | None, typer.Option("--precision", help="Arithmetic: float32, bfloat16, float64.")
     ] = None,
     initial_weights: Annotated[
-        str | None, typer.Option("--initial-weights", help="released or normal.")
+        str | None, typer.Option("--initial-weights", help="How weights are drawn: released or normal.")
     ] = None,
     discretisation: Annotated[
         str | None, typer.Option("--discretisation", help="Of the injection: euler or zero-order-hold.")
     ] = None,
     from_file: Annotated[
         Path | None,
-        typer.Option("--from", help="A TOML file of these options; those given here replace it."),
+        typer.Option("--from", help="A TOML file of these options; options on the command line override it."),
     ] = None,
     sweep: Annotated[
         str | None,
-        typer.Option("--sweep", help="The sweep to make or to add to; named after the plan unless given."),
+        typer.Option("--sweep", help="The sweep to create or extend. Default: named after the plan."),
     ] = None,
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Lay out a grid of runs: tokens, steps, cost and predicted loss.
+    """Plan a grid of runs: their tokens, steps, cost and predicted loss.
 
-    Each run spends a budget of FLOPs, or reads a number of tokens. Every option but --from, --sweep and --db
-    takes several values, separated by commas: one run for each combination. What is not given is as the
-    preset has it.
+    Each run spends a budget of FLOPs or reads a number of tokens. Most options take several values, separated
+    by commas: one run is planned for each combination. Options left out take the preset's values.
     """
     from sweeps.control.plan import plan_runs
     from sweeps.folders.paths import Study
@@ -118,14 +114,11 @@ def plan(
     )
     planned = plan_runs(Study(db), request, _foresee)
     if as_json:
-        console.print_json({"sweep": planned.sweep, "runs": [run.to_dict() for run in planned.runs]})
+        console.print_json(planned.to_dict())
     else:
         _print_plan(planned)
-    if planned.passes_over_text > MANY_PASSES:
-        times = f"{planned.passes_over_text:,.0f} times"
-        console.note(
-            f"note: the largest run sees the {planned.text_tokens:,} tokens of {planned.text} {times}"
-        )
+    if planned.warning:
+        console.note(planned.warning)
 
 
 def _foresee(specs: "Sequence[RunSpec]", runs: "Sequence[RunRow] | None") -> "list[Foreseen | None]":
@@ -159,4 +152,4 @@ def _print_plan(planned: "Planned") -> None:
     if forms := sorted({run.predicted_form for run in planned.runs if run.predicted_form}):
         console.note(f"predicted losses are those of the {' and '.join(forms)} law")
     if any(run.predicted_loss is None for run in planned.runs):
-        console.note("no loss is predicted where too few runs of the model are done to fit its training law")
+        console.note("no loss is predicted if too few runs of the model are done to fit its training law")

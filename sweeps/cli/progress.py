@@ -19,9 +19,9 @@ POLL_SECONDS = 0.5
 
 
 def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> SweepRows:
-    """Shows the sweep until nothing in it is queued or running. `keep_alive` is called at every look.
+    """Shows the sweep until none of its runs is queued or running. `keep_alive` is called at every poll.
 
-    While SLURM is silent a run may be unknown for the moment, and is waited for.
+    While SLURM does not answer, the state of a run may be unknown: such runs are waited for.
     """
     console = Console(file=sys.stderr)
     show = _Bars(study, console) if console.is_terminal else _Lines()
@@ -31,7 +31,7 @@ def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> SweepRows
             started = time.monotonic()
             keep_alive()
             now, silent = _look(study, rows)
-            if now != before:  # files are cheap to look at, the database is not
+            if now != before:  # polling files is cheap, updating the database is not
                 rows, before = collect_sweep(study.db, sweep), now
             show.update(rows)
             if silent and not was_silent:
@@ -44,7 +44,7 @@ def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> SweepRows
 
 
 def _look(study: Study, sweep: SweepRows) -> tuple[dict[str, Status], bool]:
-    """The state of every run that has no result, and whether SLURM was needed but silent."""
+    """The state of every run that has no result, and whether SLURM was needed but did not answer."""
     unfinished = [run.run_id for run in sweep.runs if run.state not in FINISHED]
     submissions = Submissions(study, unfinished)
     states = {run_id: establish(study, study.run(run_id), submissions) for run_id in unfinished}
@@ -52,7 +52,7 @@ def _look(study: Study, sweep: SweepRows) -> tuple[dict[str, Status], bool]:
 
 
 def label(run: RunRow) -> str:
-    """A run in a few words."""
+    """A short description of a run."""
     return f"{run.model} {run.flops:.3g} FLOPs, recurrence {run.mean_recurrence:g}"
 
 

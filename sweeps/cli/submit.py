@@ -1,4 +1,4 @@
-"""The commands that start runs and call them off: submit, retry, cancel."""
+"""The commands that start and stop runs: submit, retry, cancel."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,18 +21,19 @@ ClusterOption = Annotated[
 ]
 ProfileOption = Annotated[
     Path | None,
-    typer.Option("--profile", help="What runs ask of SLURM; cluster.toml beside the database unless given."),
+    typer.Option("--profile", help="Resources that runs request. Default: cluster.toml beside the database."),
 ]
 SlotsOption = Annotated[
     int | None,
     typer.Option(
-        "--slots", help="Runs at once on this machine; unless given, a GPU or else a core each.", min=1
+        "--slots", help="Runs at once on this machine. Default: one per GPU, or per core without GPUs.", min=1
     ),
 ]
-WaitOption = Annotated[bool, typer.Option("--wait", help="On SLURM: stay until the runs have ended.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="On SLURM: wait until the runs have ended.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="On this machine: return at once.")]
 RunsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids of runs, or how they begin; all if none.")
+    list[str] | None,
+    typer.Argument(metavar="[RUN]...", help="Run ids, or their first digits; all runs by default."),
 ]
 
 
@@ -44,12 +45,12 @@ def submit(
     detach: DetachOption = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print what would be sent, sbatch's text included; send nothing."),
+        typer.Option("--dry-run", help="Print what would be submitted, and submit nothing."),
     ] = False,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Start what is planned and not yet done. Run again after a crash, it starts nothing twice."""
+    """Start all planned runs. It can be repeated after a crash: no run is started twice."""
     from sweeps.control.find import own_sweep
     from sweeps.control.launch import choose_profiles, launch
 
@@ -69,7 +70,7 @@ def retry(
         typer.Option(
             "--state",
             metavar="|".join(sorted(RETRIABLE)),
-            help="Repeatable. Failed and timed-out if none is given.",
+            help="Repeatable. Default: failed and timed-out.",
         ),
     ] = None,
     cluster: ClusterOption = Cluster.AUTO,
@@ -80,9 +81,9 @@ def retry(
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Start again, from its checkpoint, what failed, ran out of time, was cancelled or is unknown.
+    """Restart runs from their checkpoints: failed, timed-out, cancelled or unknown ones.
 
-    A run that is named is started whichever of these it is. What is done is never started again.
+    A run that is named is restarted in any of these states. Finished runs are never restarted.
     """
     from sweeps.control.find import own_sweep
     from sweeps.control.launch import choose_profiles, launch
@@ -96,7 +97,7 @@ def retry(
 
 
 def cancel(runs: RunsArgument = None, sweep: SweepOption = None, db: DbOption = DEFAULT_DB) -> None:
-    """Call off the queued and running runs of a sweep, or those named. What they trained is kept."""
+    """Cancel the queued and running runs of a sweep, or the named ones. Their checkpoints are kept."""
     from sweeps.control.find import own_sweep
     from sweeps.control.launch import cancel as cancel_runs
     from sweeps.control.retry import runs_to_cancel
@@ -104,7 +105,7 @@ def cancel(runs: RunsArgument = None, sweep: SweepOption = None, db: DbOption = 
     study, name = own_sweep(db, sweep)
     cancelled = cancel_runs(study, name, runs_to_cancel(study, name, runs or []))
     console.note(
-        f"sweep {name}: {len(cancelled)} runs cancelled; `parcae-sweep retry --state cancelled` goes on"
+        f"sweep {name}: {len(cancelled)} runs cancelled; `parcae-sweep retry --state cancelled` resumes them"
     )
 
 
@@ -114,19 +115,19 @@ def _rehearse(study: "Study", name: str, cluster: Cluster, profiles: "Profiles")
     arrays = rehearse(study, name, profiles)
     runs = sum(count for _, count, _ in arrays)
     if resolve(cluster) is Cluster.LOCAL:
-        console.note(f"sweep {name}: {runs} runs would be started on this machine; nothing was")
+        console.note(f"sweep {name}: {runs} runs would be started on this machine; none was")
         return
     for profile, count, script in arrays:
         hours = f"{count * profile.device_hours:,.6g} {profile.device}-hours"
         print(f"# {count} runs, at most {hours} before their first time limit")
         print(script)
-    console.note(f"sweep {name}: {runs} runs in {len(arrays)} jobs would be sent to SLURM; nothing was")
+    console.note(f"sweep {name}: {runs} runs in {len(arrays)} jobs would be submitted to SLURM; none was")
 
 
 def _follow(
     study: "Study", name: str, launched: "Launched", slots: int | None, *, wait: bool, detach: bool
 ) -> None:
-    """Says what was handed over, and stays until it has ended where that is the way of the cluster."""
+    """Reports what was started, and waits for it: by default on this machine, with `wait` on SLURM."""
     from sweeps.local import supervisor as local
 
     on_slurm = launched.cluster is Cluster.SLURM

@@ -1,4 +1,4 @@
-"""Staying with a sweep until nothing in it is queued or running."""
+"""Watching a sweep until none of its runs is queued or running."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ SECOND_CTRL_C_SECONDS = 3.0
 
 def watch_sweep(study: "Study", name: str, keep_alive: Callable[[], None]) -> None:
     from sweeps.cli import progress
-    from sweeps.control.launch import cancel as call_off
+    from sweeps.control.launch import cancel
     from sweeps.runs.states import FINISHED
 
     try:
@@ -24,13 +24,14 @@ def watch_sweep(study: "Study", name: str, keep_alive: Callable[[], None]) -> No
     except KeyboardInterrupt:
         try:
             console.note(
-                "no longer watching; the runs go on (`parcae-sweep watch` shows them, `parcae-sweep cancel` "
-                f"stops them, and so does Ctrl-C again within {SECOND_CTRL_C_SECONDS:.0f} s)"
+                "stopped watching; the runs go on (`parcae-sweep watch` shows them, `parcae-sweep cancel` "
+                f"stops them, and so does a second Ctrl-C within {SECOND_CTRL_C_SECONDS:.0f} s)"
             )
             time.sleep(SECOND_CTRL_C_SECONDS)
         except KeyboardInterrupt:
-            stopped = call_off(study, name, None)
-            console.note(f"{len(stopped)} runs called off; `parcae-sweep retry --state cancelled` goes on")
+            stopped = cancel(study, name, None)
+            how = "`parcae-sweep retry --state cancelled` resumes them"
+            console.note(f"{len(stopped)} runs cancelled; {how}")
         raise
     print_counts(rows)
     unfinished = [run for run in rows.runs if run.state not in FINISHED]

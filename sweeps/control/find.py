@@ -1,4 +1,4 @@
-"""Finding sweeps and runs by what users call them."""
+"""Finds sweeps and runs by their names on the command line."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from sweeps.store.rows import SweepRows
 
 
 def own_sweep(db: Path, sweep: str | None) -> tuple[Study, str]:
-    """A sweep that was planned here; the built-in and the imported ones have nothing to run."""
+    """A sweep that was planned here: the built-in one and imported ones have nothing to run."""
     study = Study(db)
     if sweep == PUBLISHED:
         raise InputError("the sweep 'published' is built in and has nothing to run; plan one of your own")

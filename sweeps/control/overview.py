@@ -1,4 +1,4 @@
-"""What the runs of a sweep are doing, and which of them went wrong."""
+"""The state of a sweep's runs, and which of them went wrong."""
 
 import time
 from collections import Counter
@@ -15,14 +15,14 @@ from sweeps.store.rows import RunRow, SweepRows
 
 @dataclass(frozen=True, kw_only=True)
 class RunOverview:
-    """A run, and where it is if it has not ended."""
+    """A run, with its progress if it has not ended."""
 
     row: RunRow
     predicted_loss: float | None
     step: int | None
-    """The last step that it logged, while it runs."""
+    """The last logged step of a running run."""
     job: str | None
-    """The SLURM job that it was handed to."""
+    """The SLURM job to which it was submitted."""
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of `status --json`."""
@@ -55,17 +55,17 @@ def overview(study: Study, sweep: SweepRows) -> list[RunOverview]:
 
 
 def counts(sweep: SweepRows) -> dict[str, int]:
-    """State -> how many runs of the sweep are in it, by the state's name."""
+    """Name of a state -> number of runs in it."""
     return dict(sorted(Counter(run.state.value for run in sweep.runs).items()))
 
 
 def went_wrong(sweep: SweepRows) -> list[RunRow]:
-    """The runs that failed, diverged, ran out of time, were cancelled or cannot be established."""
+    """The runs that failed, diverged, timed out, were cancelled or are unknown."""
     return [run for run in sweep.runs if run.state in RETRIABLE | {State.DIVERGED}]
 
 
 def slurm_was_asked(study: Study) -> str | None:
-    """In words, how old SLURM's last answer is; None if it was never asked."""
+    """A sentence on the age of SLURM's last answer; None if it was never asked."""
     answer = scheduler.remembered(study)
     if answer is scheduler.NEVER_ASKED:
         return None

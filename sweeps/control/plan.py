@@ -1,4 +1,4 @@
-"""Planning: the grid of a request, with predicted losses, into the manifest of a sweep."""
+"""Plans the runs of a request, with their predicted losses, into the manifest of a sweep."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,12 @@ from sweeps.store.collect import collect
 from sweeps.store.database import check_openable, model_runs
 from sweeps.store.rows import RunRow
 
+MANY_PASSES = 10
+"""A run that reads the text more often than this learns little from more tokens."""
+
 
 class Prediction(Protocol):
-    """A loss in nats per token, and the form of the law that says so."""
+    """A loss in nats per token, and the form of the law that predicts it."""
 
     @property
     def loss(self) -> float: ...
@@ -26,16 +29,16 @@ class Prediction(Protocol):
 
 
 Foresee = Callable[[Sequence[RunSpec], Sequence[RunRow] | None], Sequence[Prediction | None]]
-"""Predicts a loss for each run from the rows of its model in any sweep, if there are any."""
+"""Predicts a loss for each run from the rows of its model in all sweeps; None if there is no database."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
     spec: RunSpec
     predicted_loss: float | None
-    """Nats per token, as it was when the run was first planned."""
+    """Nats per token, as predicted when the run was first planned."""
     predicted_form: str | None
-    """The form of the law that predicts it now; None if it predicted another loss then."""
+    """The form of the law that predicts this loss now; None if it predicts another one now."""
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of a run in `plan --json`."""
@@ -70,24 +73,32 @@ class PlannedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """What a plan added to a sweep."""
+    """The outcome of a plan."""
 
     sweep: str
     runs: Sequence[PlannedRun]
-    """Those of the request, planned before or not."""
+    """The runs of the request, new or already planned."""
     runs_in_sweep: int
     text: str
     text_tokens: int
     """Training tokens in the text."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of `plan --json`."""
+        return {"sweep": self.sweep, "runs": [run.to_dict() for run in self.runs]}
+
     @property
-    def passes_over_text(self) -> float:
-        """How often the largest run sees the text."""
-        return max(run.spec.tokens for run in self.runs) / self.text_tokens
+    def warning(self) -> str | None:
+        """A sentence if the longest run reads the text more than MANY_PASSES times, else None."""
+        passes = max(run.spec.tokens for run in self.runs) / self.text_tokens
+        if passes <= MANY_PASSES:
+            return None
+        text = f"the {self.text_tokens:,} tokens of {self.text}"
+        return f"note: the longest run reads {text} {passes:,.0f} times"
 
 
 def plan_runs(study: Study, request: Request, foresee: Foresee) -> Planned:
-    """Adds the runs of a request to its sweep. ``InputError``, and nothing changes, if it cannot be planned."""
+    """Adds the runs of a request to its sweep. After an ``InputError`` nothing has changed."""
     corpus = load_corpus(EMBEDDED)
     specs = request.runs(Text(corpus.name, corpus.hash, BYTES, tokenizer_hash(BYTES)))
     name = check_sweep_name(request.sweep)

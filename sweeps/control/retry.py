@@ -1,4 +1,4 @@
-"""Which runs a retry starts again, and which a cancellation ends."""
+"""Chooses the runs that `retry` restarts and that `cancel` cancels."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,17 +9,17 @@ from sweeps.runs.states import ACTIVE, RETRIABLE, State
 from sweeps.store.collect import collect_sweep
 
 USUAL = frozenset({State.FAILED, State.TIMED_OUT})
-"""What is retried if neither runs nor states are named."""
+"""The states that are retried if neither runs nor states are named."""
 CANCELLABLE = ACTIVE | {State.UNKNOWN}
 
 
 def runs_to_retry(
     study: Study, sweep: str, named: Sequence[str], states: Collection[State]
 ) -> tuple[Collection[State], list[str] | None]:
-    """The states of the runs to start again, and their ids; None for all of the sweep.
+    """The states of the runs to restart, and their ids; None for all runs of the sweep.
 
-    `named` are ids, or how they begin. ``InputError`` for a state, or without `states` for a run, that cannot
-    be retried: what is done or may still run is never started again.
+    `named` are run ids or their first digits. ``InputError`` for a state that cannot be retried and, without
+    `states`, for a run in one: runs that are finished or may still be running are never restarted.
     """
     for state in states:
         if state not in RETRIABLE:
@@ -35,7 +35,7 @@ def runs_to_retry(
 
 
 def runs_to_cancel(study: Study, sweep: str, named: Sequence[str]) -> list[str] | None:
-    """The runs to cancel; None for all of the sweep. ``InputError`` for one that neither waits nor runs."""
+    """The runs to cancel; None for all runs of the sweep. ``InputError`` for one that is not active."""
     if not named:
         return None
     found = _states(study, sweep, named)
@@ -44,7 +44,7 @@ def runs_to_cancel(study: Study, sweep: str, named: Sequence[str]) -> list[str] 
 
 
 def _states(study: Study, sweep: str, named: Sequence[str]) -> dict[str, State]:
-    """Run id -> state of the runs that are named."""
+    """Run id -> state of the named runs."""
     rows = collect_sweep(study.db, sweep)
     states = {run.run_id: run.state for run in rows.runs}
     return {(run_id := find_run(rows, prefix)): states[run_id] for prefix in named}
@@ -54,7 +54,7 @@ def _check(found: dict[str, State], allowed: Collection[State], verb: str) -> No
     for run_id, state in found.items():
         if state not in allowed:
             raise InputError(
-                f"cannot {verb} the run {run_id}, which is {state}; it can be if it is {_listed(allowed)}"
+                f"cannot {verb} the run {run_id}, which is {state}; it must be {_listed(allowed)}"
             )
 
 

@@ -1,8 +1,8 @@
-"""Locks of a study: flock on a file, which the kernel releases when the process dies, however it dies.
+"""Locks of a study: flock on a file, which the kernel releases when the process dies for any reason.
 
-The package filelock does not fit: here a child must be able to inherit a lock (sbatch holds the study's for
-as long as it runs), a look must not take the lock, and the file names its owner. An exclusive lock takes a
-file that is open for writing, a shared one a file open for reading, because NFS insists on it.
+The package filelock does not fit: here a child can inherit a lock (sbatch holds the study's lock for as long
+as it runs), a check must not take the lock, and the file names its owner. For NFS, an exclusive lock needs a
+file that is open for writing, a shared lock one that is open for reading.
 """
 
 import fcntl
@@ -27,9 +27,9 @@ def held(path: Path) -> Iterator[int]:
 
 @contextmanager
 def owned(path: Path, give_up: Callable[[], bool]) -> Iterator[bool]:
-    """Waits for the lock, holds it and writes into the file who does; false if `give_up` became true first.
+    """Waits for the lock, holds it and writes the owner into the file. Yields false if `give_up` came first.
 
-    Whoever looks at it has it for a moment too, so that one refusal is no sign of an owner.
+    A check of the lock holds it for a moment, so one refusal does not mean that it has an owner.
     """
     with path.open("a") as file:
         while True:

@@ -2,21 +2,21 @@
 
 results.duckdb            the cache of everything below
 runs/<run_id>/            one run: the truth
-    spec.json             what it is to train
-    submission.json       the last hand-over to SLURM: which array, and which of its tasks
-    cancelled.json        present while the run is called off
-    lock                  locked, and holding a process id, while a worker on this machine has the run
-    attempts.jsonl        a line whenever a worker starts on the run or leaves it
-    log.txt               what the workers on this machine printed
+    spec.json             what it trains
+    submission.json       the last submission to SLURM: the array and the task in it
+    cancelled.json        present while the run is cancelled
+    lock                  locked, and holding a process id, while a worker on this machine trains the run
+    attempts.jsonl        one line whenever a worker starts or leaves the run
+    log.txt               output of the workers on this machine
     failure.json          how the last attempt failed
     metrics.jsonl checkpoint/ result.json      written by training
 runs/sweeps/<name>.json   a planned sweep: the specification of every run
-runs/sweeps/<name>.csv    an imported study, as it was given
-runs/queue/<run_id>       runs handed to this machine and not ended
+runs/sweeps/<name>.csv    an imported study, unchanged
+runs/queue/<run_id>       a run that this machine is to train and that has not ended
 runs/lock                 locked while a sweep is planned or submitted
-runs/slurm/<array>.json   a job array: its runs, and the id it got; written before it is sent
-runs/slurm/answer.json    what SLURM said when it was last asked
-runs/slurm/               besides, submitit's scripts, pickles and logs
+runs/slurm/<array>.json   a job array: its runs and its job id; written before sbatch is called
+runs/slurm/answer.json    SLURM's last answer
+runs/slurm/               also submitit's scripts, pickles and logs
 """
 
 import os
@@ -28,6 +28,7 @@ from functools import cached_property
 from pathlib import Path
 
 from parcae.errors import InputError
+from parcae.training.folder import METRICS, RESULT, SPEC
 from sweeps.folders.locks import held
 
 PUBLISHED = "published"
@@ -49,7 +50,7 @@ class RunFolder:
 
     @property
     def spec(self) -> Path:
-        return self.path / "spec.json"
+        return self.path / SPEC
 
     @property
     def submission(self) -> Path:
@@ -77,16 +78,16 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     @property
     def result(self) -> Path:
-        return self.path / "result.json"
+        return self.path / RESULT
 
 
 @dataclass(frozen=True)
 class Study:
-    """Where a database keeps its runs: in `runs/` beside it."""
+    """The paths of a study: its database, and `runs/` beside it."""
 
     db: Path
 
@@ -127,7 +128,7 @@ class Study:
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Waits for, and holds, the right to change what is planned or submitted.
+        """Waits for the lock without which nothing is planned or submitted, and holds it.
 
         Yields the lock's file descriptor: a child that inherits it holds the lock for as long as it lives.
         """
@@ -152,7 +153,7 @@ class Study:
 
 
 def check_sweep_name(name: str) -> str:
-    """`name`, if it can name a new sweep; ``InputError`` else."""
+    """`name`, if a new sweep can have it, else ``InputError``."""
     if name == PUBLISHED:
         raise InputError("the sweep 'published' is built in and cannot be changed; choose another name")
     if not _SWEEP_NAME.fullmatch(name):

@@ -1,6 +1,6 @@
-"""The files of a study as types, but for the result and the metrics of a run, which are parcae.training's.
+"""The files of a study as types. Those that training writes, results and metrics, are in `parcae.training`.
 
-All are JSON, and are written beside their place and renamed into it.
+All are JSON, written to a temporary file that is then renamed.
 """
 
 import json
@@ -20,7 +20,7 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """submission.json of a run: the array in which it was last handed to SLURM, and its task there."""
+    """submission.json of a run: the array in which it was last submitted to SLURM, and its task there."""
 
     array: str
     task: int
@@ -31,7 +31,7 @@ class Cancellation:
     """cancelled.json of a run."""
 
     at: float
-    """Seconds since the epoch, as all times here."""
+    """Seconds since the epoch, like all times here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,29 +61,29 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueEntry:
-    """A file of runs/queue: a run handed to this machine."""
+    """A file of runs/queue: a run that this machine is to train."""
 
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     gpu: str | None = None
-    """The GPU that the run was given, once it was started on one."""
+    """The GPU on which the run was started."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Array:
-    """A file of runs/slurm: runs handed to SLURM by one call of sbatch."""
+    """A file of runs/slurm: runs submitted by one call of sbatch."""
 
     name: str
     """The job's name in SLURM: unique."""
     run_ids: tuple[str, ...]
-    """Task i is the i-th run; one run alone is no array but a plain job."""
+    """Task i is the i-th run; a single run is a plain job, not an array."""
     sent_at: float
     """Just before sbatch was called."""
     job_id: str | None
     """None until sbatch has answered."""
     throttle: int
-    """Runs of it at once."""
+    """Maximum number of its runs at once."""
     devices: int
-    """GPUs, or without GPUs tasks, that each holds."""
+    """GPUs per run; without GPUs, tasks per run."""
 
     def job(self, task: int) -> str | None:
         """The job id of a task, as squeue --array prints it."""
@@ -95,7 +95,7 @@ class ManifestEntry:
     """A run in a sweep's manifest."""
 
     predicted_loss: float | None
-    """Nats per token, as it was when the run was first planned."""
+    """Nats per token, as predicted when the run was first planned."""
     spec: RunSpec
 
 
@@ -108,8 +108,8 @@ class ManifestFile:
 
 
 def read_record(path: Path, kind: type[Kind], *, more_keys: bool = False) -> Kind | None:
-    """The record in `path`; None if there is no file or no whole JSON. ``InputError`` for other JSON."""
-    values = read_json(path)
+    """The record in `path`; None if there is no file or its JSON is incomplete. ``InputError`` if wrong."""
+    values = json_or_none(path)
     return None if values is None else from_plain(kind, values, str(path), more_keys=more_keys)
 
 
@@ -120,9 +120,9 @@ def write_record(path: Path, record: Any, *, durable: bool = True) -> None:
 
 
 def read_lines(path: Path, kind: type[Kind]) -> list[Kind]:
-    """The records in `path`, one on each line; none if there is no file.
+    """The records in `path`, one per line; an empty list if there is no file.
 
-    A line that cannot be read is left out: it is being written, or was cut off by a full disk.
+    Lines that cannot be read are left out: one is being written, or was cut off by a full disk.
     """
     records = []
     with suppress(FileNotFoundError):
@@ -132,8 +132,8 @@ def read_lines(path: Path, kind: type[Kind]) -> list[Kind]:
     return records
 
 
-def read_json(path: Path) -> Any:
-    """The JSON in `path`; None if there is no file, or no whole JSON in it."""
+def json_or_none(path: Path) -> Any:
+    """The JSON in `path`; None if there is no file or its JSON is incomplete."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -1,4 +1,4 @@
-"""RunSpec: everything that decides a run's numbers, and the hash that names the run."""
+"""RunSpec: everything that determines a run's numbers, and the hash that names the run."""
 
 import hashlib
 import json
@@ -13,20 +13,20 @@ from parcae.records import Record
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec(Record):
-    """One run of a study. Two specs that are equal are one run, whoever plans them and when."""
+    """One run of a study. Equal specs are the same run."""
 
     model_name: str
-    """The preset that `model` came from, or any name for a shape of one's own."""
+    """The preset of `model`, or any name for another shape."""
     model: ModelConfig
     training: TrainConfig
     flops_budget: float
-    """C, the FLOPs that the run was planned to spend."""
+    """C, the planned training FLOPs."""
     convention: Convention
     corpus: str
-    """Which text: `python-stdlib` is the embedded corpus."""
+    """The text: `python-stdlib` is the embedded one."""
     corpus_hash: str
     tokenizer: str
-    """`bytes`: one token a byte."""
+    """`bytes`: one token per byte."""
     tokenizer_hash: str
 
     @cached_property
@@ -36,7 +36,7 @@ class RunSpec(Record):
 
     @property
     def tokens(self) -> int:
-        """D, training tokens: whole optimiser steps."""
+        """D, training tokens, a whole number of optimiser steps."""
         return self.training.tokens(self.model.context)
 
     @property
@@ -54,9 +54,11 @@ class RunSpec(Record):
 
     @cached_property
     def variant(self) -> str | None:
-        """In words, what sets this run's model or training apart from its preset's, so that no fit takes
-        both; None if nothing does. Rates, decay, cooldown, batch, budget and seed do not: runs that differ in
-        those are the same model, trained better or worse."""
+        """How this run's model or training differs from its preset, in words; None if it does not.
+
+        No fit mixes variants. Learning rates, weight decay, cooldown, batch, budget and seed make no variant:
+        runs that differ only in those are the same model, trained better or worse.
+        """
         words = []
         training = self.training
         if self.model_name in PRESETS:

@@ -1,8 +1,8 @@
-"""This machine as a cluster of slots: a supervisor process that works off `runs/queue`.
+"""This machine as a cluster of slots: a supervisor process that starts the runs in `runs/queue`.
 
-The supervisor stands on its own, so that whoever submitted may leave; there is one for each study, by a
-lock. Killed, it is started again by the next `submit`: runs it left behind still hold their own locks,
-keep their slots, and are not started twice.
+The supervisor outlives the command that started it; a lock ensures that a study has only one. If it is
+killed, the next `submit` starts another: runs that are still training hold their locks, keep their slots, and
+are not started twice.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 from parcae.errors import InputError, WorkFailed
 from sweeps.folders.locks import is_locked, owned
 from sweeps.folders.paths import RunFolder, Study
-from sweeps.folders.records import Failure, QueueEntry, read_json, read_record, write_record
+from sweeps.folders.records import Failure, QueueEntry, json_or_none, read_record, write_record
 from sweeps.runs.environment import outside_a_job
 from sweeps.runs.logs import tail
 from sweeps.runs.profile import Profile
@@ -31,11 +31,11 @@ POLL_SECONDS = 0.2
 START_POLL_SECONDS = 0.02
 LOOK_SECONDS = 1.0
 ATTEMPTS = 3
-"""Times that a run may die without a word and without progress before it counts as failed."""
+"""How often a run may die, without an error or progress, before it counts as failed."""
 
 
 def default_slots() -> int:
-    """As many runs at once as this process may use GPUs, or without any, cores."""
+    """One slot per GPU that this process may use; without GPUs, one per core."""
     return len(visible_gpus()) or len(os.sched_getaffinity(0))
 
 
@@ -48,8 +48,10 @@ def visible_gpus() -> list[str]:
 
 
 def enqueue(study: Study, groups: Mapping[Profile, Iterable[str]]) -> None:
-    """Hands runs to this machine, to be executed as their profiles say, a thread each; what they failed with
-    before is forgotten."""
+    """Queues runs on this machine, to be executed as their profiles say, with one thread each.
+
+    Records of earlier failures and cancellations are deleted.
+    """
     study.queue.mkdir(parents=True, exist_ok=True)
     for profile, run_ids in groups.items():
         entry = QueueEntry(execution=replace(profile.execution, threads=1))
@@ -61,7 +63,7 @@ def enqueue(study: Study, groups: Mapping[Profile, Iterable[str]]) -> None:
 
 
 class Keeper:
-    """Called again and again, keeps a supervisor alive for as long as runs are queued."""
+    """Keeps a supervisor alive while runs are queued, if it is called repeatedly."""
 
     def __init__(self, study: Study, slots: int) -> None:
         self.study = study
@@ -69,8 +71,10 @@ class Keeper:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> None:
-        """Starts a supervisor unless one lives or nothing is queued. ``WorkFailed`` if it fails by itself;
-        one that was killed is started again."""
+        """Starts a supervisor unless one is alive or nothing is queued.
+
+        ``WorkFailed`` if it ends with an error; one that was killed is started again.
+        """
         self._check()
         if is_locked(self.study.supervisor_lock) or not _queued(self.study):
             return
@@ -102,12 +106,12 @@ class Keeper:
 
 
 def _queued(study: Study) -> list[str]:
-    """Queued runs, the first handed over first."""
+    """Queued runs, the oldest first."""
     files = []
     with suppress(FileNotFoundError), os.scandir(study.queue) as entries:
         for entry in entries:
             if entry.name[0] != ".":
-                with suppress(FileNotFoundError):  # called off since
+                with suppress(FileNotFoundError):  # cancelled since
                     files.append((entry.stat().st_mtime_ns, entry.name))
     return [name for _, name in sorted(files)]
 
@@ -116,7 +120,7 @@ class _Supervisor:
     def __init__(self, study: Study, slots: int) -> None:
         self.study = study
         self.slots = slots
-        # Forked from a process that has torch loaded: a short run would else spend its time importing.
+        # Workers are forked from a process that has loaded torch: importing it takes longer than a short run.
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(["parcae.training.run", "torch._dynamo", "sweeps.runs.worker"])
         self.gpus = visible_gpus()
@@ -129,7 +133,7 @@ class _Supervisor:
         self.stopping = True
 
     def work(self) -> None:
-        """Until the queue is empty, or until asked to stop and every worker has left."""
+        """Works until the queue is empty, or after a stop request until every worker has left."""
         while True:
             self._reap()
             if self.stopping:
@@ -142,7 +146,7 @@ class _Supervisor:
             time.sleep(POLL_SECONDS)
 
     def _fill(self) -> bool:
-        """Starts what there are slots for; false when nothing is queued."""
+        """Starts queued runs in the free slots; false if nothing is queued."""
         queued = _queued(self.study)
         waiting, orphans = [], []
         for run_id in queued:
@@ -168,7 +172,7 @@ class _Supervisor:
             self._dequeue(folder.run_id)
             return
         if gpu is not None:
-            with suppress(OSError):  # a full disk: another supervisor would not know
+            with suppress(OSError):  # a full disk: the next supervisor will not know the GPU
                 write_record(queued, replace(entry, gpu=gpu), durable=False)
         arguments = (folder.path, entry.execution, gpu)
         worker = self.processes.Process(target=work, args=arguments, name=folder.run_id)
@@ -176,9 +180,9 @@ class _Supervisor:
         self.workers[folder.run_id] = worker
 
     def _free_gpu(self, orphans: Iterable[str]) -> str | None:
-        """The GPU that the fewest live runs have, `orphans` included; None without GPUs."""
+        """The GPU with the fewest live runs, `orphans` included; None without GPUs."""
         live = [self.study.queue / run_id for run_id in (*self.workers, *orphans)] if self.gpus else []
-        held = [(read_json(queued) or {}).get("gpu") for queued in live]
+        held = [(json_or_none(queued) or {}).get("gpu") for queued in live]
         return min(self.gpus, key=held.count, default=None)
 
     def _reap(self) -> None:
@@ -201,7 +205,7 @@ class _Supervisor:
         if deaths >= ATTEMPTS:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             if code == -signal.SIGKILL:
-                how += ", which is how the kernel ends what takes too much memory"
+                how += " (the kernel sends it to a process that uses too much memory)"
             message = f"the process died {deaths} times without progress, the last by {how}"
             write_record(folder.failure, Failure(message=message, at=time.time()))
             self._dequeue(folder.run_id)
@@ -211,7 +215,7 @@ class _Supervisor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Work off the queue of a study on this machine.")
+    parser = argparse.ArgumentParser(description="Start the queued runs of a study on this machine.")
     parser.add_argument("db", type=Path)
     parser.add_argument("--slots", type=int, required=True)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Which runs a sweep holds: the manifests in runs/sweeps, made by planning."""
+"""The runs of each planned sweep: the manifests in runs/sweeps."""
 
 import json
 import time
@@ -22,12 +22,12 @@ class Manifest:
     """Seconds since the epoch of the last plan that named this sweep."""
     specs: Mapping[str, RunSpec]
     predicted: Mapping[str, float | None]
-    """Predicted validation loss, nats a token, as it was when the run was first planned."""
+    """Validation loss in nats per token, as predicted when the run was first planned."""
 
 
 _known: dict[Path, tuple[tuple[int, int], Manifest]] = {}
-"""What this process last wrote or read of each file, and the file's signature: 20,000 specifications take
-seconds to parse, and a command needs them more than once."""
+"""The manifest that this process last wrote to or read from each file, with the file's signature: parsing
+20,000 specifications takes seconds, and a command needs them more than once."""
 
 
 def _signature(path: Path) -> tuple[int, int] | None:
@@ -39,7 +39,7 @@ def _signature(path: Path) -> tuple[int, int] | None:
 
 
 def read_manifest(study: Study, name: str) -> Manifest | None:
-    """The sweep's manifest; None where there is none. ``InputError`` for a file that is not one."""
+    """The sweep's manifest, or None. ``InputError`` for a file that is not a manifest."""
     path = study.manifest(name)
     signature = _signature(path)
     if signature is None:
@@ -67,9 +67,9 @@ def _parse(path: Path, name: str) -> Manifest:
 def plan_sweep(
     study: Study, name: str, specs: Sequence[RunSpec], predicted: Sequence[float | None]
 ) -> Manifest:
-    """Adds runs to the sweep `name`, which it makes where there is none; what is there stays as it is.
+    """Adds runs to the sweep `name`, which is created if necessary; existing runs are unchanged.
 
-    One file, written beside its place and renamed: a plan that was cut short has planned nothing.
+    The one file is written and then renamed: a plan that was interrupted has planned nothing.
     """
     check_sweep_name(name)
     if study.imported(name).exists():
@@ -102,7 +102,7 @@ def plan_sweep(
 
 
 def find_sweep(study: Study, name: str | None) -> str:
-    """The sweep called `name`, or the latest one. ``InputError`` names those there are."""
+    """The sweep called `name`, or the latest one. ``InputError`` names the existing ones."""
     files = {path.stem: path for path in study.sweeps.glob("[!.]*") if path.suffix in (".json", ".csv")}
     if not files:
         raise InputError(

@@ -1,7 +1,7 @@
-"""The state of a run, established from its folder and, for SLURM, from what the scheduler says.
+"""The state of a run, established from its folder and, on SLURM, from the scheduler's answer.
 
-*Done* means a result that was checked, never an exit code or a scheduler's word. A state that cannot be
-established is *unknown*, and unknown is never resubmitted by itself.
+*Done* means that a result was checked, never just an exit code or a scheduler's answer. A state that cannot
+be established is *unknown*, and an unknown run is never resubmitted automatically.
 """
 
 import math
@@ -30,22 +30,22 @@ class State(StrEnum):
 
 
 FINISHED = frozenset({State.DONE, State.DIVERGED})
-"""A result exists; the run is never started again."""
+"""There is a result; the run is never restarted."""
 ACTIVE = frozenset({State.QUEUED, State.RUNNING})
 RETRIABLE = frozenset({State.FAILED, State.TIMED_OUT, State.CANCELLED, State.UNKNOWN})
-"""May be started again when the user asks; never by itself."""
+"""Restarted only if the user asks for it."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A state, and in words why it is that one where that is not plain."""
+    """A state, and a reason if the state needs one."""
 
     state: State
     reason: str | None = None
 
 
 def check_result(spec: RunSpec, result: Result) -> Status:
-    """Done or diverged for a result that is `spec`'s and complete; failed, saying what is wrong, else."""
+    """Done or diverged for a complete result of `spec`, else failed with a reason."""
     if result.status == "diverged":
         at = result.diverged_at
         return Status(State.DIVERGED, None if at is None else f"diverged at step {at.step}")
@@ -63,8 +63,7 @@ def check_result(spec: RunSpec, result: Result) -> Status:
 
 
 def establish(study: Study, folder: RunFolder, scheduler: Callable[[RunFolder], Status]) -> Status:
-    """The state of one run. `scheduler` is asked about a run that was handed to SLURM and whose own files
-    do not tell."""
+    """The state of one run. `scheduler` is asked about a run on SLURM whose files do not determine it."""
     if folder.result.exists():
         return _of_result(folder)
     if is_locked(folder.lock):
@@ -72,8 +71,8 @@ def establish(study: Study, folder: RunFolder, scheduler: Callable[[RunFolder], 
     if folder.cancelled.exists():
         return Status(State.CANCELLED)
     if (study.queue / folder.run_id).exists():
-        nobody = "no supervisor works off the queue yet, or any more; `parcae-sweep submit` starts one"
-        return Status(State.QUEUED, None if is_locked(study.supervisor_lock) else nobody)
+        no_supervisor = "no supervisor is running on this machine; `parcae-sweep submit` starts one"
+        return Status(State.QUEUED, None if is_locked(study.supervisor_lock) else no_supervisor)
     if folder.failure.exists():
         return _of_failure(folder)
     if folder.submission.exists():

@@ -1,7 +1,7 @@
-"""Job arrays: which run is which task of which SLURM job.
+"""Job arrays: the SLURM job and task of each run.
 
-An array's file is written before sbatch is called, without a job id, and again with the id that sbatch gave.
-The run folder names the array and the task. To delete the file is to call the whole hand-over undone.
+An array's file is written without a job id before sbatch is called, and again with the id that sbatch
+returned. The run folder names the array and the task. Deleting the array's file undoes the whole submission.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,22 +27,22 @@ def read_arrays(study: Study) -> dict[str, Array]:
 
 
 class Submissions:
-    """What SLURM and the arrays say of runs, for one look at the study. SLURM is asked when it is needed."""
+    """The submissions of runs to SLURM and their states, as of now. Asks SLURM if necessary."""
 
     def __init__(self, study: Study, run_ids: Iterable[str]) -> None:
-        """`run_ids` are all that may be asked about: SLURM is asked about all of them at once."""
+        """`run_ids` are all runs whose state may be needed: SLURM is asked about all of them at once."""
         self.study = study
         self.run_ids = run_ids
         self.answer: scheduler.Answer | None = None
 
     def job(self, folder: RunFolder) -> tuple[Array, str | None] | None:
-        """The array and the job id of a run; None if it was not handed to SLURM."""
+        """The array and the job id of a run; None if it was not submitted to SLURM."""
         submission = read_record(folder.submission, Submission)
         array = self.arrays.get(submission.array) if submission else None
         return (array, array.job(submission.task)) if submission and array else None
 
     def jobs_ever(self, run_id: str) -> list[str | None]:
-        """Every job that the run was ever handed to, for where its folder does not tell."""
+        """Every job of the run so far, for when its folder does not name one."""
         return self._jobs_ever.get(run_id, [])
 
     @cached_property
@@ -58,7 +58,7 @@ class Submissions:
         return ever
 
     def __call__(self, folder: RunFolder) -> Status:
-        """The state of a run from SLURM's answer and what happened to the run since."""
+        """The state of a run from SLURM's answer and from what the run has logged since."""
         handed_over = self.job(folder)
         if handed_over is None:
             return Status(State.PLANNED)
@@ -66,12 +66,12 @@ class Submissions:
         if job is None:
             return Status(
                 State.UNKNOWN,
-                "its submission is under way or was cut short; `parcae-sweep submit` settles it",
+                "its submission is under way or was interrupted; `parcae-sweep submit` settles it",
             )
         if self.answer is None:
             self.answer = scheduler.ask(self.study, self._jobs())
         if array.sent_at > self.answer.asked_at:
-            return Status(State.QUEUED)  # sbatch took it, and SLURM was not asked since
+            return Status(State.QUEUED)  # sbatch accepted it, and SLURM was not asked since
         attempts = [attempt for attempt in read_lines(folder.attempts, Attempt) if attempt.job == job]
         if attempts and attempts[-1].at > self.answer.asked_at:
             if attempts[-1].event == "requeued":
@@ -80,7 +80,7 @@ class Submissions:
                 return Status(State.CANCELLED, "its job was cancelled in SLURM")
         if not attempts and self.answer.left_the_queue_waiting(job):
             return Status(
-                State.CANCELLED, "its job left SLURM before it started, as one does that is cancelled"
+                State.CANCELLED, "its job left SLURM before it started, which means that it was cancelled"
             )
         status = self.answer.status(job)
         if status.state is State.FAILED and tells_of_memory(job_logs(self.study.slurm, job)):

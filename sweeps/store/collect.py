@@ -1,4 +1,4 @@
-"""Run folders and sweep files -> database, in one transaction, again and again with the same outcome."""
+"""Run folders and sweep files -> database, in one transaction; repeating it changes nothing."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from parcae.errors import InputError
 from parcae.training.result import read_result
 from sweeps.folders.paths import RunFolder, Study
-from sweeps.folders.records import read_json
+from sweeps.folders.records import json_or_none
 from sweeps.folders.spec import RunSpec
 from sweeps.plan.manifest import find_sweep, read_manifest
 from sweeps.runs.states import FINISHED, State, Status, establish
@@ -20,13 +20,15 @@ from sweeps.store.tables import Store
 
 
 def collect(db: Path) -> None:
-    """Brings the database up to date with the folders beside it; makes it where there are runs but no
-    database. Only files that changed are read."""
+    """Updates the database from the folders beside it, and creates it if there are runs but no database.
+
+    Only files that changed are read.
+    """
     study = Study(db)
     if not db.exists() and study.sweeps.is_dir():
         database.create(db)
     with database.open_store(db) as store:
-        if not study.runs.is_dir():  # the database was taken elsewhere without its folders: all there is
+        if not study.runs.is_dir():  # the database was copied without its folders
             return
         store.begin()
         planned = _collect_sweeps(store, study)
@@ -43,13 +45,13 @@ def collect_sweep(db: Path, sweep: str | None) -> SweepRows:
 
 
 def rebuild(db: Path) -> Path | None:
-    """Makes the database anew from the folders, and only then puts it in the old one's place.
+    """Makes a new database from the folders, and only then replaces the old one.
 
-    An old file that could not be read is kept; its new path comes back.
+    An old file that cannot be read is kept; its new path is returned.
     """
     study = Study(db)
     if db.is_dir():
-        raise InputError(f"cannot make the database {db}: it is a folder; name a file with --db")
+        raise InputError(f"cannot create the database {db}: it is a folder; name a file with --db")
     if not study.sweeps.is_dir():
         raise InputError(f"there are no runs beside {db} to rebuild it from; plan or import a sweep first")
     anew = db.with_name(f".{db.name}.{os.getpid()}.rebuilt")
@@ -60,9 +62,9 @@ def rebuild(db: Path) -> Path | None:
         collect(anew)
         kept = None
         try:
-            with database.open_store(db):  # nobody else has it open while it is replaced
+            with database.open_store(db):  # no other process has it open while it is replaced
                 database.put_in_place(anew, db)
-        except InputError:  # none, or none of ours
+        except InputError:  # there is none, or it is not ours
             if db.exists():
                 kept = db.with_name(f"{db.name}.unreadable")
                 db.replace(kept)
@@ -82,7 +84,7 @@ def _signature(folder: RunFolder) -> str:
 
 
 def _collect_runs(store: Store, study: Study, planned: Mapping[str, RunSpec]) -> None:
-    """Brings every run up to date. `planned` holds the specifications read from manifests just now."""
+    """Updates every run. `planned` holds the specifications just read from manifests."""
     known = store.run_states()
     folders = set(study.run_ids())
     members = store.planned_run_ids()
@@ -121,9 +123,9 @@ def _collect_runs(store: Store, study: Study, planned: Mapping[str, RunSpec]) ->
 def _specs(
     store: Store, study: Study, run_ids: Iterable[str], planned: Mapping[str, RunSpec]
 ) -> dict[str, RunSpec]:
-    """The specification of each run: just planned, or in the database, or in a folder that no sweep names.
+    """The specification of each run: from `planned`, from the database, or from a folder in no sweep.
 
-    A folder whose specification is not its own or cannot be read is left out.
+    A folder whose specification cannot be read, or is another run's, is left out.
     """
     stored = store.specs([run_id for run_id in run_ids if run_id not in planned])
     specs = {}
@@ -131,7 +133,7 @@ def _specs(
         if run_id in planned:
             specs[run_id] = planned[run_id]
             continue
-        plain = json.loads(stored[run_id]) if run_id in stored else read_json(study.run(run_id).spec)
+        plain = json.loads(stored[run_id]) if run_id in stored else json_or_none(study.run(run_id).spec)
         try:
             spec = RunSpec.from_dict(plain)
         except InputError:
@@ -142,7 +144,7 @@ def _specs(
 
 
 def _collect_sweeps(store: Store, study: Study) -> dict[str, RunSpec]:
-    """Brings sweeps up to date; returns the specifications that manifests brought."""
+    """Updates sweeps; returns the specifications in the manifests that were read."""
     known = store.sweep_signatures()
     files = {path: path.stat() for path in sorted(study.sweeps.glob("[!.]*"))}
     planned: dict[str, RunSpec] = {}

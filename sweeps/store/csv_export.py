@@ -16,10 +16,10 @@ _COLUMNS = (
 
 
 def write_csv(sweep: SweepRows, path: Path) -> int:
-    """Writes one line for each finished run and test recurrence; returns how many.
+    """Writes one line per finished run and test recurrence; returns the number of lines.
 
-    A run whose loss is known at its mean recurrence alone has one line, with test_recurrence empty. A column
-    of which nothing is known is left out.
+    A run whose loss is known only at its mean recurrence has one line, with test_recurrence empty. Columns
+    without any value are left out.
     """
     at: dict[str, list[dict[str, Any]]] = {}
     for loss in sweep.losses:

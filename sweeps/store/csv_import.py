@@ -1,15 +1,15 @@
-"""Anybody's study from a CSV file, checked to the last cell before anything is kept.
+"""Imports a study from a CSV file. Every cell is checked before anything is written.
 
-Three shapes are read:
+The columns of one of these three lines are required:
 
     model, flops, mean_recurrence, val_loss
     once_parameters, recurrent_parameters, mean_recurrence, tokens, val_loss
     parameters, tokens, val_loss
 
-and where known model, flops, tokens, test_recurrence, seed and hyperparameters (learning_rate or lr,
-batch_size, weight_decay, warmup), of which the fits use the best within a cell. Units: tokens, FLOPs and
-parameters as plain counts, losses in nats a token. Where `model` is one of parcae's, its parameters are
-known, and tokens not given follow from the FLOPs (convention `paper`).
+Optional columns: model, flops, tokens, test_recurrence, seed and hyperparameters (learning_rate or lr,
+batch_size, weight_decay, warmup); the fits use the best hyperparameters of each cell. Units: tokens, FLOPs
+and parameters are plain counts, losses are in nats per token. If `model` is one of parcae's, its parameters
+are known, and missing tokens follow from the FLOPs (convention `paper`).
 """
 
 import csv
@@ -28,7 +28,7 @@ _SHAPES = (
     ("model", "flops", "mean_recurrence", "val_loss"),
     ("parameters", "tokens", "val_loss"),
 )
-"""In the order that they are looked for: a file that has both of the first two says more by the first."""
+"""In order of preference: the first says more than the second if a file has the columns of both."""
 _HYPERPARAMETERS = ("learning_rate", "lr", "batch_size", "weight_decay", "warmup")
 _OPTIONAL = ("model", "flops", "tokens", "test_recurrence", "seed", *_HYPERPARAMETERS)
 _NOT_OF_A_RUN = ("val_loss", "test_recurrence")
@@ -38,7 +38,7 @@ _AT_LEAST = {
     **dict.fromkeys(_HYPERPARAMETERS, 0.0),
 }
 _WHOLE = {"test_recurrence": 2**31 - 1, "seed": 2**53}
-"""Whole numbers, and the largest of each that the database and a float64 hold exactly."""
+"""Columns of whole numbers, and the largest that the database and a float64 hold exactly."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ImportedTable:
     runs: tuple[RunRow, ...]
     losses: tuple[LossRow, ...]
     ignored: tuple[str, ...]
-    """Columns of the file that mean nothing here."""
+    """Columns of the file that are not used."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,21 @@ class _Line:
 
 
 def import_csv(study: Study, path: Path, name: str) -> ImportedTable:
-    """Keeps the study in `path` as the sweep `name`. ``InputError`` if it cannot; nothing is then kept."""
+    """Imports the study in `path` as the sweep `name`. After an ``InputError`` nothing is written."""
     check_sweep_name(name)
     table = read_csv(path, name)
     target, content = study.imported(name), path.read_text(encoding="utf-8-sig")
     if study.manifest(name).exists():
-        raise InputError(f"there is a planned sweep {name!r} already; import under another name")
+        raise InputError(f"there is already a planned sweep {name!r}; import under another name")
     if target.exists() and target.read_text(encoding="utf-8-sig") != content:
-        raise InputError(f"there is another imported sweep {name!r} already; import under another name")
+        raise InputError(f"there is already another imported sweep {name!r}; import under another name")
     study.sweeps.mkdir(parents=True, exist_ok=True)
     write_atomically(target, content.encode())
     return table
 
 
 def read_csv(path: Path, name: str) -> ImportedTable:
-    """Reads and checks `path`, whose runs will be called `name`:1, `name`:2 and so on."""
+    """Reads and checks `path`; its runs get the ids `name`:1, `name`:2 and so on."""
     header, lines = _read_lines(path)
     grouped: dict[tuple[str, ...], list[_Line]] = {}
     for line in lines:
@@ -90,7 +90,7 @@ def read_csv(path: Path, name: str) -> ImportedTable:
             recurrence = line.values.get("test_recurrence", trained)
             if recurrence in at:
                 first = at[recurrence].number
-                raise InputError(f"{path}: line {line.number} gives the run of line {first} again")
+                raise InputError(f"{path}: line {line.number} repeats the run of line {first}")
             at[recurrence] = line
             if "test_recurrence" in line.values:
                 loss = line.values["val_loss"]
@@ -114,7 +114,7 @@ def _read_lines(path: Path) -> tuple[list[str], list[_Line]]:
         raise InputError(f"{path} is empty; it needs a header and at least one run")
     header = rows[0][1]
     if len(set(header)) != len(header):
-        raise InputError(f"{path}: a column stands twice in the header {', '.join(header)}")
+        raise InputError(f"{path}: a column appears twice in the header {', '.join(header)}")
     shapes = [shape for shape in _SHAPES if set(shape) <= set(header)]
     if not shapes:
         closest = max(_SHAPES, key=lambda shape: len(set(shape) & set(header)) / len(shape))

@@ -1,8 +1,8 @@
-"""results.duckdb as a file: made, opened for a moment, replaced. `Store` is what is in it.
+"""results.duckdb as a file: created, opened for one transaction, replaced. `Store` is its content.
 
 The database is a cache: `sweeps.store.collect` fills it from run folders and can do so again at any time, so
 every row is a pure function of those folders. DuckDB lets one process write or many read, so a connection is
-held for one transaction and no longer, and a busy file is waited for.
+held for one transaction only, and a busy file is waited for.
 """
 
 import os
@@ -26,7 +26,7 @@ _DISK_TROUBLES = ("Read-only file system", "Permission denied", "No space left",
 
 
 def create(db: Path) -> None:
-    """Makes an empty database at `db`, whole or not at all. ``InputError`` where it cannot stand."""
+    """Creates an empty database at `db`, completely or not at all."""
     beside = db.with_name(f".{db.name}.{os.getpid()}.new")
     remove(beside)
     try:
@@ -34,7 +34,7 @@ def create(db: Path) -> None:
             connection.execute(SCHEMA)
         try:
             os.link(beside, db)
-        except FileExistsError:  # another process was faster; its empty database is as good
+        except FileExistsError:  # another process has just created it
             pass
         except OSError:  # a file system without hard links
             beside.replace(db)
@@ -43,12 +43,12 @@ def create(db: Path) -> None:
 
 
 def check_openable(db: Path) -> None:
-    """``InputError`` if there is a file at `db` that is not a database of ours, or no folder for one."""
+    """``InputError`` if the file `db` is not a database of ours, or its folder does not exist."""
     if db.exists():
         with open_store(db):
             pass
     elif not db.absolute().parent.is_dir():
-        raise InputError(f"cannot make the database {db} because its folder does not exist")
+        raise InputError(f"cannot create the database {db} because its folder does not exist")
 
 
 def remove(db: Path) -> None:
@@ -58,7 +58,7 @@ def remove(db: Path) -> None:
 
 
 def put_in_place(new: Path, db: Path) -> None:
-    """Renames the database `new`, which nobody has open, into `db`."""
+    """Renames the database `new`, which no process has open, to `db`."""
     new.replace(db)
     db.with_name(db.name + ".wal").unlink(missing_ok=True)
 
@@ -97,7 +97,7 @@ def _connect(db: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
 
 @contextmanager
 def open_store(db: Path) -> Iterator[Store]:
-    """What is in an existing database, its schema checked. ``InputError`` if it is none of ours."""
+    """The content of an existing database, its schema checked. ``InputError`` if it is not ours."""
     if db.is_dir():
         raise InputError(f"cannot open the database {db}: it is a folder; name a file with --db")
     if not db.is_file():
@@ -122,18 +122,18 @@ def open_store(db: Path) -> Iterator[Store]:
             yield Store(db, connection)
         except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
             raise WorkFailed(
-                f"cannot write the database {db}: {str(error).splitlines()[0]}; the run folders have it all, "
-                "so the command can be run again"
+                f"cannot write the database {db}: {str(error).splitlines()[0]}; the run folders hold all "
+                "results, so the command can be run again"
             ) from error
 
 
 def read_sweep(db: Path, sweep: str | None) -> SweepRows:
-    """The sweep called `sweep` as the database has it, or the latest. ``InputError`` names the known ones."""
+    """The sweep called `sweep`, or the latest, from the database. ``InputError`` names the existing ones."""
     with open_store(db) as store:
         return store.sweep(sweep)
 
 
 def model_runs(db: Path, model: str) -> tuple[RunRow, ...]:
-    """All runs of one model in any sweep."""
+    """All runs of one model, in all sweeps."""
     with open_store(db) as store:
         return store.model_runs(model)

@@ -1,7 +1,7 @@
-"""The rows of the store: one for each run, wherever it is from, and one for each of its losses.
+"""The rows of the store: one per run, of any origin, and one per loss.
 
-Every row of a run is made by one of two functions: `run_row`, of a run with a specification, and `given_row`,
-of numbers that somebody gives, in an imported file or as the published study.
+Every row of a run is made by one of two functions: `run_row`, from a specification, or `given_row`, from the
+numbers in an imported file or in the published study.
 """
 
 import json
@@ -25,18 +25,18 @@ LOOPED = "looped"
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
-    """A run. None is unknown. SCIENCE: N = once + mean_recurrence * recurrent parameters."""
+    """A run; None means unknown. N = once_parameters + mean_recurrence * recurrent_parameters."""
 
     run_id: str
     model: str | None
-    """The name of a preset, or what somebody called it."""
+    """The name of a preset, or the name in an imported file."""
     architecture: str
-    """How the loop takes up its input, such as `diagonal`; NO_LOOP or LOOPED. No fit mixes two."""
+    """The injection, such as `diagonal`, or NO_LOOP or LOOPED. No fit mixes two architectures."""
     variant: str | None = None
-    """In words, what sets the run apart from its preset."""
+    """How the run differs from its preset, in words."""
     state: State
     reason: str | None = None
-    """Why the state is that one, in words."""
+    """The reason for the state."""
     flops: float | None = None
     """The budget C."""
     realised_flops: float | None = None
@@ -52,13 +52,13 @@ class RunRow:
     recurrent_parameters: float | None = None
     seed: int | None = None
     hyperparameters: str | None = None
-    """What a search would vary at one model, budget, mean recurrence and number of tokens, as JSON."""
+    """Settings that a search varies for one model, budget, mean recurrence and number of tokens, as JSON."""
     corpus: str | None = None
     corpus_hash: str | None = None
     val_loss: float | None = None
     """Nats per token at the mean recurrence."""
     spec: str | None = None
-    """Canonical JSON; None for a run that was given, not planned."""
+    """Canonical JSON; None for an imported or published run."""
     result: str | None = None
     """result.json; None if the run has not ended."""
     signature: str = ""
@@ -76,7 +76,7 @@ class LossRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRows:
-    """A sweep as the fits read it."""
+    """A sweep with its runs and losses."""
 
     name: str
     kind: str
@@ -85,11 +85,11 @@ class SweepRows:
     """In the order planned."""
     losses: tuple[LossRow, ...]
     predicted: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
-    """Run id -> the loss that was predicted when it was planned."""
+    """Run id -> the loss in nats per token that was predicted when it was planned."""
 
 
 def run_row(spec: RunSpec, status: Status, signature: str = "", result: Result | None = None) -> RunRow:
-    """The row of a run with a specification, with what its result says once it has ended."""
+    """The row of a run with a specification and, once it has ended, a result."""
     training = spec.training
     once, recurrent = counted_parameters(spec.model, spec.convention)
     if not spec.model.has_loop:
@@ -137,11 +137,11 @@ def given_row(
     seed: int | None = None,
     hyperparameters: str | None = None,
 ) -> RunRow:
-    """The row of a finished run of which these numbers are given.
+    """The row of a finished run that is known by these numbers.
 
-    `parameters` are those of a model without a loop. Where `model` is a preset's name and its parameters are
-    not given, they are the preset's, and so is what a token costs (convention `paper`): tokens that are not
-    given follow from the FLOPs.
+    `parameters` are those of a model without a loop. If `model` is a preset's name and no parameters are
+    given, they and the FLOPs per token (convention `paper`) are the preset's: missing tokens follow from the
+    FLOPs.
     """
     preset = PRESETS.get(model)
     known = counted_parameters(preset.model) if preset else None
@@ -179,7 +179,7 @@ def given_row(
 
 
 def architecture(model: ModelConfig) -> str:
-    """How the model's loop takes up its input, and what its blocks are if they are not the usual ones."""
+    """The model's injection, and the recipe of its blocks unless that is `transformer`."""
     if not model.has_loop:
         return NO_LOOP
     parts = [str(model.injection), *(["residual norm"] if model.residual_norm else [])]
@@ -187,7 +187,7 @@ def architecture(model: ModelConfig) -> str:
 
 
 def given_architecture(name: str, mean_recurrence: float | None, recurrent_parameters: float | None) -> str:
-    """The architecture of a model of which only the name and the numbers are known."""
+    """The architecture of a model that is known only by its name and numbers."""
     if recurrent_parameters == 0 and mean_recurrence == 1:
         return NO_LOOP
     if name in PRESETS:

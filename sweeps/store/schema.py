@@ -1,4 +1,4 @@
-"""The tables of results.duckdb, and how a database of an earlier version becomes one of this version."""
+"""The tables of results.duckdb, and the migration of databases of earlier versions."""
 
 import json
 from dataclasses import fields
@@ -52,7 +52,7 @@ CREATE TABLE sweep_runs (sweep VARCHAR, position INTEGER, run_id VARCHAR, predic
 
 
 def bring_up_to_date(connection: "duckdb.DuckDBPyConnection", version: int) -> bool:
-    """Makes a database of an earlier `version` one of this version; false if that is not possible."""
+    """Migrates a database of an earlier `version` to this version; false if that is not possible."""
     if version not in (2, 3):
         return False
     connection.begin()
@@ -70,13 +70,13 @@ ALTER TABLE runs ADD COLUMN realised_flops DOUBLE;
 ALTER TABLE runs ADD COLUMN hyperparameters VARCHAR;
 UPDATE runs SET signature = 'old' WHERE spec IS NOT NULL;
 """
-"""Every run with a folder is read again, for the columns that are new."""
+"""Every run with a folder is read again, for the new columns."""
 
 
 def _from_3(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Architecture becomes a column, and a model without a loop has a mean recurrence of 1 everywhere.
+    """Adds the column `architecture`, and gives every model without a loop a mean recurrence of 1.
 
-    What version 3 had for one was NULL or NaN in imported runs, and a loop of 1 in planned ones.
+    In version 3 that was NULL or NaN for imported runs, and 1 for planned ones.
     """
     import pandas as pd
 

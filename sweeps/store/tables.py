@@ -1,4 +1,4 @@
-"""What is in the database: the only place that speaks SQL, with `schema`."""
+"""The content of the database. Only this file and `schema` contain SQL."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ _DTYPES: dict[str, Any] = {"DOUBLE": "Float64", "BIGINT": "Int64", "INTEGER": "I
 
 
 class Store:
-    """An open database. Its lifetime is one transaction, which `commit` ends."""
+    """An open database, for one transaction, which `commit` ends."""
 
     def __init__(self, db: Path, connection: "duckdb.DuckDBPyConnection") -> None:
         self.db = db
@@ -34,15 +34,15 @@ class Store:
     def _rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self.connection.execute(query, list(parameters)).fetchall()
 
-    # What is known
+    # Reading
 
     def run_states(self) -> dict[str, tuple[str, State, str | None]]:
-        """run_id -> (signature, state, reason), for runs that came from folders."""
+        """run_id -> (signature, state, reason), for runs with a specification."""
         rows = self._rows("SELECT run_id, signature, state, reason FROM runs WHERE spec IS NOT NULL")
         return {run_id: (signature, State(state), reason) for run_id, signature, state, reason in rows}
 
     def sweep_signatures(self) -> dict[str, str]:
-        """name -> signature of the file that the sweep was read from."""
+        """name -> signature of the sweep's file."""
         return dict(self._rows("SELECT name, signature FROM sweeps"))
 
     def sweep_names(self) -> list[str]:
@@ -57,12 +57,12 @@ class Store:
         return {run_id for (run_id,) in rows}
 
     def specs(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """run_id -> canonical JSON of its specification, for those of `run_ids` that are here."""
+        """run_id -> canonical JSON of its specification, for those of `run_ids` in the database."""
         with self._table("given", [{"key": run_id} for run_id in run_ids], {"key": "VARCHAR"}):
             return dict(self._rows("SELECT run_id, spec FROM runs JOIN given ON run_id = key"))
 
     def model_runs(self, model: str) -> tuple[RunRow, ...]:
-        """All runs of one model in any sweep."""
+        """All runs of one model, in all sweeps."""
         return tuple(
             map(
                 _run_row, self._rows(f"SELECT {_RUN_NAMES} FROM runs WHERE model = $1 ORDER BY run_id", model)
@@ -70,7 +70,7 @@ class Store:
         )
 
     def sweep(self, sweep: str | None) -> SweepRows:
-        """The sweep called `sweep`, or the latest. ``InputError`` names the known ones."""
+        """The sweep called `sweep`, or the latest. ``InputError`` names the existing ones."""
         names = self.sweep_names()
         if not names:
             raise InputError(f"the database {self.db} holds no sweep yet; plan or import one")
@@ -99,7 +99,7 @@ class Store:
             predicted={row[0]: _known(row[-1]) for row in runs},
         )
 
-    # What is new
+    # Writing
 
     def replace_runs(
         self,
@@ -108,7 +108,7 @@ class Store:
         losses: Sequence[LossRow],
         metrics: Iterable[Path] = (),
     ) -> None:
-        """Puts `runs`, with their losses and their files of metrics, in the place of the runs `stale`."""
+        """Replaces the runs `stale` by `runs`, with their losses and metrics files."""
         with self._table("stale", [{"key": run_id} for run_id in stale], {"key": "VARCHAR"}):
             for table in ("runs", "losses", "metrics"):
                 self.connection.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT key FROM stale)")
@@ -119,7 +119,7 @@ class Store:
     def replace_sweep(
         self, name: str, kind: str, changed_ns: int, signature: str, predicted: Mapping[str, float | None]
     ) -> None:
-        """Puts a sweep with the runs in `predicted` in the place of the one called `name`."""
+        """Replaces the sweep called `name` by one with the runs in `predicted`."""
         self.forget_sweeps([name])
         self._insert(
             "sweeps", [{"name": name, "kind": kind, "changed_ns": changed_ns, "signature": signature}]
@@ -133,7 +133,7 @@ class Store:
         )
 
     def forget_sweeps(self, names: Sequence[str]) -> None:
-        """Deletes sweeps, and the imported runs in them, which belong to no other sweep."""
+        """Deletes sweeps, and the imported runs in them, which are in no other sweep."""
         with self._table("given", [{"key": name} for name in names], {"key": "VARCHAR"}):
             imported = """(SELECT run_id FROM sweep_runs JOIN runs USING (run_id)
                            WHERE sweep IN (SELECT key FROM given) AND spec IS NULL)"""
@@ -169,7 +169,7 @@ class Store:
     def _table(
         self, name: str, rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]
     ) -> Iterator[None]:
-        """`rows` as a table for SQL, called `name` for as long as the block lasts."""
+        """Within the block, `rows` is a table called `name` for SQL."""
         import pandas as pd
 
         frame = pd.DataFrame(
@@ -196,5 +196,5 @@ def _run_row(values: tuple[Any, ...]) -> RunRow:
 
 
 def _known(value: Any) -> Any:
-    """None for NaN, which databases of earlier versions hold for what is not known."""
+    """None for NaN, which databases of earlier versions hold for unknown values."""
     return None if value != value else value

@@ -66,7 +66,7 @@ def test_what_was_written_is_read_again() -> None:
         ("part.size", 2.5, "part.size is 2.5; it takes a whole number"),
         ("part.size", True, "part.size is True; it takes a whole number"),
         ("part.rate", "fast", "part.rate is 'fast'; it takes a number"),
-        ("part.injection", "glue", "part.injection is 'glue', which it cannot be"),
+        ("part.injection", "glue", "part.injection is 'glue', which is not one of its values"),
         ("parts.1.size", 0, "parts[1]: size is 0; it must be at least 1"),
         ("parts", 3, "parts is 3; it takes a list"),
         ("name", ..., "the key name is missing"),

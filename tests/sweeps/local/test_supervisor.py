@@ -11,7 +11,7 @@ import pytest
 
 from sweeps.folders.locks import is_locked, signal_owner
 from sweeps.folders.paths import Study
-from sweeps.folders.records import Attempt, read_json, read_lines
+from sweeps.folders.records import Attempt, json_or_none, read_lines
 from sweeps.store.collect import rebuild
 from tests.conftest import BIN, Command
 from tests.sweeps.store.test_collect import content
@@ -67,7 +67,7 @@ def test_ctrl_c_stops_watching_and_a_second_one_the_runs(command: Command, tmp_p
         said = ""
         for _ in range(times):
             shell.send_signal(signal.SIGINT)
-            while "Ctrl-C again" not in said:
+            while "second Ctrl-C" not in said:
                 said += shell.stderr.readline()
         return said + shell.communicate(timeout=60)[1]
 
@@ -80,7 +80,7 @@ def test_ctrl_c_stops_watching_and_a_second_one_the_runs(command: Command, tmp_p
     shell = start(tmp_path, "parcae-sweep", "watch")
     assert shell.stderr is not None
     assert "running" in shell.stderr.readline()
-    assert "1 runs called off" in ctrl_c(shell, 2)
+    assert "1 runs cancelled" in ctrl_c(shell, 2)
     until(lambda: states() == ["cancelled"])
     steps = json.loads(folder.metrics.read_bytes().splitlines()[-1])["step"]
     assert "0 of 1" in command("parcae-sweep", "submit", "--cluster", "local").err
@@ -105,7 +105,7 @@ def test_each_run_has_a_gpu_of_its_own(command: Command, tmp_path: Path) -> None
     def held() -> dict[str, str]:
         """Run id -> its GPU, of the runs that train."""
         ids = [run["run_id"] for run in planned if is_locked(study.run(run["run_id"]).lock)]
-        started = {run_id: read_json(study.queue / run_id) for run_id in ids}
+        started = {run_id: json_or_none(study.queue / run_id) for run_id in ids}
         return {run_id: plain["gpu"] for run_id, plain in started.items() if plain and plain["gpu"]}
 
     until(lambda: len(held()) == 2)
@@ -172,6 +172,6 @@ def test_a_supervisor_that_cannot_start_is_reported(
     broken = {"PYTHONPATH": str(tmp_path / "broken")}
     submitted = command("parcae-sweep", "submit", "--cluster", "local", *more, env=broken, timeout=60)
     assert submitted.code == 1
-    assert "exit code 1 (no supervisor today)" in submitted.err.splitlines()[-1]
+    assert "exit code 1 (SystemExit: no supervisor today)" in submitted.err.splitlines()[-1]
     assert command("parcae-sweep", "submit", "--cluster", "local").code == 0
     assert "1 done" in command("parcae-sweep", "status").err

@@ -61,7 +61,7 @@ def test_how_a_run_is_executed_is_for_its_processes(tmp_path: Path) -> None:
         ("time_minutes = 0", "at least 1"),
         ("gpus_per_node = -1", "negative"),
         ("setup = 'module load cuda'", "it takes a list"),
-        ("gpus_per_node = 8\nconcurrent = 4", "one run holds 8"),
+        ("gpus_per_node = 8\nconcurrent = 4", "one run uses 8"),
         ("[model.nano]\nqueue = 'a'", "the key queue is unknown"),
         ("time_minutes = ", "cannot read"),
         ("micro_batch_sequences = 0", "at least 1"),

@@ -99,7 +99,7 @@ def test_columns_that_mean_nothing_are_told(tmp_path: Path) -> None:
         ("model,flops,mean_recurrence,val_loss,test_recurrence\na,1e18,2,3.1,1e10\n", "whole number up to"),
         (
             "model,flops,mean_recurrence,test_recurrence,val_loss\na,1e18,2,2,3.1\na,1e18,2,2,3.1\n",
-            "line 3 gives the run of line 2 again",
+            "line 3 repeats the run of line 2",
         ),
     ],
 )
