@@ -97,12 +97,16 @@ class Keeper:
 
     def _check(self) -> None:
         code = self.process.poll() if self.process else None
-        if code is not None and code > 0:
+        if code not in (None, 0, -signal.SIGKILL, -signal.SIGTERM):
             last = "".join(tail(self.study.supervisor_log, 1))
             raise WorkFailed(
-                f"the supervisor, which starts queued runs on this machine, failed with exit code {code}"
-                f"{f' ({last})' if last else ''}; {self.study.supervisor_log} has what it printed"
+                f"the supervisor, which starts queued runs on this machine, failed with {_in_words(code)}"
+                f"{f' ({last})' if last else ''}; its output is in {self.study.supervisor_log}"
             )
+
+
+def _in_words(exit_code: int) -> str:
+    return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
 
 
 def _queued(study: Study) -> list[str]:
@@ -203,7 +207,7 @@ class _Supervisor:
         deaths = deaths + 1 if progress <= progress_before else 1
         self.deaths[folder.run_id] = (deaths, progress)
         if deaths >= ATTEMPTS:
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            how = _in_words(code)
             if code == -signal.SIGKILL:
                 how += " (the kernel sends it to a process that uses too much memory)"
             message = f"the process died {deaths} times without progress, the last by {how}"
