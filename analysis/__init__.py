@@ -9,6 +9,8 @@ Names are imported on first use, so that the command line starts without numpy.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from parcae import __version__ as __version__
+
 if TYPE_CHECKING:
     from analysis.data.study import load_study
     from analysis.fits.equivalence import fit_equivalence

@@ -16,9 +16,7 @@ from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, no
 if TYPE_CHECKING:
     from analysis.data.points import Study
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Fit the scaling laws of a sweep.", rich_markup_mode=None
-)
+app = console.new_app("Fit the scaling laws of a sweep.")
 
 ModelOption = Annotated[
     str | None,

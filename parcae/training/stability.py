@@ -23,7 +23,7 @@ def root_mean_square_norm(h: Tensor) -> Tensor:
 
 
 def injection_norm(model: LoopedTransformer) -> float | None:
-    """rho(Abar), or None without a loop or where it is not finite."""
+    """rho(Abar), or None without a loop or if it is not finite."""
     return None if model.injection is None else finite(model.injection.spectral_norm())
 
 
@@ -35,5 +35,5 @@ def has_diverged(loss: float, state_norm: float, gradient_norm: float, width: in
 
 
 def finite(value: float) -> float | None:
-    """`value`, or None where JSON has no number for it."""
+    """`value`, or None if JSON has no number for it."""
     return value if math.isfinite(value) else None
