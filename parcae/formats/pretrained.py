@@ -43,6 +43,11 @@ class Pretrained:
     tokenizer: str | None
     """`bytes`, or None if it is unknown."""
 
+    def __post_init__(self) -> None:
+        for name in ("mean_recurrence", "backward_depth"):
+            if not 1 <= getattr(self, name) <= RECURRENCES:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be from 1 to {RECURRENCES}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class _ModelFile:
@@ -62,11 +67,6 @@ class _TrainedModel:
     model: ModelConfig
     training: TrainConfig
     tokenizer: str
-
-    def __post_init__(self) -> None:
-        for name in ("mean_recurrence", "backward_depth"):
-            if not 1 <= getattr(self, name) <= RECURRENCES:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be from 1 to {RECURRENCES}")
 
 
 def load_model(source: str | Path) -> LoopedTransformer:
