@@ -7,12 +7,14 @@ from the laws, so they are believed where the routes disagree.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from analysis.data.axis import Axis
 from analysis.data.points import ModelPoints
 from analysis.engine.fit import LawFit
+from analysis.engine.formatting import number, spell, table
 from analysis.engine.intervals import NOTHING, Interval
 from analysis.fits.forms import form_data
 from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
@@ -84,6 +86,32 @@ class Routes:
     tokens: Route
     warnings: tuple[str, ...]
     """Plain sentences: where the routes disagree, and what is wrong with the grid."""
+
+    def to_dict(self) -> dict[str, Any]:
+        both = (self.mean_recurrence, self.tokens)
+        return {
+            "training_law": {
+                "gamma_mean_recurrence": self.mean_recurrence.law.to_dict(),
+                "gamma_tokens": self.tokens.law.to_dict(),
+            },
+            "believed": [route.believed for route in both if route.believed],
+            "warnings": list(self.warnings),
+        }
+
+    def summary(self) -> str:
+        both = (self.mean_recurrence, self.tokens)
+        rows = [
+            (
+                route.quantity,
+                spell(route.parabolas),
+                spell(route.corrected),
+                spell(route.law),
+                number(route.parabolas_of_law, 3),
+            )
+            for route in both
+        ]
+        columns = ("exponent of", "parabolas", "corrected", "law's minimum", "parabolas of the law")
+        return "\n".join([table(columns, rows), *(route.believed for route in both if route.believed)])
 
 
 def two_routes(

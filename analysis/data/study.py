@@ -36,10 +36,19 @@ def read_sweep(db: Path, sweep: str | None) -> StudyTables:
     return collect_sweep(db, sweep)
 
 
-def load_study(db: Path, sweep: str | None) -> Study:
-    """The study called `sweep` (the latest when None), as ``read_sweep`` finds it."""
-    tables = read_sweep(db, sweep)
+def load_study(db: str | Path = "results.duckdb", sweep: str | None = None) -> Study:
+    """The finished runs of `sweep`, or of the latest one, in the database `db`; new results are read first.
+
+    `sweep="published"` is the paper's own study, which is built in. ``InputError`` if there is no such
+    database or sweep.
+    """
+    tables = read_sweep(Path(db), sweep)
     return build_study(tables.name, tables.kind, tables.runs, tables.losses)
+
+
+def as_study(study: Study | str | Path) -> Study:
+    """A study as it is, or the latest of a database."""
+    return study if isinstance(study, Study) else load_study(study)
 
 
 def weighted(points: ModelPoints) -> tuple[ModelPoints, BudgetNoise]:

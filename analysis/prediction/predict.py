@@ -7,12 +7,16 @@ support the answer is a refusal, unless asked for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints, Study
-from analysis.engine.intervals import RESAMPLES, Interval, interval
+from analysis.data.study import as_study
+from analysis.engine.formatting import brief, number, span, spell
+from analysis.engine.intervals import RESAMPLES, Interval, finite, interval
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.fits.unified import GAMMA_ONE, fit_unified_forms, unified_mixture
@@ -41,9 +45,14 @@ class TestTimeLoss:
     test_recurrence: float
     loss: Interval
 
+    def to_dict(self) -> dict[str, Any]:
+        return {"test_recurrence": self.test_recurrence, "loss": self.loss.to_dict()}
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Prediction:
+    """The optimum for a budget, and the loss to expect there."""
+
     model: str
     form: str
     """The form whose optimum this is."""
@@ -67,9 +76,52 @@ class Prediction:
     """What of this lies beyond what was trained, a sentence each."""
     warnings: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return brief(self, "model", "flops", "form", "mean_recurrence", "tokens", "loss")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `parcae-fit predict --json` prints."""
+        return {
+            "model": self.model,
+            "form": self.form,
+            "alike": list(self.alike),
+            "flops": self.flops,
+            "mean_recurrence": self.mean_recurrence.value,
+            "tokens": self.tokens.value,
+            "loss": self.loss.to_dict(),
+            "intervals": {
+                "mean_recurrence": self.mean_recurrence.to_dict(),
+                "tokens": self.tokens.to_dict(),
+            },
+            "continuous": {
+                "mean_recurrence": self.continuous_recurrence.to_dict(),
+                "tokens": self.continuous_tokens.to_dict(),
+                "loss": self.continuous_loss.to_dict(),
+            },
+            "within_0.1_percent": [finite(end) for end in self.near_best],
+            "test_time": [loss.to_dict() for loss in self.test_time],
+            "extrapolated": list(self.extrapolated),
+            "warnings": list(self.warnings),
+        }
+
+    def summary(self) -> str:
+        beside = f", widened by {' and '.join(self.alike)}" if self.alike else ""
+        lines = [
+            f"{self.model} at {self.flops:.3g} FLOPs, by the {self.form} law{beside}",
+            f"best mean recurrence  {spell(self.mean_recurrence)}; "
+            f"{span(self.near_best)} within 0.1 % of the best loss",
+            f"tokens                {spell(self.tokens)}",
+            f"loss (nats)           {spell(self.loss, 4)}",
+            f"continuous optimum    mean recurrence {spell(self.continuous_recurrence, 4)}, tokens "
+            f"{number(self.continuous_tokens.value)}, loss {number(self.continuous_loss.value, 6)}",
+            *(f"loss at T = {t.test_recurrence:<8g} {spell(t.loss, 4)}" for t in self.test_time),
+            *(f"extrapolated: {sentence}" for sentence in self.extrapolated),
+        ]
+        return "\n".join(lines)
+
 
 def predict(
-    study: Study,
+    study: Study | str | Path,
     model: str | None = None,
     *,
     flops: float | None = None,
@@ -80,12 +132,15 @@ def predict(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Prediction:
-    """The optimum for a budget of `flops`, or the one whose best tokens are `tokens`, for one model.
+    """The best mean recurrence and tokens for `flops`, or for the budget whose best tokens are `tokens`.
 
-    `convention` says how FLOPs were counted where the runs contradict their own. ``InputError`` when the
-    model is unknown, no form is decided, or the request lies further out than the data support and
-    `extrapolate` is not given.
+    `study` is loaded, or the path of a database, whose latest study is taken; `model` is needed if it has
+    several. The losses at each `test_recurrence` come from the unified law. `convention` says how FLOPs were
+    counted if the runs contradict their own. Losses are in nats, intervals 95 %.
+    ``InputError`` if the model is unknown, no form is decided, or the request lies further out than the data
+    support and `extrapolate` is not given.
     """
+    study = as_study(study)
     points = _model(study, model)
     shape = shape_of(points, convention)
     if shape is None:
@@ -94,7 +149,7 @@ def predict(
             "shape at two or more mean recurrences with their FLOPs"
         )
     if (flops is None) == (tokens is None):
-        raise InputError("give either a budget in FLOPs or tokens, not both and not neither")
+        raise InputError("give either a budget in FLOPs or a number of tokens")
     given, name = (flops, "budget") if flops is not None else (tokens, "tokens")
     if given is None or not (np.isfinite(given) and given > 0):
         raise InputError(f"{name} is {given}; it must be a positive number")

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.data.convention import CountedFlops
 from analysis.data.points import ModelPoints
 from analysis.laws import Array, Data
 from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token
 from parcae.presets import PRESETS
 
-OWN = "own"
-"""The convention of runs that are priced by their own FLOPs / tokens, whatever their model's name."""
 CONTRADICTION = 0.03
 """FLOPs / tokens further than this from the convention's price contradict it; achieved FLOPs are off by 1 or
 2 % (assumption)."""
@@ -67,14 +66,14 @@ def shape_of(points: ModelPoints, convention: str | None = None) -> Shape | None
     its runs. ``InputError`` when a preset's runs cost otherwise than their convention says, and none is given
     that settles it.
     """
-    if convention is not None and convention not in (*Convention, OWN):
+    if convention is not None and convention not in list(CountedFlops):
         raise InputError(f"there is no convention {convention!r}; give {_choices()}")
     points = points.select(points.sized)
     once, recurrent = np.unique(points.once_parameters), np.unique(points.recurrent_parameters)
     if len(once) != 1 or len(recurrent) != 1 or not np.isfinite(once[0]) or not recurrent[0] > 0:
         return None
     conventions = points.conventions if convention is None else (convention,)
-    if points.model in PRESETS and len(conventions) == 1 and conventions[0] != OWN:
+    if points.model in PRESETS and len(conventions) == 1 and conventions[0] != CountedFlops.OWN:
         price = _preset_price(points.model, Convention(conventions[0]))
         if convention is None:
             _refuse_contradiction(points, price, conventions[0])
@@ -127,7 +126,7 @@ def _refuse_contradiction(points: ModelPoints, price: tuple[float, float, bool],
 
 
 def _choices() -> str:
-    return f"{', '.join(c.value for c in Convention)}, or {OWN} for FLOPs / tokens as they are"
+    return f"{', '.join(c.value for c in Convention)}, or {CountedFlops.OWN} for FLOPs / tokens as they are"
 
 
 def _own_price(points: ModelPoints) -> tuple[float, float, bool] | None:

@@ -1,12 +1,14 @@
 """What page 1 says: findings within what was trained, what is extrapolated, and warnings."""
 
 import math
+from pathlib import Path
 
+from analysis.engine.formatting import number, span, spell
 from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
 from analysis.report.fitted_study import FittedModel, FittedStudy
-from analysis.report.law_text import over_budgets, span
-from analysis.report.study_text import PUBLISHED_GAMMAS, number, passed_over_text, spell
+from analysis.report.law_text import passed_over_text
+from analysis.report.study_text import PUBLISHED_GAMMAS
 
 
 def headlines(findings: FittedStudy) -> list[str]:
@@ -68,7 +70,7 @@ def law_headlines(name: str, found: FittedModel) -> list[str]:
             sentences.append(f"{name}: the {other} law does not fit: {test.message}.")
     if along and math.isfinite(along.gamma_mean_recurrence.value):
         sentences.append(
-            f"{name}: by the {along.form} law's own minimum over {over_budgets(along)}, the best mean "
+            f"{name}: by the {along.form} law's own minimum over {along.over_budgets}, the best mean "
             f"recurrence grows as C^{spell(along.gamma_mean_recurrence)} and tokens as "
             f"C^{spell(along.gamma_tokens)}."
         )
@@ -122,3 +124,9 @@ def warnings(findings: FittedStudy) -> list[str]:
             for run, off in found.training.far_off.items()
         ]
     return sentences
+
+
+def page_1_text(findings: FittedStudy, path: Path) -> str:
+    """The same as lines of text."""
+    beyond = [f"extrapolated: {sentence}" for sentence in extrapolations(findings)]
+    return "\n".join([*headlines(findings), *beyond, f"report: {path}"])

@@ -6,12 +6,15 @@ and its vertex lies within the sampled range. Shapes: k runs of one budget.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
 from analysis.data.axis import Axis
 from analysis.engine.fit import SAME_LOSS
+from analysis.engine.formatting import brief
+from analysis.engine.intervals import finite
 from analysis.fits.isoflop.bias import FURTHEST
 from analysis.fits.isoflop.curves import FEWEST_POINTS, Curve
 from analysis.fits.isoflop.exchange import Exchange
@@ -33,7 +36,7 @@ class CurveVerdict(StrEnum):
     TOO_FEW_POINTS = "too few points"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Optimum:
     """One budget: its vertex where that is an optimum, and a sentence where it is not."""
 
@@ -58,6 +61,25 @@ class Optimum:
     along_axis: Parabola | None
     """None for too few points, as is the next where tokens are unknown."""
     in_tokens: Parabola | None
+
+    def __repr__(self) -> str:
+        return brief(self, "flops", "mean_recurrence", "parameters", "tokens", "loss", "verdict")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "flops": self.flops,
+            "mean_recurrence": finite(self.mean_recurrence),
+            "parameters": finite(self.parameters),
+            "tokens": finite(self.tokens),
+            "tokens_extrapolated": self.tokens_extrapolated,
+            "tokens_tied": finite(self.tokens_tied),
+            "loss": finite(self.loss),
+            "interior": self.interior,
+            "verdict": self.verdict.value,
+            "message": self.message,
+            "warnings": list(self.warnings),
+            "runs": self.points,
+        }
 
     @property
     def on_axis(self) -> float:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.data.axis import Axis
 from analysis.data.points import spaced
+from analysis.engine.formatting import spell
 from analysis.fits.isoflop.parabola import Parabola
 from analysis.fits.isoflop.power_law import PowerLaw
 from analysis.laws import Array
@@ -25,11 +26,7 @@ from analysis.report.figures.page import (
     write,
 )
 from analysis.report.fitted_study import FittedModel, FittedStudy
-from analysis.report.study_text import (
-    PUBLISHED_GAMMAS,
-    isoflop_text,
-    spell,
-)
+from analysis.report.study_text import PUBLISHED_GAMMAS
 
 LEGEND_ENTRIES = 8
 
@@ -73,7 +70,7 @@ def isoflop_figure(name: str, findings: FittedModel) -> Figure:
             panels[1],
             "tokens are the axis" if isoflop.axis is Axis.TOKENS else "the runs' tokens are unknown",
         )
-    sentences_below(figure, write(figure, BELOW, isoflop_text(isoflop)), findings.routes.warnings)
+    sentences_below(figure, write(figure, BELOW, isoflop.summary()), findings.routes.warnings)
     return figure
 
 
