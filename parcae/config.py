@@ -273,7 +273,7 @@ class BlockShape:
     mlp_width: int
 
 
-def default_backward_depth(mean_recurrence: int) -> int:
+def default_backward_depth(mean_recurrence: float) -> int:
     """mu_bwd = ceil(mu_rec / 2), paper section 4."""
     return ceil(mean_recurrence / 2)
 

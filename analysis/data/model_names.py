@@ -8,21 +8,16 @@ import json
 
 import pandas as pd
 
-from parcae.config import Injection, ModelConfig, Recipe
-from parcae.presets import BASELINES, PRESETS
+from sweeps.store.rows import NO_LOOP
 
 FIXED_DEPTH = "fixed depth"
 """The group of all runs without a loop, whose sizes together make one law."""
-NO_LOOP = "no loop"
-"""The architecture of a run without a loop."""
-UNKNOWN = "looped"
-"""The architecture of a run of which only parameters and recurrences are known."""
 
 
 def group_names(table: pd.DataFrame) -> pd.Series:
     """The group of each row of the store's table `runs`; no fit mixes two."""
     names = table["model"].astype(object)
-    flat = table["mean_recurrence"].isna()
+    flat = table["architecture"] == NO_LOOP
     if names[flat].nunique() > 1:
         names = names.mask(flat, FIXED_DEPTH)
     if "variant" in table:
@@ -34,34 +29,6 @@ def group_names(table: pd.DataFrame) -> pd.Series:
         if shapes.nunique() > 1:
             names.loc[mine.index] = shapes.map(_told_apart(str(name), mine, shapes)).fillna(name)
     return names
-
-
-def architectures(table: pd.DataFrame) -> pd.Series:
-    """How each run's loop takes up its input: by its configuration, else by its model's name."""
-    specs = table["spec"] if "spec" in table else pd.Series(None, index=table.index, dtype=object)
-    flat = table["mean_recurrence"].isna()
-    return pd.Series(
-        [
-            NO_LOOP if alone and not isinstance(spec, str) else _architecture(str(name), spec)
-            for name, spec, alone in zip(table["model"], specs, flat, strict=True)
-        ],
-        index=table.index,
-        dtype=object,
-    )
-
-
-def _architecture(name: str, spec: object) -> str:
-    if isinstance(spec, str):
-        model = ModelConfig.from_dict(json.loads(spec)["model"])
-    elif name in PRESETS:
-        model = PRESETS[name].model
-    else:
-        ending = next((baseline for baseline in BASELINES if name.endswith(f"-{baseline}")), UNKNOWN)
-        return NO_LOOP if BASELINES.get(ending, {}).get("injection") is Injection.NONE else ending
-    if not model.has_loop:
-        return NO_LOOP
-    parts = [str(model.injection), *(["residual norm"] if model.residual_norm else [])]
-    return ", ".join([*parts, *([] if model.recipe is Recipe.TRANSFORMER else [str(model.recipe)])])
 
 
 def _shapes(runs: pd.DataFrame) -> pd.Series:

@@ -12,6 +12,7 @@ from analysis.data.budgets import grouped_budgets
 from analysis.data.replicates import cells_of
 from analysis.laws import Array, Mask, Whole
 from parcae.errors import InputError
+from sweeps.store.rows import NO_LOOP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ class ModelPoints:
     flops: Array
     """Budget C; NaN where none was given."""
     mean_recurrence: Array
-    """NaN for a run without a loop."""
+    """1 for a run without a loop."""
     tokens: Array
     """NaN where unknown, as are the parameters."""
     effective_parameters: Array
@@ -76,7 +77,7 @@ class ModelPoints:
     @property
     def on_grid(self) -> Mask:
         """Which runs can lie on an isoFLOP curve: a budget and a mean recurrence are known."""
-        return np.asarray(np.isfinite(self.flops) & np.isfinite(self.mean_recurrence))
+        return self.along(Axis.MEAN_RECURRENCE)
 
     def along(self, axis: Axis) -> Mask:
         """Which runs can lie on an isoFLOP curve along `axis`: their budget and place on it are known."""
@@ -85,7 +86,9 @@ class ModelPoints:
             Axis.TOKENS: self.tokens,
             Axis.PARAMETERS: self.effective_parameters,
         }
-        return np.asarray(np.isfinite(self.flops) & np.isfinite(values[axis]))
+        placed = np.asarray(np.isfinite(self.flops) & np.isfinite(values[axis]))
+        has_none = axis is Axis.MEAN_RECURRENCE and self.architecture == NO_LOOP
+        return np.zeros_like(placed) if has_none else placed
 
     @property
     def usual_axis(self) -> Axis:

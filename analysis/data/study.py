@@ -1,6 +1,6 @@
 """How runs become points: what a fit may use, and a count of what it may not, with the reason.
 
-Input is two tables as `sweeps.store` gives them, one row a run and one row a (run, test recurrence); the
+Input is two frames of what `sweeps.store` holds, a row for each run and for each (run, test recurrence); the
 published sweep comes from the package itself. Nothing is dropped without being counted.
 """
 
@@ -14,23 +14,22 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.budgets import grouped_budgets
-from analysis.data.model_names import architectures, group_names
+from analysis.data.frames import frames
+from analysis.data.model_names import group_names
 from analysis.data.points import ModelPoints, Study, TestTimeCurve
 from analysis.data.replicates import BudgetNoise, better_runs, budget_noise, cells_of, copies
 from analysis.laws import Array, Mask, Whole
+from analysis.published import published_sweep
 from sweeps.folders.paths import PUBLISHED
-from sweeps.store.database import StudyTables
+from sweeps.store.rows import NO_LOOP, SweepRows
 
 PASSED_OVER = "passed over for a better run of their cell, which differs in hyperparameters alone"
 
 
-def read_sweep(db: Path, sweep: str | None) -> StudyTables:
-    """The tables of a sweep (the latest when None), run folders collected first; `published` is built in."""
+def read_sweep(db: Path, sweep: str | None) -> SweepRows:
+    """The rows of a sweep (the latest when None), run folders collected first; `published` is built in."""
     if sweep == PUBLISHED:
-        from analysis.published import published_tables
-
-        runs, losses = published_tables()
-        return StudyTables(name=PUBLISHED, kind="imported", runs=runs, losses=losses)
+        return published_sweep()
     from sweeps.store.collect import collect_sweep
 
     return collect_sweep(db, sweep)
@@ -42,8 +41,8 @@ def load_study(db: str | Path = "results.duckdb", sweep: str | None = None) -> S
     `sweep="published"` is the paper's own study, which is built in. ``InputError`` if there is no such
     database or sweep.
     """
-    tables = read_sweep(Path(db), sweep)
-    return build_study(tables.name, tables.kind, tables.runs, tables.losses)
+    rows = read_sweep(Path(db), sweep)
+    return build_study(rows.name, rows.kind, *frames(rows))
 
 
 def as_study(study: Study | str | Path) -> Study:
@@ -89,7 +88,6 @@ def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) 
     table = table[table["state"] == "done"].reset_index(drop=True)
     table["effective"] = effective(table)
     table["group"] = group_names(table)
-    table["architecture"] = architectures(table)
     curves = _curves(table, losses, left_out)
     lossless = table["val_loss"].isna() & table["run_id"].isin([curve.run_id for curve in curves])
     table = _sieve(table, ~lossless, left_out, "with test-time losses alone, used for saturation only")
@@ -97,7 +95,7 @@ def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) 
         table, table["val_loss"].between(0, np.inf, inclusive="neither"), left_out, "without a loss"
     )
     sized = table["tokens"].notna() & table["effective"].notna()
-    gridded = table["flops"].notna() & table["mean_recurrence"].notna()
+    gridded = table["flops"].notna() & table["mean_recurrence"].notna() & (table["architecture"] != NO_LOOP)
     table = _sieve(table, sized | gridded, left_out, "with neither a budget nor tokens and parameters")
     models = {}
     for group, rows in table.groupby("group", sort=False):
@@ -150,7 +148,7 @@ def _better(rows: pd.DataFrame) -> Mask:
 
 def effective(table: pd.DataFrame) -> pd.Series:
     """N(mu_rec) a run; NaN where neither the shape nor the parameters are known."""
-    looped = table["once_parameters"] + table["mean_recurrence"].fillna(0.0) * table["recurrent_parameters"]
+    looped = table["once_parameters"] + table["mean_recurrence"] * table["recurrent_parameters"]
     return looped.fillna(table["parameters"])
 
 
@@ -195,13 +193,13 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
         left_out,
         "test-time losses that are no number",
     )
-    columns = ["run_id", "group", "flops", "mean_recurrence", "tokens", "effective"]
+    columns = ["run_id", "group", "architecture", "flops", "mean_recurrence", "tokens", "effective"]
     runs = {run["run_id"]: run for run in table[columns].to_dict("records")}
     curves = []
     for run_id, rows in losses.sort_values("test_recurrence").groupby("run_id", sort=True):
         run = runs[run_id]
         rows = rows.drop_duplicates("test_recurrence")
-        if len(rows) < 2 or not np.isfinite(float(run["mean_recurrence"])):
+        if len(rows) < 2 or run["architecture"] == NO_LOOP:
             continue
         curves.append(
             TestTimeCurve(

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.data.model_names import NO_LOOP
 from analysis.data.points import ModelPoints
 from analysis.engine.fit import STARTS, LawFit, fit_law
 from analysis.engine.formatting import LIMITS, brief, limits, table
@@ -134,8 +133,6 @@ class _Runs:
     def of(cls, points: ModelPoints) -> "_Runs":
         points = points.select(points.sized)
         loop = np.isfinite(points.mean_recurrence) & (points.recurrent_parameters > 0)
-        if points.architecture == NO_LOOP:
-            loop[:] = False
         split = ~loop | np.isfinite(points.once_parameters)
         points, loop = points.select(split), loop[split]
         groups = np.array([f"{points.model} {label:.17g}" for label in noise_groups(points)], dtype=object)

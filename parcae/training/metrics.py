@@ -2,17 +2,43 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FILE_NAME = "metrics.jsonl"
 LAYERS_FILE_NAME = "layers.jsonl"
-LINES_A_RUN = 200
+LINES_PER_RUN = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """A line of metrics.jsonl. None: not finite, or nothing that the model or an early version has."""
+
+    step: int
+    """Steps completed."""
+    tokens: int | None = None
+    loss: float | None = None
+    """Training loss, nats per token."""
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
+    """Before clipping."""
+    state_norm: float | None = None
+    """Root mean square of h_T."""
+    recurrent_residual: float | None = None
+    injection_norm: float | None = None
+    input_norm: float | None = None
+    readout_norm: float | None = None
+    loss_spikes: int | None = None
+    """Spikes since the run began."""
+    gradient_spikes: int | None = None
+    seconds: float | None = None
+    """Training wall time."""
 
 
 def log_interval(steps: int) -> int:
     """Steps between two lines, so that a run folder stays small however long the run."""
-    return max(1, steps // LINES_A_RUN)
+    return max(1, steps // LINES_PER_RUN)
 
 
 class JsonLines:

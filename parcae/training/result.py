@@ -1,11 +1,13 @@
 """result.json: what one run found. Readable without torch."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
 
+from parcae.errors import InputError
 from parcae.files import replacing
+from parcae.records import from_plain, to_plain
 
 FILE_NAME = "result.json"
 
@@ -50,18 +52,20 @@ class Result:
 
     def write(self, folder: Path) -> None:
         with replacing(folder / FILE_NAME) as file:
-            file.write(json.dumps(asdict(self), indent=2, allow_nan=False).encode() + b"\n")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The result whose `asdict` is `values`; ``ValueError`` for anything else."""
-        if {"model_flops_utilisation", "realised_flops", *values} != {field.name for field in fields(cls)}:
-            raise ValueError("these are not the keys of a result")
-        at = values["diverged_at"]
-        return cls(**{**values, "diverged_at": None if at is None else Divergence(**at)})
+            file.write(json.dumps(to_plain(self), indent=2, allow_nan=False).encode() + b"\n")
 
 
 def read_result(folder: Path) -> Result | None:
-    """The result in `folder`, or None where the run has not ended."""
+    """The result in `folder`, or None if the run has not ended. ``InputError`` for what is no result.
+
+    A later version may have added keys to it.
+    """
     path = folder / FILE_NAME
-    return Result.from_dict(json.loads(path.read_text())) if path.exists() else None
+    try:
+        return from_plain(Result, json.loads(path.read_bytes()), str(path), more_keys=True)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: it is not whole JSON") from error

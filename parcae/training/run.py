@@ -26,13 +26,14 @@ from parcae.errors import InputError
 from parcae.files import clear_leftovers
 from parcae.flops import Convention, flops_per_token, parameter_count
 from parcae.losses.evaluate import evaluate
+from parcae.records import to_plain
 from parcae.training.checkpoints.checkpoint import Checkpoint, map_tensors, resume
 from parcae.training.checkpoints.writer import CheckpointWriter
 from parcae.training.depth import realised_flops
 from parcae.training.distributed import Processes, choose_device, find_launch, joined
 from parcae.training.hardware import model_flops_utilisation
 from parcae.training.initial_weights import new_model
-from parcae.training.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, log_interval
+from parcae.training.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, Metrics, log_interval
 from parcae.training.optimisers.groups import build_optimisers, clip_gradients, move, set_rates
 from parcae.training.result import FILE_NAME as RESULT
 from parcae.training.result import Divergence, Result, read_result
@@ -212,19 +213,21 @@ class _Run:
     def _log(self, measured: Measured, rate: float, gradient_norm: float) -> None:
         if self.metrics:
             self.metrics.append(
-                {
-                    "step": self.step,
-                    "tokens": self.tokens,
-                    "loss": finite(measured.loss),
-                    "learning_rate": rate,
-                    "gradient_norm": finite(gradient_norm),
-                    "state_norm": finite(measured.state_norm),
-                    "recurrent_residual": finite(measured.recurrent_residual),
-                    **spectral_norms(self.model),
-                    "loss_spikes": self.loss_spikes.spikes,
-                    "gradient_spikes": self.gradient_spikes.spikes,
-                    "seconds": round(self.seconds, 3),
-                }
+                to_plain(
+                    Metrics(
+                        step=self.step,
+                        tokens=self.tokens,
+                        loss=finite(measured.loss),
+                        learning_rate=rate,
+                        gradient_norm=finite(gradient_norm),
+                        state_norm=finite(measured.state_norm),
+                        recurrent_residual=finite(measured.recurrent_residual),
+                        **spectral_norms(self.model),
+                        loss_spikes=self.loss_spikes.spikes,
+                        gradient_spikes=self.gradient_spikes.spikes,
+                        seconds=round(self.seconds, 3),
+                    )
+                )
             )
         if self.layers:
             self.layers.append({"step": self.step, "norms": self.gradients.layer_norms(self.step - 1)})

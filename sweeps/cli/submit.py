@@ -174,7 +174,7 @@ def _follow(
 
     on_slurm = launched.cluster is Cluster.SLURM
     where = "SLURM" if on_slurm else "this machine"
-    console.note(f"sweep {name}: {launched.started} of {len(launched.tables.runs)} runs handed to {where}")
+    console.note(f"sweep {name}: {launched.started} of {len(launched.sweep.runs)} runs handed to {where}")
     wanted_slots = slots or local.default_slots()
     if not on_slurm:
         local.ensure_supervisor(study, wanted_slots)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.folders.paths import Study, read_json, read_json_lines
+from parcae.records import to_plain
+from sweeps.folders.paths import Study
+from sweeps.folders.records import Attempt, Failure, read_lines, read_record
 from sweeps.runs.logs import job_logs, tail
 from sweeps.runs.states import ACTIVE, State, Status, establish
 from sweeps.slurm.arrays import Submissions
@@ -32,7 +34,7 @@ class Explanation:
     next_step: str | None
     traceback: str | None
     """Of the last attempt, if it failed with an exception."""
-    attempts: Sequence[dict[str, Any]]
+    attempts: Sequence[Attempt]
     """Lines of attempts.jsonl, the oldest first."""
     job: str | None
     """The SLURM job that it was last handed to."""
@@ -40,13 +42,27 @@ class Explanation:
     log_tail: Sequence[str]
     """The last lines of the newest log."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of `why --json`."""
+        return {
+            "run_id": self.run_id,
+            "state": self.status.state,
+            "reason": self.status.reason,
+            "next_step": self.next_step,
+            "traceback": self.traceback,
+            "job": self.job,
+            "attempts": to_plain(list(self.attempts)),
+            "logs": [str(path) for path in self.logs],
+            "log_tail": list(self.log_tail),
+        }
+
 
 def explain(study: Study, run_id: str, lines: int = 15) -> Explanation:
     """What happened to the run, from its folder, its logs and what SLURM says."""
     folder = study.run(run_id)
     submissions = Submissions(study, [run_id])
     status = establish(study, folder, submissions)
-    failure = read_json(folder.failure) if status.state is State.FAILED else None
+    failure = read_record(folder.failure, Failure) if status.state is State.FAILED else None
     handed_over = submissions.job(folder)
     logs = log_files(study, run_id)
     advice = _NEXT.get(status.state)
@@ -54,8 +70,8 @@ def explain(study: Study, run_id: str, lines: int = 15) -> Explanation:
         run_id=run_id,
         status=status,
         next_step=advice.format(run=run_id) if advice else None,
-        traceback=(failure or {}).get("traceback") or None,
-        attempts=read_json_lines(folder.attempts),
+        traceback=(failure.traceback or None) if failure else None,
+        attempts=read_lines(folder.attempts, Attempt),
         job=handed_over[1] if handed_over else None,
         logs=logs,
         log_tail=tail(logs[-1], lines) if logs else [],

@@ -9,7 +9,9 @@ from enum import StrEnum
 from parcae.config import DepthSampling, Precision
 from parcae.errors import InputError
 from parcae.files import write_atomically
-from sweeps.folders.paths import RunFolder, Study, read_json, write_json
+from sweeps.folders.locks import signal_owner
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import Cancellation, read_json, write_record
 from sweeps.folders.spec import RunSpec
 from sweeps.local import supervisor as local
 from sweeps.plan.manifest import read_manifest
@@ -18,7 +20,8 @@ from sweeps.runs.states import ACTIVE, FINISHED, State
 from sweeps.slurm import submit as slurm
 from sweeps.slurm.arrays import Submissions
 from sweeps.store.collect import collect_sweep
-from sweeps.store.database import StudyTables, read_study
+from sweeps.store.database import read_sweep
+from sweeps.store.rows import SweepRows
 
 
 class Cluster(StrEnum):
@@ -32,7 +35,7 @@ class Launched:
     cluster: Cluster
     started: int
     """Runs handed over now."""
-    tables: StudyTables
+    sweep: SweepRows
     """The sweep as it stood just before."""
 
 
@@ -75,7 +78,7 @@ def launch(
             slurm.submit(study, groups, lock)
         else:
             local.enqueue(study, groups)
-    return Launched(cluster, len(wanted), read_study(study.db, sweep))
+    return Launched(cluster, len(wanted), read_sweep(study.db, sweep))
 
 
 def rehearse(study: Study, sweep: str, profiles: Profiles) -> list[tuple[Profile, int, str]]:
@@ -97,7 +100,7 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
         slurm.settle(study)
         wanted = _in_states(study, sweep, ACTIVE | {State.UNKNOWN}, run_ids)
         for run_id in wanted:
-            write_json(study.run(run_id).cancelled, {"at": time.time()}, durable=False)
+            write_record(study.run(run_id).cancelled, Cancellation(at=time.time()), durable=False)
         try:
             _end_jobs(study, wanted)
         except BaseException:
@@ -106,7 +109,7 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
             raise
         for run_id in wanted:
             (study.queue / run_id).unlink(missing_ok=True)
-            local.signal_holder(study.run(run_id).lock, signal.SIGTERM)
+            signal_owner(study.run(run_id).lock, signal.SIGTERM)
     return wanted
 
 
@@ -143,11 +146,12 @@ def _in_states(
     study: Study, sweep: str, states: Collection[State], run_ids: Collection[str] | None
 ) -> list[str]:
     """Runs of the sweep in these states, as they are now, in the order planned."""
-    runs = collect_sweep(study.db, sweep).runs
-    found = runs["state"].isin([state.value for state in states])
-    if run_ids is not None:
-        found &= runs["run_id"].isin(list(run_ids))
-    return list(runs.loc[found, "run_id"])
+    wanted = None if run_ids is None else set(run_ids)
+    return [
+        run.run_id
+        for run in collect_sweep(study.db, sweep).runs
+        if run.state in states and (wanted is None or run.run_id in wanted)
+    ]
 
 
 def _by_profile(

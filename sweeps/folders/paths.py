@@ -19,19 +19,16 @@ runs/slurm/answer.json    what SLURM said when it was last asked
 runs/slurm/               besides, submitit's scripts, pickles and logs
 """
 
-import fcntl
-import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from parcae.errors import InputError
-from parcae.files import write_atomically
+from sweeps.folders.locks import held
 
 PUBLISHED = "published"
 """The name of the built-in sweep that holds the paper's own points."""
@@ -135,9 +132,8 @@ class Study:
         Yields the lock's file descriptor: a child that inherits it holds the lock for as long as it lives.
         """
         self.runs.mkdir(parents=True, exist_ok=True)
-        with (self.runs / "lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file.fileno()
+        with held(self.runs / "lock") as descriptor:
+            yield descriptor
 
     def run(self, run_id: str) -> RunFolder:
         return RunFolder(self.runs / run_id)
@@ -162,27 +158,3 @@ def check_sweep_name(name: str) -> str:
     if not _SWEEP_NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot name a sweep; use letters, digits and . _ + -, at most 100")
     return name
-
-
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Writes strict JSON, atomically."""
-    text = json.dumps(value, sort_keys=True, allow_nan=False) + "\n"
-    write_atomically(path, text.encode(), durable=durable)
-
-
-def read_json_lines(path: Path) -> list[Any]:
-    """Every whole line of JSON in `path`; none where there is no file."""
-    values = []
-    with suppress(FileNotFoundError):
-        for line in path.read_bytes().splitlines():
-            with suppress(ValueError):  # a line being written
-                values.append(json.loads(line))
-    return values
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in `path`, or None where there is no file or no whole JSON in it."""
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None

@@ -4,16 +4,15 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Self
 
 from parcae.config import DepthSampling, ModelConfig, Precision, TrainConfig, default_backward_depth
-from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token, parameter_count
 from parcae.presets import PRESETS
+from parcae.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSpec:
+class RunSpec(Record):
     """One run of a study. Two specs that are equal are one run, whoever plans them and when."""
 
     model_name: str
@@ -82,37 +81,7 @@ class RunSpec:
             words.append(f"backward depth {training.backward_depth}")
         return ", ".join(words) or None
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "model_name": self.model_name,
-            "model": self.model.to_dict(),
-            "training": self.training.to_dict(),
-            "flops_budget": self.flops_budget,
-            "convention": self.convention,
-            "corpus": self.corpus,
-            "corpus_hash": self.corpus_hash,
-            "tokenizer": self.tokenizer,
-            "tokenizer_hash": self.tokenizer_hash,
-        }
-
     @cached_property
     def json(self) -> str:
         """Canonical JSON: sorted keys, no white space, shortest exact floats."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The spec that ``to_dict`` wrote; ``InputError`` for anything else."""
-        expected = set(cls.__dataclass_fields__)
-        if values.keys() != expected:
-            wrong = sorted(values.keys() ^ expected)
-            raise InputError(f"cannot read a run spec: keys {wrong} are unknown or missing")
-        return cls(
-            **{
-                **values,
-                "model": ModelConfig.from_dict(values["model"]),
-                "training": TrainConfig.from_dict(values["training"]),
-                "flops_budget": float(values["flops_budget"]),
-                "convention": Convention(values["convention"]),
-            }
-        )

@@ -6,26 +6,24 @@ keep their slots, and are not started twice.
 """
 
 import argparse
-import fcntl
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TextIO
 
-from parcae.config import ExecutionConfig
-from sweeps.folders.paths import RunFolder, Study, read_json, write_json
+from parcae.errors import InputError
+from sweeps.folders.locks import is_locked, owned
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import Failure, QueueEntry, read_json, read_record, write_record
 from sweeps.runs.environment import outside_a_job
 from sweeps.runs.profile import Profile
-from sweeps.runs.states import is_locked
 from sweeps.runs.worker import STOPPED, work
 
 POLL_SECONDS = 0.2
@@ -52,12 +50,12 @@ def enqueue(study: Study, groups: Mapping[Profile, Iterable[str]]) -> None:
     before is forgotten."""
     study.queue.mkdir(parents=True, exist_ok=True)
     for profile, run_ids in groups.items():
-        execution = asdict(replace(profile.execution, threads=1))
+        entry = QueueEntry(execution=replace(profile.execution, threads=1))
         for run_id in run_ids:
             folder = study.run(run_id)
             for stale in (folder.failure, folder.cancelled, folder.submission):
                 stale.unlink(missing_ok=True)
-            write_json(study.queue / run_id, {"execution": execution}, durable=False)
+            write_record(study.queue / run_id, entry, durable=False)
 
 
 def ensure_supervisor(study: Study, slots: int) -> None:
@@ -80,15 +78,6 @@ def ensure_supervisor(study: Study, slots: int) -> None:
             start_new_session=True,
             env=outside_a_job(os.environ, keep_gpus=True),
         )
-
-
-def signal_holder(lock: Path, number: signal.Signals) -> None:
-    """Signals the process that holds `lock`, if one on this machine does."""
-    if is_locked(lock):
-        with suppress(ValueError, ProcessLookupError):
-            process, host = lock.read_text().split()
-            if host == socket.gethostname():
-                os.kill(int(process), number)
 
 
 def _queued(study: Study) -> list[str]:
@@ -151,12 +140,17 @@ class _Supervisor:
 
     def _start(self, folder: RunFolder, gpu: str | None) -> None:
         queued = self.study.queue / folder.run_id
-        plain = read_json(queued) or {}
+        try:
+            entry = read_record(queued, QueueEntry) or QueueEntry()
+        except InputError as error:
+            write_record(folder.failure, Failure(message=str(error), at=time.time()))
+            self._dequeue(folder.run_id)
+            return
         if gpu is not None:
             with suppress(OSError):  # a full disk: another supervisor would not know
-                write_json(queued, {**plain, "gpu": gpu}, durable=False)
-        execution = ExecutionConfig(**plain.get("execution", {}))
-        worker = self.processes.Process(target=work, args=(folder.path, execution, gpu), name=folder.run_id)
+                write_record(queued, replace(entry, gpu=gpu), durable=False)
+        arguments = (folder.path, entry.execution, gpu)
+        worker = self.processes.Process(target=work, args=arguments, name=folder.run_id)
         worker.start()
         self.workers[folder.run_id] = worker
 
@@ -187,33 +181,12 @@ class _Supervisor:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             if code == -signal.SIGKILL:
                 how += ", which is how the kernel ends what takes too much memory"
-            write_json(
-                folder.failure,
-                {
-                    "state": "failed",
-                    "message": f"the process died {deaths} times without progress, the last by {how}",
-                    "traceback": "",
-                    "at": time.time(),
-                },
-            )
+            message = f"the process died {deaths} times without progress, the last by {how}"
+            write_record(folder.failure, Failure(message=message, at=time.time()))
             self._dequeue(folder.run_id)
 
     def _dequeue(self, run_id: str) -> None:
         (self.study.queue / run_id).unlink(missing_ok=True)
-
-
-def _acquired(lock: TextIO) -> bool:
-    """Whether the lock is ours now. One who only looks whether it is held has it for a moment too."""
-    deadline = time.monotonic() + LOOK_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        else:
-            return True
 
 
 def main() -> None:
@@ -222,13 +195,10 @@ def main() -> None:
     parser.add_argument("--slots", type=int, required=True)
     arguments = parser.parse_args()
     study = Study(arguments.db)
-    with study.supervisor_lock.open("a") as lock:
-        if not _acquired(lock):
-            return
-        lock.truncate(0)
-        lock.write(f"{os.getpid()} {socket.gethostname()}")
-        lock.flush()
-        _Supervisor(study, arguments.slots).work()
+    deadline = time.monotonic() + LOOK_SECONDS
+    with owned(study.supervisor_lock, give_up=lambda: time.monotonic() > deadline) as is_owner:
+        if is_owner:
+            _Supervisor(study, arguments.slots).work()
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from parcae.errors import InputError
 from parcae.files import write_atomically
-from sweeps.folders.paths import Study, check_sweep_name, read_json
+from sweeps.folders.paths import Study, check_sweep_name
+from sweeps.folders.records import ManifestFile, read_record
 from sweeps.folders.spec import RunSpec
 
 
@@ -50,18 +50,18 @@ def read_manifest(study: Study, name: str) -> Manifest | None:
 
 
 def _parse(path: Path, name: str) -> Manifest:
-    plain: Any = read_json(path)
     try:
-        specs = [RunSpec.from_dict(run["spec"]) for run in plain["runs"]]
-        losses = [run["predicted_loss"] for run in plain["runs"]]
-        return Manifest(
-            name=name,
-            planned_at=float(plain["planned_at"]),
-            specs={spec.run_id: spec for spec in specs},
-            predicted={spec.run_id: loss for spec, loss in zip(specs, losses, strict=True)},
-        )
-    except (TypeError, KeyError, ValueError) as error:
-        raise InputError(f"cannot read the sweep {path}: it is damaged ({error}); move it away") from error
+        file = read_record(path, ManifestFile)
+    except InputError as error:
+        raise InputError(f"{error}; move the file away") from error
+    if file is None:
+        raise InputError(f"cannot read the sweep {path}: it is not whole JSON; move the file away")
+    return Manifest(
+        name=name,
+        planned_at=file.planned_at,
+        specs={run.spec.run_id: run.spec for run in file.runs},
+        predicted={run.spec.run_id: run.predicted_loss for run in file.runs},
+    )
 
 
 def plan_sweep(

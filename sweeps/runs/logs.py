@@ -1,8 +1,13 @@
-"""What the workers of a run printed: in its folder on this machine, beside submitit's files on SLURM."""
+"""What a run's workers printed, in its folder on this machine or beside submitit's files, and its metrics."""
 
+import json
 import re
 from itertools import count, takewhile
 from pathlib import Path
+
+from parcae.records import from_plain
+from parcae.training.metrics import Metrics
+from sweeps.folders.paths import RunFolder
 
 _TAIL_BYTES = 65_536
 _OUT_OF_MEMORY = re.compile(r"exceeded .*memory limit|oom[-_ ]kill|out of memory", re.IGNORECASE)
@@ -26,3 +31,17 @@ def tail(path: Path, lines: int) -> list[str]:
 def tells_of_memory(logs: list[Path]) -> bool:
     """Whether one of the logs ends with SLURM's word that the job took too much memory."""
     return any(_OUT_OF_MEMORY.search(line) for path in logs for line in tail(path, 30))
+
+
+def last_metrics(folder: RunFolder) -> Metrics | None:
+    """The newest whole line of a run's metrics; None where there is none yet."""
+    try:
+        lines = tail(folder.metrics, 2)
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        try:
+            return from_plain(Metrics, json.loads(line), str(folder.metrics), more_keys=True)
+        except ValueError:  # a line being written
+            continue
+    return None

@@ -5,13 +5,14 @@ the same go into the same job arrays.
 """
 
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from parcae.config import ExecutionConfig, Telemetry
 from parcae.errors import InputError
 from parcae.presets import preset
+from parcae.records import from_plain, to_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +83,10 @@ class Profile:
     def __post_init__(self) -> None:
         for name in ("time_minutes", "nodes", "tasks_per_node", "cpus_per_task", "signal_seconds"):
             if getattr(self, name) < 1:
-                raise InputError(f"cluster.toml: {name} is {getattr(self, name)}; it must be at least 1")
-        try:
-            _ = self.execution
-        except InputError as error:
-            raise InputError(f"cluster.toml: {error}") from error
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        _ = self.execution  # which checks its own settings
         if self.gpus_per_node < 0:
-            raise InputError(f"cluster.toml: gpus_per_node is {self.gpus_per_node}; it cannot be negative")
+            raise InputError(f"gpus_per_node is {self.gpus_per_node}; it cannot be negative")
         if self.gpus_per_node:
             object.__setattr__(self, "tasks_per_node", self.gpus_per_node)
         if self.concurrent is not None and self.concurrent < self.devices:
@@ -126,30 +124,4 @@ def read_profiles(path: Path) -> Profiles:
 
 
 def _override(profile: Profile, table: dict[str, Any], path: Path) -> Profile:
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(Profile)}
-    values = {}
-    for key, value in table.items():
-        if key not in kinds:
-            raise InputError(f"{path}: there is no setting {key!r}; the settings are {', '.join(kinds)}")
-        wanted = kinds[key]
-        if wanted == tuple[str, ...]:
-            right = isinstance(value, list) and all(isinstance(item, str) for item in value)
-            value = tuple(value) if right else value
-        else:
-            right = isinstance(value, wanted) and (bool in _kinds(wanted) or not isinstance(value, bool))
-            right = right or (wanted == float | None and isinstance(value, int))
-        if not right:
-            raise InputError(f"{path}: {key} is {value!r}; it takes {_in_words(wanted)}")
-        values[key] = value
-    return replace(profile, **values)
-
-
-def _in_words(kind: Any) -> str:
-    if kind == tuple[str, ...]:
-        return "a list of strings"
-    return {str: "a string", int: "a whole number", bool: "true or false"}.get(_kinds(kind)[0], "a number")
-
-
-def _kinds(kind: Any) -> tuple[Any, ...]:
-    """(int, NoneType) of `int | None`, (int,) of `int`."""
-    return get_args(kind) or (kind,)
+    return from_plain(Profile, {**to_plain(profile), **table}, str(path))

@@ -4,7 +4,6 @@ On this machine the supervisor starts `work` in a process of its own; on SLURM a
 """
 
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -13,14 +12,17 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from parcae.config import ExecutionConfig
 from parcae.errors import InputError, WorkFailed
-from sweeps.folders.paths import RunFolder, read_json, write_json
+from parcae.records import to_plain
+from sweeps.folders.locks import owned
+from sweeps.folders.paths import RunFolder
+from sweeps.folders.records import Attempt, Failure, read_record, write_record
 from sweeps.folders.spec import RunSpec
 
 STOPPED = 75  # exit code: checkpointed and willing to go on (EX_TEMPFAIL)
@@ -41,8 +43,8 @@ def run(
     off is left alone; one that another process still has is waited for. With several `processes`, the others
     `attend`.
     """
-    with _locked(folder, stop) as mine:
-        if not mine:
+    with owned(folder.lock, stop) as is_owner:
+        if not is_owner:
             return False
         if folder.cancelled.exists() or (folder.result.exists() and processes == 1):
             return True  # several processes must first agree that there is a result
@@ -71,10 +73,9 @@ def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
     from parcae.data.tokenizer import tokenizer_hash
     from parcae.training.run import train
 
-    plain = read_json(folder.spec)
-    if not isinstance(plain, dict):
+    spec = read_record(folder.spec, RunSpec)
+    if spec is None:
         raise InputError(f"cannot read the run's specification {folder.spec}; plan the sweep again")
-    spec = RunSpec.from_dict(plain)
     if spec.run_id != folder.run_id:
         raise InputError(f"the specification in {folder.path} is that of run {spec.run_id}")
     corpus = load_corpus(spec.corpus)
@@ -101,9 +102,9 @@ def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
 
 def log_attempt(folder: RunFolder, event: str, *, job: str | None) -> None:
     """Adds a line to attempts.jsonl: started, ended, checkpointed, requeued, cancelled or stopped."""
-    line = {"event": event, "at": time.time(), "host": socket.gethostname(), "pid": os.getpid(), "job": job}
+    attempt = Attempt(event=event, at=time.time(), host=socket.gethostname(), pid=os.getpid(), job=job)
     with suppress(OSError), folder.attempts.open("a") as file:  # no run fails for want of its log
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(to_plain(attempt)) + "\n")
 
 
 def record_failure(folder: RunFolder, error: Exception) -> None:
@@ -112,14 +113,13 @@ def record_failure(folder: RunFolder, error: Exception) -> None:
     if folder.failure.exists():
         return
     with suppress(OSError):  # the disk may be what failed; the traceback is in the log
-        write_json(
+        write_record(
             folder.failure,
-            {
-                "state": "failed",
-                "message": " ".join(_in_words(error).split()),
-                "traceback": "".join(traceback.format_exception(error)),
-                "at": time.time(),
-            },
+            Failure(
+                message=" ".join(_in_words(error).split()),
+                traceback="".join(traceback.format_exception(error)),
+                at=time.time(),
+            ),
         )
 
 
@@ -141,25 +141,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
-
-
-@contextmanager
-def _locked(folder: RunFolder, stop: Callable[[], bool]) -> Iterator[bool]:
-    """Waits for, and holds, the run's lock; false if `stop` became true first."""
-    with folder.lock.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if stop():
-                    yield False
-                    return
-                time.sleep(0.05)
-        file.truncate(0)
-        file.write(f"{os.getpid()} {socket.gethostname()}")
-        file.flush()
-        yield True
 
 
 class StopFlag:

@@ -5,10 +5,10 @@ The run folder names the array and the task. To delete the file is to call the w
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
-from sweeps.folders.paths import RunFolder, Study, read_json, read_json_lines, write_json
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import Array, Attempt, Submission, read_lines, read_record
 from sweeps.runs.logs import job_logs, tells_of_memory
 from sweeps.runs.states import State, Status
 from sweeps.slurm import scheduler
@@ -16,39 +16,13 @@ from sweeps.slurm import scheduler
 PREFIX = "parcae-"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Array:
-    """Runs handed to SLURM by one call of sbatch."""
-
-    name: str
-    """The job's name in SLURM: unique."""
-    run_ids: tuple[str, ...]
-    """Task i is the i-th run; one run alone is no array but a plain job."""
-    sent_at: float
-    """Seconds since the epoch, just before sbatch was called."""
-    job_id: str | None
-    """None until sbatch has answered."""
-    throttle: int
-    """Runs of it at once."""
-    devices: int
-    """GPUs, or without GPUs tasks, that each holds."""
-
-    def job(self, task: int) -> str | None:
-        """The job id of a task, as squeue --array prints it."""
-        return self.job_id if self.job_id is None or len(self.run_ids) == 1 else f"{self.job_id}_{task}"
-
-    def write(self, study: Study) -> None:
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        write_json(study.array(self.name), {**plain, "run_ids": list(self.run_ids)})
-
-
 def read_arrays(study: Study) -> dict[str, Array]:
     """All arrays of the study, by name."""
     arrays = {}
     for path in study.slurm.glob(f"{PREFIX}*.json"):
-        plain = read_json(path)
-        if plain is not None:
-            arrays[path.stem] = Array(**{**plain, "run_ids": tuple(plain["run_ids"])})
+        array = read_record(path, Array)
+        if array is not None:
+            arrays[path.stem] = array
     return arrays
 
 
@@ -63,9 +37,9 @@ class Submissions:
 
     def job(self, folder: RunFolder) -> tuple[Array, str | None] | None:
         """The array and the job id of a run; None if it was not handed to SLURM."""
-        submission = read_json(folder.submission)
-        array = self.arrays.get(submission["array"]) if submission else None
-        return (array, array.job(submission["task"])) if array else None
+        submission = read_record(folder.submission, Submission)
+        array = self.arrays.get(submission.array) if submission else None
+        return (array, array.job(submission.task)) if submission and array else None
 
     def jobs_ever(self, run_id: str) -> list[str | None]:
         """Every job that the run was ever handed to, for where its folder does not tell."""
@@ -98,11 +72,11 @@ class Submissions:
             self.answer = scheduler.ask(self.study, self._jobs())
         if array.sent_at > self.answer.asked_at:
             return Status(State.QUEUED)  # sbatch took it, and SLURM was not asked since
-        attempts = [attempt for attempt in read_json_lines(folder.attempts) if attempt["job"] == job]
-        if attempts and attempts[-1]["at"] > self.answer.asked_at:
-            if attempts[-1]["event"] == "requeued":
+        attempts = [attempt for attempt in read_lines(folder.attempts, Attempt) if attempt.job == job]
+        if attempts and attempts[-1].at > self.answer.asked_at:
+            if attempts[-1].event == "requeued":
                 return Status(State.QUEUED)
-            if attempts[-1]["event"] == "cancelled":
+            if attempts[-1].event == "cancelled":
                 return Status(State.CANCELLED, "its job was cancelled in SLURM")
         if not attempts and self.answer.left_the_queue_waiting(job):
             return Status(

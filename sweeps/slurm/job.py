@@ -13,7 +13,8 @@ from pathlib import Path
 
 from parcae.config import ExecutionConfig
 from parcae.errors import WorkFailed
-from sweeps.folders.paths import RunFolder, read_json
+from sweeps.folders.paths import RunFolder
+from sweeps.folders.records import Submission, read_record
 from sweeps.runs.worker import STOPPED, attend, log_attempt, record_failure, run
 from sweeps.slurm import scheduler
 
@@ -63,8 +64,8 @@ class RunJob:
     def _is_of_record(self, folder: RunFolder) -> bool:
         deadline = time.monotonic() + FILE_SECONDS
         while True:
-            submission = read_json(folder.submission)
-            if submission is not None and submission["array"] == self.array:
+            submission = read_record(folder.submission, Submission)
+            if submission is not None and submission.array == self.array:
                 return True
             if time.monotonic() > deadline:
                 return False

@@ -4,16 +4,18 @@ squeue is asked for every job of this user, ended ones included; sacct only for 
 longer lists. Both may be silent: then what they would have said stays unknown.
 """
 
-import fcntl
 import os
 import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from sweeps.folders.paths import Study, read_json, write_json
+from parcae.errors import InputError
+from sweeps.folders.locks import held
+from sweeps.folders.paths import Study
+from sweeps.folders.records import read_record, write_record
 from sweeps.runs.environment import without_filters
 from sweeps.runs.states import State, Status
 
@@ -208,20 +210,15 @@ def _tasks(job_id: str) -> Iterator[str]:
 
 def remembered(study: Study) -> Answer:
     """SLURM's last answer, however old; ``NEVER_ASKED`` if there is none."""
-    plain = read_json(study.answer)
     try:
-        parts = {
-            part: None if plain[part] is None else {job: Job(**row) for job, row in plain[part].items()}
-            for part in ("queue", "accounts")
-        }
-        return Answer(asked_at=plain["asked_at"], answered_at=plain["answered_at"], **parts)
-    except (TypeError, KeyError, AttributeError):  # none yet, or another version's
+        return read_record(study.answer, Answer) or NEVER_ASKED
+    except InputError:  # another version's
         return NEVER_ASKED
 
 
 def _remember(study: Study, answer: Answer) -> None:
     with suppress(OSError):
-        write_json(study.answer, asdict(answer), durable=False)
+        write_record(study.answer, answer, durable=False)
 
 
 @contextmanager
@@ -229,8 +226,7 @@ def _shared(study: Study) -> Iterator[None]:
     """Held while SLURM is asked, so that several shells ask once."""
     with ExitStack() as stack:
         with suppress(OSError):  # a full or read-only disk: everyone asks for himself
-            file = stack.enter_context((study.slurm / "answer.lock").open("a"))
-            fcntl.flock(file, fcntl.LOCK_EX)
+            stack.enter_context(held(study.slurm / "answer.lock"))
         yield
 
 

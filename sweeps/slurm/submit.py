@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from parcae.errors import InputError, WorkFailed
-from sweeps.folders.paths import Study, write_json
+from sweeps.folders.paths import Study
+from sweeps.folders.records import Array, Submission, write_record
 from sweeps.runs.environment import cleaned
 from sweeps.runs.profile import Profile
 from sweeps.runs.states import State
 from sweeps.slurm import scheduler
-from sweeps.slurm.arrays import PREFIX, Array, Submissions, read_arrays
+from sweeps.slurm.arrays import PREFIX, Submissions, read_arrays
 from sweeps.slurm.job import RunJob
 
 DEFAULT_ARRAY_SIZE = 1_001  # SLURM's own MaxArraySize
@@ -99,11 +100,11 @@ def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: 
         throttle=throttle,
         devices=profile.devices,
     )
-    array.write(study)
+    write_record(study.array(array.name), array)
     before = _to_be_changed(study, run_ids)
     for task, run_id in enumerate(run_ids):
         folder = study.run(run_id)
-        write_json(folder.submission, {"array": array.name, "task": task}, durable=False)
+        write_record(folder.submission, Submission(array=array.name, task=task), durable=False)
         folder.failure.unlink(missing_ok=True)
         folder.cancelled.unlink(missing_ok=True)
     executor = _executor(study, profile, array.name, throttle, after)
@@ -116,7 +117,7 @@ def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: 
         for path, content in before.items():
             path.write_bytes(content)
         raise WorkFailed(f"sbatch refused the runs: {' '.join(str(error).split())}") from error
-    replace(array, job_id=jobs[0].job_id.split("_")[0]).write(study)
+    write_record(study.array(array.name), replace(array, job_id=jobs[0].job_id.split("_")[0]))
 
 
 def _to_be_changed(study: Study, run_ids: Sequence[str]) -> dict[Path, bytes]:
@@ -273,7 +274,7 @@ def _adopt(study: Study, array: Array) -> None:
     cancel_jobs([str(jobs[run_id]) for run_id in idle])
     for run_id in idle:
         study.run(run_id).submission.unlink(missing_ok=True)
-    array.write(study)
+    write_record(study.array(array.name), array)
 
 
 def cancel_jobs(jobs: Sequence[str]) -> None:

@@ -17,16 +17,11 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from parcae.errors import InputError
 from parcae.files import write_atomically
-from parcae.flops import Convention, counted_parameters, flops_per_token, parameter_count
-from parcae.presets import PRESETS
 from sweeps.folders.paths import Study, check_sweep_name
-
-if TYPE_CHECKING:
-    import pandas as pd
+from sweeps.store.rows import LossRow, RunRow, given_row
 
 _SHAPES = (
     ("once_parameters", "recurrent_parameters", "mean_recurrence", "tokens", "val_loss"),
@@ -36,6 +31,7 @@ _SHAPES = (
 """In the order that they are looked for: a file that has both of the first two says more by the first."""
 _HYPERPARAMETERS = ("learning_rate", "lr", "batch_size", "weight_decay", "warmup")
 _OPTIONAL = ("model", "flops", "tokens", "test_recurrence", "seed", *_HYPERPARAMETERS)
+_NOT_OF_A_RUN = ("val_loss", "test_recurrence")
 _AT_LEAST = {
     **{"mean_recurrence": 1.0, "test_recurrence": 1.0, "seed": 0.0},
     **{"once_parameters": 0.0, "recurrent_parameters": 0.0},
@@ -49,8 +45,8 @@ _WHOLE = {"test_recurrence": 2**31 - 1, "seed": 2**53}
 class ImportedTable:
     """A checked CSV file as rows for the store."""
 
-    runs: "pd.DataFrame"
-    losses: "pd.DataFrame"
+    runs: tuple[RunRow, ...]
+    losses: tuple[LossRow, ...]
     ignored: tuple[str, ...]
     """Columns of the file that mean nothing here."""
 
@@ -78,40 +74,31 @@ def import_csv(study: Study, path: Path, name: str) -> ImportedTable:
 
 def read_csv(path: Path, name: str) -> ImportedTable:
     """Reads and checks `path`, whose runs will be called `name`:1, `name`:2 and so on."""
-    import pandas as pd
-
     header, lines = _read_lines(path)
     grouped: dict[tuple[str, ...], list[_Line]] = {}
     for line in lines:
         own = () if "test_recurrence" in header else (str(line.number),)
-        key = tuple(
-            text for column, text in line.text.items() if column not in ("val_loss", "test_recurrence")
-        )
+        key = tuple(text for column, text in line.text.items() if column not in _NOT_OF_A_RUN)
         grouped.setdefault(own + key, []).append(line)
-    runs, losses = [], []
+    runs: list[RunRow] = []
+    losses: list[LossRow] = []
     for index, group in enumerate(grouped.values(), start=1):
-        run = _run(group[0], f"{name}:{index}", name)
+        run_id = f"{name}:{index}"
         trained = group[0].values.get("mean_recurrence", 1.0)
         at: dict[float, _Line] = {}
         for line in group:
-            depth = line.values.get("test_recurrence", trained)
-            if depth in at:
-                raise InputError(f"{path}: line {line.number} gives the run of line {at[depth].number} again")
-            at[depth] = line
+            recurrence = line.values.get("test_recurrence", trained)
+            if recurrence in at:
+                first = at[recurrence].number
+                raise InputError(f"{path}: line {line.number} gives the run of line {first} again")
+            at[recurrence] = line
             if "test_recurrence" in line.values:
-                losses.append(
-                    {
-                        "run_id": run["run_id"],
-                        "test_recurrence": int(depth),
-                        "loss": line.values["val_loss"],
-                    }
-                )
-        at_mean = at.get(trained)
-        run["val_loss"] = at_mean.values["val_loss"] if at_mean else None
-        runs.append(run)
+                loss = line.values["val_loss"]
+                losses.append(LossRow(run_id=run_id, test_recurrence=int(recurrence), loss=loss))
+        val_loss = at[trained].values["val_loss"] if trained in at else None
+        runs.append(_run(group[0], run_id, name, val_loss))
     ignored = tuple(column for column in header if column not in lines[0].text)
-    losses_table = pd.DataFrame(losses, columns=["run_id", "test_recurrence", "loss"])
-    return ImportedTable(pd.DataFrame(runs), losses_table, ignored)
+    return ImportedTable(tuple(runs), tuple(losses), ignored)
 
 
 def _read_lines(path: Path) -> tuple[list[str], list[_Line]]:
@@ -172,43 +159,15 @@ def _number(path: Path, line: int, column: str, cell: str) -> float:
     return value
 
 
-def _run(line: _Line, run_id: str, sweep: str) -> dict[str, float | int | str | None]:
-    """One row of the table `runs`, but for its loss."""
-    given = line.values
-    model_name = line.text.get("model", sweep)
-    recurrence, tokens = given.get("mean_recurrence"), given.get("tokens")
-    hyperparameters = {name: given[name] for name in _HYPERPARAMETERS if name in given}
-    run: dict[str, float | int | str | None] = {
-        "run_id": run_id,
-        "model": model_name,
-        "state": "done",
-        "reason": None,
-        "flops": given.get("flops"),
-        "mean_recurrence": recurrence,
-        "tokens": tokens,
-        "parameters": given.get("parameters"),
-        "once_parameters": given.get("once_parameters"),
-        "recurrent_parameters": given.get("recurrent_parameters"),
-        "seed": int(given["seed"]) if "seed" in given else None,
-        "hyperparameters": json.dumps(hyperparameters, sort_keys=True) if hyperparameters else None,
-    }
-    own = (given.get("once_parameters"), given.get("recurrent_parameters"))
-    known = counted_parameters(PRESETS[model_name].model) if model_name in PRESETS else None
-    if "parameters" in given:
-        run |= {"once_parameters": given["parameters"], "recurrent_parameters": 0.0}
-    elif own[0] is not None and own[1] is not None and own != known:
-        run["parameters"] = own[0] + own[1]
-    elif known is not None and recurrence is not None:
-        model, (once, recurrent) = PRESETS[model_name].model, known
-        backward_depth = float(math.ceil(recurrence / 2))
-        cost = flops_per_token(model, mean_recurrence=recurrence, backward_depth=backward_depth)
-        run |= {
-            "convention": Convention.PAPER.value,
-            "backward_depth": backward_depth,
-            "flops_per_token": cost,
-            "tokens": tokens if tokens is not None else given["flops"] / cost,
-            "parameters": float(parameter_count(model)),
-            "once_parameters": float(once),
-            "recurrent_parameters": float(recurrent),
-        }
-    return run
+def _run(line: _Line, run_id: str, sweep: str, val_loss: float | None) -> RunRow:
+    given = {name: value for name, value in line.values.items() if name not in _NOT_OF_A_RUN}
+    hyperparameters = {name: given.pop(name) for name in _HYPERPARAMETERS if name in given}
+    seed = given.pop("seed", None)
+    return given_row(
+        run_id=run_id,
+        model=line.text.get("model", sweep),
+        val_loss=val_loss,
+        seed=None if seed is None else int(seed),
+        hyperparameters=json.dumps(hyperparameters, sort_keys=True) if hyperparameters else None,
+        **given,
+    )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.data.frames import published_tables
 from analysis.data.points import Study
 from analysis.data.study import build_study
-from analysis.published import published_tables
 
 Array = NDArray[np.float64]
 

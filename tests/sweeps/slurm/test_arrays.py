@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from sweeps.folders.paths import Study, write_json
+from sweeps.folders.paths import Study
+from sweeps.folders.records import Array, Submission, write_record
 from sweeps.runs.environment import without_filters
 from sweeps.runs.states import State, Status, establish
-from sweeps.slurm.arrays import Array, Submissions
+from sweeps.slurm.arrays import Submissions
 from sweeps.slurm.scheduler import Answer, Job, _parse, _tasks
 from tests.sweeps.studies import plan
 
@@ -22,20 +23,21 @@ def run_id(study: Study) -> str:
     run_id = plan(study)[0].run_id
     study.run(run_id).path.mkdir()
     study.slurm.mkdir()
-    write_json(study.run(run_id).submission, {"array": "parcae-a", "task": 0})
+    write_record(study.run(run_id).submission, Submission(array="parcae-a", task=0))
     send(study, job_id="7")
     return run_id
 
 
 def send(study: Study, job_id: str | None, seconds_ago: float = 60.0) -> None:
-    Array(
+    array = Array(
         name="parcae-a",
         run_ids=("x", "y"),
         sent_at=time.time() - seconds_ago,
         job_id=job_id,
         throttle=2,
         devices=1,
-    ).write(study)
+    )
+    write_record(study.array(array.name), array)
 
 
 def job(state: str, reason: str = "None") -> Job:
