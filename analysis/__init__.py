@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis.data.points import ModelPoints, Study, TestTimeCurve
     from analysis.data.study import load_study
+    from analysis.engine.fit import LawFit
     from analysis.engine.intervals import Interval
     from analysis.engine.verdict import FitStatus
     from analysis.fits.equivalence import EquivalenceFit, fit_equivalence
     from analysis.fits.isoflop.fit import fit_isoflop
+    from analysis.fits.isoflop.optimum import Optimum
+    from analysis.fits.isoflop.power_law import PowerLaw
     from analysis.fits.isoflop.result import IsoflopFit
     from analysis.fits.saturation import SaturationFit, fit_saturation
     from analysis.fits.training import TrainingFit, fit_coupled_law, fit_training_law
@@ -31,7 +34,10 @@ __all__ = [
     "FitStatus",
     "Interval",
     "IsoflopFit",
+    "LawFit",
     "ModelPoints",
+    "Optimum",
+    "PowerLaw",
     "Prediction",
     "SaturationFit",
     "Study",
@@ -54,7 +60,10 @@ _HOMES = {
     "FitStatus": "engine.verdict",
     "Interval": "engine.intervals",
     "IsoflopFit": "fits.isoflop.result",
+    "LawFit": "engine.fit",
     "ModelPoints": "data.points",
+    "Optimum": "fits.isoflop.optimum",
+    "PowerLaw": "fits.isoflop.power_law",
     "Prediction": "prediction.predict",
     "SaturationFit": "fits.saturation",
     "Study": "data.points",

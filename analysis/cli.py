@@ -1,6 +1,6 @@
 """`parcae-fit`: the laws of a sweep, from the command line.
 
-Commands parse, call one function and print. What fits is imported inside them, so that `--help` is quick.
+Commands parse, call one function and print. Fits are imported inside them, so that `--help` is quick.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,20 +25,20 @@ app = typer.Typer(
 
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="The model; needed if the sweep has several.", show_default=False),
+    typer.Option("--model", help="The model; required if the sweep has several.", show_default=False),
 ]
 ConventionOption = Annotated[
     CountedFlops | None,
     typer.Option(
         "--convention",
-        help="How the runs' FLOPs were counted, if they contradict their own convention; own: FLOPs / tokens "
-        "as they are.",
+        help="How the runs' FLOPs were counted, if not by their recorded convention; own: FLOPs / tokens as "
+        "they are.",
         show_default=False,
     ),
 ]
 WeightsOption = Annotated[
     bool,
-    typer.Option("--weights", help="Weigh runs by the noise of their budget, if replicate seeds tell it."),
+    typer.Option("--weights", help="Weight runs by the noise of their budget, as replicate seeds show it."),
 ]
 AxisOption = Annotated[
     Axis | None,
@@ -93,7 +93,7 @@ def isoflop(
     weights: WeightsOption = False,
     convention: ConventionOption = None,
 ) -> None:
-    """Parabolas, optima and the power laws through them, beside the chosen law's own exponents."""
+    """Fit a parabola to each budget and power laws to the optima."""
     from analysis.report.fitted_study import fit_models, require_enough
     from analysis.report.json_output import isoflop_json
     from analysis.report.law_text import isoflop_text
@@ -120,7 +120,7 @@ def training_law(
     weights: WeightsOption = False,
     convention: ConventionOption = None,
 ) -> None:
-    """L = E + X N^-x + Y D^-y for each model, every other form, the chosen one's frontier, robustness."""
+    """Fit L = E + X N^-x + Y D^-y and the other forms of the law to each model."""
     from analysis.report.fitted_study import fit_models, require_enough
     from analysis.report.json_output import training_json
     from analysis.report.law_text import training_text
@@ -136,7 +136,7 @@ def training_law(
 
 @app.command()
 def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """L(T) = L_inf + Z exp(-z T) for each run, whether it falls to a floor, and the four forms scored."""
+    """Fit L(T) = L_inf + Z exp(-z T) to each run, and score the four forms."""
     from analysis.report.fitted_study import FittedTestTime, require_enough
     from analysis.report.json_output import saturation_json
     from analysis.report.study_text import saturation_text
@@ -154,7 +154,7 @@ def saturation(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonO
 
 @app.command()
 def unified(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """L(T) = E + X N^-x + Y D^-y + Z exp(-z T / mean recurrence), all runs and test recurrences jointly."""
+    """Fit L(T) = E + X N^-x + Y D^-y + Z exp(-z T / mean recurrence) to all runs jointly."""
     from analysis.report.fitted_study import FittedTestTime, require_enough
     from analysis.report.json_output import unified_json
     from analysis.report.study_text import unified_models_text
@@ -172,7 +172,7 @@ def unified(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOpti
 
 @app.command()
 def equivalence(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
-    """What a recurrence is worth: phi is 1 for a unique block, 0 for nothing."""
+    """Fit what a recurrence is worth: phi is 1 for a unique block, 0 for nothing."""
     from analysis.fits.equivalence import study_equivalence
     from analysis.report.fitted_study import require_enough
     from analysis.report.json_output import equivalence_json
@@ -185,7 +185,7 @@ def equivalence(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: Json
         study,
         "looped runs for phi",
         [(one.joint.status, one.joint.message) for one in found],
-        otherwise="none has tokens, parameters applied once and per recurrence, and a recurrence above 1",
+        otherwise="no run has tokens, once and recurrent parameters, and a mean recurrence above 1",
     )
     _show(study, json, found, equivalence_json, equivalence_text)
 
@@ -200,7 +200,7 @@ def compare(
         list[str] | None, typer.Option("--hold-out", help="Hold out this run instead; repeatable.")
     ] = None,
 ) -> None:
-    """Fit on the smaller budgets, score the rest: forms ranked by held-out error."""
+    """Fit every form to the smaller budgets, and rank them by their error on the rest."""
     from analysis.checks.held_out import compare_study
     from analysis.report.json_output import comparison_json
     from analysis.report.study_text import comparisons_text
@@ -228,7 +228,7 @@ def predict(
     ] = False,
     convention: ConventionOption = None,
 ) -> None:
-    """The best mean recurrence and tokens for a budget (or tokens), and the loss to expect."""
+    """Predict the best mean recurrence, tokens and loss for a budget or for given tokens."""
     from analysis.prediction.predict import Prediction
     from analysis.prediction.predict import predict as predicted
 
@@ -251,11 +251,11 @@ def report(
     sweep: SweepOption = None,
     json: JsonOption = False,
     output: Annotated[
-        Path | None, typer.Option("--output", help="The PDF; SWEEP.pdf unless named.", show_default=False)
+        Path | None, typer.Option("--output", help="The PDF to write; default SWEEP.pdf.", show_default=False)
     ] = None,
     convention: ConventionOption = None,
 ) -> None:
-    """Everything about a sweep, as a PDF."""
+    """Write a PDF with every finding about a sweep."""
     from analysis.report.headlines import page_1_text, warnings
     from analysis.report.json_output import report_json
     from analysis.report.pdf import fit_and_write

@@ -192,7 +192,7 @@ def _unseen(
 def compare_study(
     study: Study, *, top_budgets: int = 1, runs: Collection[str] = (), seed: int = 0
 ) -> Mapping[str, tuple[FormResult, ...]]:
-    """Model -> forms of its training law, "MODEL, test time" -> unified forms where there are curves, and
+    """Model -> forms of its training law, "MODEL, test time" -> unified forms if there are curves, and
     "ARCHITECTURE, all sizes" -> forms of all its sizes together, each without its own largest budgets.
 
     ``InputError`` when the choice leaves no model with something to fit and something to score.

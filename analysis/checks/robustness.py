@@ -18,7 +18,8 @@ from analysis.engine.verdict import FitStatus
 from analysis.fits.isoflop.fit import fit_isoflop
 from analysis.fits.isoflop.power_law import slope
 from analysis.fits.training import TrainingFit, fit_training_law
-from analysis.prediction.frontier import Shape, best_recurrence, deepest_supported
+from analysis.prediction.frontier import best_recurrence, deepest_supported
+from analysis.prediction.shape import Shape
 
 MOST_LEFT_OUT = 12
 """Budgets left out in turn; of more, so many are taken at even distances."""
@@ -72,7 +73,7 @@ class Robustness:
         return table(("setting", "status", "E", "x", "y", "gamma, law", "gamma, parabolas"), [spread, *rows])
 
     def spread(self, column: str) -> tuple[float, float]:
-        """(lowest, highest) finite value of a column; NaN where there is none."""
+        """(lowest, highest) finite value of a column; NaN if there is none."""
         values = np.array([getattr(variant, column) for variant in self.variants])
         values = values[np.isfinite(values)]
         return (float(values.min()), float(values.max())) if len(values) else (float("nan"),) * 2

@@ -17,8 +17,9 @@ from analysis.engine.fit import LawFit
 from analysis.engine.formatting import number, spell, table
 from analysis.engine.intervals import NOTHING, Interval
 from analysis.fits.forms import form_data
-from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
+from analysis.fits.isoflop.fit import fit_isoflop
 from analysis.fits.isoflop.optimum import CurveVerdict
+from analysis.fits.isoflop.result import IsoflopFit
 from analysis.prediction.frontier import Frontier
 
 NARROW = 3.0
@@ -54,23 +55,23 @@ class Route:
 
     @property
     def believed(self) -> str:
-        """Which exponent is believed, and why; empty where there is but one or all agree."""
+        """Which exponent is believed, and why; empty if there is only one or all agree."""
         if not _known(self.law) or not np.isfinite(self.parabolas.value):
             return ""
         if self.disagree and _known(self.corrected):
             return (
-                f"for {self.quantity} believe {_spell(self.corrected)}, the parabolas corrected for their "
-                f"bias: the law's own {_spell(self.law)} stands and falls with its form"
+                f"for {self.quantity} trust the corrected parabolas, {_spell(self.corrected)}: the law's own "
+                f"{_spell(self.law)} depends on the form of the law"
             )
         if self.disagree:
             return (
-                f"for {self.quantity} believe neither: parabolas give {_spell(self.parabolas)}, the law "
-                f"{_spell(self.law)}, and the bias of the parabolas is not known"
+                f"for {self.quantity} trust neither: parabolas give {_spell(self.parabolas)}, the law "
+                f"{_spell(self.law)}, and the parabolas' bias is unknown"
             )
         if self.biased:
             return (
-                f"for {self.quantity} believe {_spell(self.corrected)}: plain parabolas are biased on this "
-                f"grid, and corrected they agree with the law's {_spell(self.law)}"
+                f"for {self.quantity} trust the corrected parabolas, {_spell(self.corrected)}: plain "
+                f"parabolas are biased on this grid; corrected, they agree with the law's {_spell(self.law)}"
             )
         return ""
 
@@ -117,7 +118,7 @@ class Routes:
 def two_routes(
     points: ModelPoints, isoflop: IsoflopFit, law: LawFit | None, frontier: Frontier | None
 ) -> Routes:
-    """Both routes for one model; `law` is the chosen form, None where there is none."""
+    """Both routes for one model; `law` is the chosen form, None if there is none."""
     of_law = _parabolas_of_law(points, law)
     routes = [
         Route(
@@ -142,8 +143,8 @@ def two_routes(
             )
         if route.biased:
             warnings.append(
-                f"on this grid parabolas are biased: corrected for it, the exponent of {route.quantity} is "
-                f"{_spell(route.corrected)} where plain parabolas give {route.parabolas.value:.3f}"
+                f"parabolas are biased on this grid: the exponent of {route.quantity} is "
+                f"{_spell(route.corrected)} when corrected, and {route.parabolas.value:.3f} when not"
             )
     return Routes(mean_recurrence=routes[0], tokens=routes[1], warnings=tuple(warnings))
 

@@ -22,11 +22,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ModelPoints:
-    """Finished runs of one model; every array has n values, one a run."""
+    """Finished runs of one model; every array has n values, one for each run."""
 
     model: str
     architecture: str
-    """How the loop takes up its input, such as `diagonal`; `no loop` where there is none."""
+    """How the loop takes up its input, such as `diagonal`; `no loop` if there is none."""
     run_ids: tuple[str, ...]
     flops: Array
     """Budget C; NaN where none was given."""
@@ -66,7 +66,7 @@ class ModelPoints:
 
     @cached_property
     def cells(self) -> Whole:
-        """A label a run; runs of one cell are replicates."""
+        """A label for each run; runs of one cell are replicates."""
         return cells_of(self.budget, self.mean_recurrence, self.effective_parameters, self.tokens)
 
     @property
@@ -196,7 +196,7 @@ class Study:
         return f"Study({self.name}: {self.used} of {self.runs} runs fitted; {models or 'no model'})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Which data: enough to find them again."""
+        """The data in numbers, with a hash to recognise them by."""
         return {
             "sweep": self.name,
             "runs": self.runs,

@@ -23,7 +23,7 @@ def finite(value: float) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """An estimate with its 95 % limits; NaN where there is none."""
+    """An estimate with its 95 % limits; NaN if there is none."""
 
     value: float
     low: float

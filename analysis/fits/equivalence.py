@@ -1,8 +1,8 @@
 """What a recurrence is worth: L = E + A (N_once + r^phi N_rec)^-alpha + B D^-beta.
 
 phi is 1 if a recurrence is worth as much as a unique block and 0 if it is worth nothing; Schwethelm et al.
-(arXiv 2604.21106) measured 0.46 in 116 runs. Each architecture has a phi of its own, of all its sizes
-together and of each; runs without a loop belong in every fit, as what a recurrence is measured against.
+(arXiv 2604.21106) measured 0.46 in 116 runs. phi is fitted to each architecture, to all its sizes
+together and to each; runs without a loop belong in every fit, as what a recurrence is measured against.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from analysis.engine.uncertainty import uncertainty
 from analysis.engine.validation import Table, columns_of
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import noise_groups
-from analysis.laws import COUPLED, EQUIVALENCE, TOKENS_ONLY, TRAINING, Array
+from analysis.laws import EQUIVALENCE, FORMS, Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -97,7 +97,7 @@ class ArchitectureEquivalence:
     joint: EquivalenceFit
     """All sizes and all runs without a loop."""
     sizes: Mapping[str, EquivalenceFit]
-    """Each size with all runs without a loop; empty where there is one size."""
+    """Each size with all runs without a loop; empty if there is one size."""
     forms: tuple[JointForm, ...]
     """The forms of the law on all sizes together, best first."""
     looped: int
@@ -127,7 +127,7 @@ class _Runs:
     tokens: Array
     loss: Array
     noise: Array
-    """A label a run, alike for runs that may share noise."""
+    """A label for each run, alike for runs that may share noise."""
 
     @classmethod
     def of(cls, points: ModelPoints) -> "_Runs":
@@ -257,10 +257,16 @@ def _fit(runs: _Runs, seed: int) -> EquivalenceFit:
 
 
 def _ranked(runs: _Runs, equivalence: EquivalenceFit, seed: int) -> tuple[JointForm, ...]:
-    """The forms of the law on all sizes, by Akaike's criterion."""
-    data = {"N": runs.once + runs.mean_recurrence * runs.recurrent, "D": runs.tokens}
+    """The registered forms of the law on all sizes, by Akaike's criterion."""
+    data = {
+        "N": runs.once + runs.mean_recurrence * runs.recurrent,
+        "D": runs.tokens,
+        "mu": runs.mean_recurrence,
+        "once": runs.once,
+        "recurrent": runs.recurrent,
+    }
     fits = {EQUIVALENCE: (equivalence.fit, equivalence.aicc)}
-    for law in (TRAINING, COUPLED, TOKENS_ONLY):
+    for law in (law for law in FORMS.values() if law is not EQUIVALENCE):
         fit = fit_law(law, {name: data[name] for name in law.variables}, runs.loss, seed=seed)
         known = uncertainty(fit, runs.noise, draws=1, seed=seed).aicc if fit.usable else float("nan")
         fits[law] = fit, known

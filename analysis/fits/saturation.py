@@ -32,7 +32,7 @@ def huber_loss(residuals: ArrayLike, delta: float = DELTA) -> Array:
     """Huber's loss of each residual, not yet summed."""
     values = np.asarray(residuals, dtype=float)
     clipped = np.clip(values, -delta, delta)
-    return clipped * (values - 0.5 * clipped)
+    return np.asarray(clipped * (values - 0.5 * clipped))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -34,7 +34,7 @@ DRAWS = 400
 FLOOR_PARAMETERS = 5
 """E, X, x, Y and y, which only differences between runs can decide."""
 SPARE_RUNS = 3
-"""Runs beyond one a parameter of the floor that intervals take."""
+"""Runs that intervals need beyond one for each parameter of the floor."""
 LEAST_WEIGHT = 0.01
 """A form of less Akaike weight than this is ruled out."""
 
@@ -56,7 +56,7 @@ class UnifiedFit:
     k: float
     """How much size and tokens are coupled; 1 where the floor is the training law's."""
     intervals: Mapping[str, Interval]
-    """A fitted parameter's each; empty where the points do not say how sure they are."""
+    """Of each fitted parameter; empty if the points do not decide them."""
     uncertainty: Uncertainty | None
     huber: float
     """Summed Huber loss over all (run, T) points."""
@@ -95,7 +95,7 @@ class UnifiedFit:
             [
                 UNIFIED[self.form].equation,
                 table(LIMITS, rows),
-                f"noise shared in a budget: {shared}; whole runs are drawn",
+                f"noise shared in a budget: {shared}; intervals draw whole runs",
             ]
         )
 
@@ -204,7 +204,7 @@ def fit_unified_forms(
 
 
 def unified_mixture(forms: Mapping[str, UnifiedFit]) -> Mixture | None:
-    """The likeliest form by Akaike's criterion, and the draws of all that can't be told from it.
+    """The likeliest form by Akaike's criterion, and the draws of all that cannot be distinguished from it.
 
     None where no form has draws.
     """

@@ -3,7 +3,7 @@
 Minimise L over the mean recurrence, with N = once + mu_rec recurrent and D = C / price(mu_rec) (Parcae
 section 5). What is advised is a whole recurrence at the planner's price; the exponents are those of the
 continuous optimum under the smooth price (`analysis.prediction.shape`). Intervals come from draws of every
-form that can't be told from the chosen one.
+form that cannot be distinguished from the chosen one.
 Shapes: R parameter rows (the fit, or draws), B budgets.
 """
 
@@ -202,7 +202,7 @@ def frontier(
 
 
 def _used(flops: Array, inside: Mask, slope_over: ArrayLike | None) -> Mask:
-    """Budgets of the exponents: those asked for that have an optimum, or, of too few, all with one."""
+    """Budgets of the exponents: the given ones with an optimum, or all with one if those are too few."""
     if slope_over is not None:
         asked = np.isin(flops, np.asarray(slope_over, dtype=float)) & inside
         if asked.sum() >= FEWEST_OPTIMA:

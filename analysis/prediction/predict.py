@@ -2,7 +2,7 @@
 
 From the chosen form's own minimum (`analysis.prediction.frontier`), as a whole recurrence at the planner's
 price; L(T) from the unified law where the model has losses at several test recurrences. Beyond what the runs
-support the answer is a refusal, unless asked for.
+support, a prediction is refused unless it is asked for.
 """
 
 from collections.abc import Sequence
@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize.elementwise import find_root
 
 from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints, Study
 from analysis.data.study import as_study
 from analysis.engine.formatting import brief, number, span, spell
 from analysis.engine.intervals import RESAMPLES, Interval, finite, interval
+from analysis.engine.mixture import Mixture
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.fits.unified import GAMMA_ONE, fit_unified_forms, unified_mixture
+from analysis.laws import Array
 from analysis.prediction.frontier import (
     DEEPEST_FACTOR,
-    Mixture,
     advice,
     best_recurrence,
     deepest_supported,
@@ -36,6 +38,8 @@ from parcae.errors import InputError
 
 FURTHEST = 4.0
 """Budgets up to this factor beyond the sampled ones are predicted: where coverage was measured."""
+DEAREST = 1e6
+"""A token at the best mean recurrence costs at most this many times a token without a loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,7 @@ class Prediction:
     form: str
     """The form whose optimum this is."""
     alike: tuple[str, ...]
-    """The forms that can't be told from it; their spread is in the intervals."""
+    """The forms that cannot be distinguished from it; their spread is in the intervals."""
     flops: float
     mean_recurrence: Interval
     """The whole recurrence advised."""
@@ -73,7 +77,7 @@ class Prediction:
     """Smallest and largest whole recurrence whose loss is within 0.1 % of the best."""
     test_time: tuple[TestTimeLoss, ...]
     extrapolated: tuple[str, ...]
-    """What of this lies beyond what was trained, a sentence each."""
+    """What of this lies beyond the trained runs, one sentence each."""
     warnings: tuple[str, ...]
 
     def __repr__(self) -> str:
@@ -145,8 +149,8 @@ def predict(
     shape = shape_of(points, convention)
     if shape is None:
         raise InputError(
-            f"cannot predict for {points.model!r}: the cost of its loop is unknown, which takes runs of one "
-            "shape at two or more mean recurrences with their FLOPs"
+            f"cannot predict for {points.model!r}: the cost of its loop is unknown; it takes runs of one "
+            "shape at two or more mean recurrences, with their FLOPs"
         )
     if (flops is None) == (tokens is None):
         raise InputError("give either a budget in FLOPs or a number of tokens")
@@ -158,7 +162,7 @@ def predict(
     budget = float(flops) if flops is not None else _budget_for(mixture, shape, float(given))
     warnings = _unsupported(points, shape, mixture, budget, test_recurrence, study)
     if warnings and not extrapolate:
-        raise InputError(f"{warnings[0]}; give --extrapolate to have the answer all the same")
+        raise InputError(f"{warnings[0]}; use --extrapolate to predict it anyway")
     value, draws, weights = mixture.evaluate(
         lambda law, rows: np.maximum(best_recurrence(rows, shape, [budget], law), 1.0)
     )
@@ -194,8 +198,8 @@ def _mixture(model: str, forms: ModelForms) -> Mixture:
         return forms.mixture
     if forms.chosen is not None:
         raise InputError(
-            f"cannot predict for {model!r}: the {forms.chosen.law.name} form does best, in which the mean "
-            "recurrence makes no difference, so there is no best one"
+            f"cannot predict for {model!r}: the {forms.chosen.law.name} form does best, and in it the "
+            "loss does not depend on the mean recurrence, so there is no best one"
         )
     fit = forms.forms["training"].fit
     raise InputError(f"cannot predict for {model!r}: its training law is {fit.status}: {fit.message}")
@@ -211,7 +215,7 @@ def _is_trained(points: ModelPoints, budget: float) -> bool:
 def _extrapolated(
     points: ModelPoints, mixture: Mixture, shape: Shape, budget: float, advised: float, anywhere: float
 ) -> list[str]:
-    """What of an answer lies beyond the trained budgets and recurrences, a sentence each."""
+    """What of an answer lies beyond the trained budgets and recurrences, one sentence each."""
     found = []
     low, high = trained_range(points)
     sized = points.select(points.sized)
@@ -242,17 +246,18 @@ def _model(study: Study, model: str | None) -> ModelPoints:
 
 
 def _budget_for(mixture: Mixture, shape: Shape, tokens: float) -> float:
-    """The budget C whose best tokens D*(C) are `tokens`, by bisection: D* grows with C."""
-    low = np.log(tokens * float(shape.flops_per_token(1.0)))
-    high = low + np.log(1e6)
-    for _ in range(60):
-        middle = (low + high) / 2
-        best = np.maximum(best_recurrence(mixture.vector, shape, [np.exp(middle)], mixture.law), 1.0)
-        if float(np.exp(middle) / shape.flops_per_token(best)[0, 0]) < tokens:
-            low = middle
-        else:
-            high = middle
-    return float(np.exp((low + high) / 2))
+    """The budget C whose best tokens D*(C) are `tokens`; D* grows with C."""
+
+    def excess(log_budget: Array) -> Array:
+        flops = np.exp(log_budget)
+        best = np.maximum(best_recurrence(mixture.vector, shape, flops, mixture.law)[0], 1.0)
+        return np.asarray(log_budget - np.log(shape.flops_per_token(best) * tokens))
+
+    smallest = np.log(tokens * shape.flops_per_token([1.0]))
+    found = find_root(excess, (smallest, smallest + np.log(DEAREST)))
+    if not found.success.all():
+        raise InputError(f"there is no budget whose best tokens are {tokens:g}; give --flops instead")
+    return float(np.exp(found.x[0]))
 
 
 def _unsupported(
@@ -263,7 +268,7 @@ def _unsupported(
     wanted: Sequence[float],
     study: Study,
 ) -> list[str]:
-    """What in the request lies further out than the runs support, a sentence each."""
+    """What in the request lies further out than the runs support, one sentence each."""
     found = []
     sized = points.select(points.sized)
     spent = sized.tokens * shape.flops_per_token(sized.mean_recurrence)

@@ -2,7 +2,7 @@
 
 Whole recurrences cost what the planner says: `parcae.flops` with backward depth ceil(mu_rec / 2). A
 continuous optimum, which exponents need, is priced by the smooth curve through the even recurrences' prices,
-where ceil(mu_rec / 2) is mu_rec / 2. Somebody else's runs are priced by their own FLOPs / tokens.
+where ceil(mu_rec / 2) is mu_rec / 2. Imported runs of other models are priced by their own FLOPs / tokens.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ CONTRADICTION = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A model's parameters and training FLOPs a token, both straight lines in the mean recurrence."""
+    """A model's parameters and training FLOPs per token, both straight lines in the mean recurrence."""
 
     once_parameters: float
     recurrent_parameters: float
@@ -94,7 +94,7 @@ def shape_of(points: ModelPoints, convention: str | None = None) -> Shape | None
 
 
 def _preset_price(model: str, convention: Convention) -> tuple[float, float, bool]:
-    """FLOPs a token without a loop, those a recurrence adds on the smooth curve, and whether it truncates."""
+    """FLOPs per token without a loop, those of a recurrence on the smooth curve, and whether it truncates."""
     zero, two = (
         flops_per_token(PRESETS[model].model, mean_recurrence=m, backward_depth=m / 2, convention=convention)
         for m in (0.0, 2.0)
@@ -120,8 +120,8 @@ def _refuse_contradiction(points: ModelPoints, price: tuple[float, float, bool],
     at = int(np.argsort(ratio)[len(ratio) // 2])
     raise InputError(
         f"{points.model}: run {known.run_ids[at]} of mean recurrence {known.mean_recurrence[at]:g} spent "
-        f"{own[at]:.4g} FLOPs a token, but convention {convention!r} counts {expected[at]:.4g}; say how the "
-        f"FLOPs were counted with --convention: {_choices()}"
+        f"{own[at]:.4g} FLOPs per token, but convention {convention!r} counts {expected[at]:.4g}; say how "
+        f"the FLOPs were counted with --convention: {_choices()}"
     )
 
 

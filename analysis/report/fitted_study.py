@@ -14,8 +14,9 @@ from analysis.engine.fit import LawFit
 from analysis.engine.verdict import FitStatus
 from analysis.fits.equivalence import ArchitectureEquivalence, study_equivalence
 from analysis.fits.forms import ModelForms, fit_forms
-from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
+from analysis.fits.isoflop.fit import fit_isoflop
 from analysis.fits.isoflop.optimum import CurveVerdict
+from analysis.fits.isoflop.result import IsoflopFit
 from analysis.fits.saturation import FormScore, SaturationFit, fit_curves, score_forms
 from analysis.fits.training import ModelTrainingLaw, model_training_law
 from analysis.fits.unified import UnifiedFit, fit_oracle_floor, fit_unified_forms
@@ -42,13 +43,13 @@ class FittedModel:
 
     @cached_property
     def robustness(self) -> Robustness:
-        """Many refits, made when they are asked for."""
+        """Many refits, made on first use."""
         return robustness(self.points, self.shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FittedTestTime:
-    """Every fit to losses over test recurrences, made when it is asked for."""
+    """Every fit to losses over test recurrences, made on first use."""
 
     curves: tuple[TestTimeCurve, ...]
 
@@ -91,14 +92,14 @@ class FittedStudy:
     models: Mapping[str, FittedModel]
     test_time: FittedTestTime
     equivalence: tuple[ArchitectureEquivalence, ...]
-    """Each looped architecture's."""
+    """Of each looped architecture."""
 
     def __repr__(self) -> str:
         return f"FittedStudy({self.study!r})"
 
 
 def fit_study(study: Study, convention: str | None = None) -> FittedStudy:
-    """Fits every law to `study`; where the data have no answer the fit's status says so."""
+    """Fits every law to `study`; a fit that the data cannot decide says so in its status."""
     return FittedStudy(
         study=study,
         models={name: fit_model(points, convention) for name, points in study.models.items()},
@@ -152,15 +153,15 @@ def fit_model(points: ModelPoints, convention: str | None = None, axis: Axis | N
     forms = fit_forms(points)
     training = model_training_law(forms.points, forms.forms["training"])
     vertices = [optimum.flops for optimum in isoflop.interior]
-    along = frontier(forms.mixture, points, shape, points.budgets, vertices) if shape else None
+    law_frontier = frontier(forms.mixture, points, shape, points.budgets, vertices) if shape else None
     return FittedModel(
         points=points,
         shape=shape,
         isoflop=isoflop,
         training=training,
         forms=forms,
-        frontier=along,
-        routes=two_routes(points, isoflop, forms.chosen.fit if forms.chosen else None, along),
+        frontier=law_frontier,
+        routes=two_routes(points, isoflop, forms.chosen.fit if forms.chosen else None, law_frontier),
     )
 
 

@@ -26,8 +26,8 @@ def isoflop_json(models: Mapping[str, FittedModel]) -> dict[str, Any]:
 
 
 def chosen_json(found: FittedModel) -> dict[str, Any] | None:
-    """The form of the law that a model's runs support, and the forms that can't be told from it."""
-    form, along = found.forms.chosen, found.frontier
+    """The form of the law that a model's runs support, and the forms that cannot be distinguished from it."""
+    form, frontier = found.forms.chosen, found.frontier
     if form is None:
         return None
     return {
@@ -35,9 +35,9 @@ def chosen_json(found: FittedModel) -> dict[str, Any] | None:
         "equation": form.law.equation,
         **{name: finite(value.value) for name, value in form.intervals.items()},
         "intervals": {name: value.to_dict() for name, value in form.intervals.items()},
-        "gamma_mean_recurrence": (along.gamma_mean_recurrence if along else NOTHING).to_dict(),
-        "gamma_tokens": (along.gamma_tokens if along else NOTHING).to_dict(),
-        "budgets": list(along.slope_flops) if along else [],
+        "gamma_mean_recurrence": (frontier.gamma_mean_recurrence if frontier else NOTHING).to_dict(),
+        "gamma_tokens": (frontier.gamma_tokens if frontier else NOTHING).to_dict(),
+        "budgets": list(frontier.slope_flops) if frontier else [],
         "held_out_error_percent": finite(form.held_out_error_percent),
         "rolling_error_percent": finite(form.rolling_error_percent),
         "status": form.fit.status.value,
@@ -53,11 +53,11 @@ def training_json(models: Mapping[str, FittedModel]) -> dict[str, Any]:
 
 
 def _model_json(found: FittedModel) -> dict[str, Any]:
-    along = found.frontier
+    frontier = found.frontier
     return {
         **found.training.to_dict(),
-        "frontier": [point.to_dict() for point in (along.points if along else ())],
-        "frontier_form": along.form if along else None,
+        "frontier": [point.to_dict() for point in (frontier.points if frontier else ())],
+        "frontier_form": frontier.form if frontier else None,
         "robustness": found.robustness.to_list(),
         "chosen_law": chosen_json(found),
         "forms": [form.to_dict() for form in found.forms.forms.values()],

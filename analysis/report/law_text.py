@@ -30,8 +30,8 @@ def _passed_over(found: FittedModel) -> str:
 
 
 def passed_over_text(passed_over: int) -> str:
-    """What a fit to the best of each cell left aside."""
-    return f"fitted to the best run of each cell; {passed_over} of other hyperparameters were passed over"
+    """How many runs a fit to the best of each cell does not use."""
+    return f"fitted to the best run of each cell; {passed_over} runs with other hyperparameters were not used"
 
 
 def forms_text(forms: ModelForms) -> str:
@@ -60,9 +60,9 @@ def forms_text(forms: ModelForms) -> str:
 
 def frontier_text(findings: FittedModel) -> str:
     """The chosen form's optimum at each budget, against no loop for the same FLOPs."""
-    along = findings.frontier
-    if along is None:
-        return "No frontier: no form that knows the loop is decided, or the cost of the loop is not known."
+    frontier = findings.frontier
+    if frontier is None:
+        return "No frontier: the runs decide no form that depends on the loop, or its cost is unknown."
     rows = [
         (
             f"{p.flops:.3g}",
@@ -73,14 +73,14 @@ def frontier_text(findings: FittedModel) -> str:
             spell(p.continuous_recurrence),
             spell(p.gain_percent, 2),
         )
-        for p in along.points
+        for p in frontier.points
     ]
-    low, high = along.trained
-    lines = [f"Optima of the {along.form} law: whole recurrences of the trained {low:g} to {high:g}"]
-    if along.slope_flops:
+    low, high = frontier.trained
+    lines = [f"Optima of the {frontier.form} law: whole recurrences of the trained {low:g} to {high:g}"]
+    if frontier.slope_flops:
         lines += [
-            f"exponents of the continuous optimum over {along.over_budgets}: mean recurrence "
-            f"{spell(along.gamma_mean_recurrence)}, tokens {spell(along.gamma_tokens)}"
+            f"exponents of the continuous optimum over {frontier.over_budgets}: mean recurrence "
+            f"{spell(frontier.gamma_mean_recurrence)}, tokens {spell(frontier.gamma_tokens)}"
         ]
     beside = "" if low <= 1 else " (extrapolated)"
     columns = ("FLOPs", "mu_rec*", "within 0.1 %", "D*", "loss*", "continuous", f"gain on no loop, %{beside}")

@@ -115,11 +115,11 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
 
 def _check_trainable(specs: Sequence[RunSpec]) -> None:
     """``InputError`` if any run was planned for what is no longer trained; none is started then."""
-    for what, old in (
-        ("weights in bfloat16", lambda t: t.precision is Precision.BFLOAT16_WEIGHTS),
-        ("the sampling log-normal-poisson", lambda t: t.sampling is DepthSampling.LOG_NORMAL_POISSON),
+    for what, field, old in (
+        ("weights in bfloat16", "precision", Precision.BFLOAT16_WEIGHTS),
+        ("the sampling log-normal-poisson", "sampling", DepthSampling.LOG_NORMAL_POISSON),
     ):
-        if count := sum(old(spec.training) for spec in specs):
+        if count := sum(getattr(spec.training, field) is old for spec in specs):
             raise InputError(
                 f"{count} of these runs were planned by an early version for {what}, which is no longer "
                 "trained; plan the sweep anew under another name (finished runs stay as they are)"

@@ -1,112 +1,144 @@
-"""`make mutants`: plants each fault of `planted.toml` in a copy of the packages and runs the tests of its file.
+"""`make mutants`: plants one fault after another and runs the tests of the part that it is in.
 
 A fault that no test notices says that a test is missing. The score is written to bench/results/mutants.txt.
+Each fault is planted in the functions of a forked process, so no file changes and nothing is imported twice.
+Arguments choose among the faults: those whose part or text holds one of the words. `--seed` draws others.
 """
 
+import argparse
+import gc
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
-import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from types import CodeType, FunctionType
 
-ROOT = Path(__file__).parents[2]
+from tests.mutants.blind import blind_mutants
+from tests.mutants.mutant import ROOT, Mutant
+from tests.mutants.named import named_mutants
+from tests.mutants.parts import Place, place_of
+
 RESULTS = ROOT / "bench" / "results" / "mutants.txt"
-COPIED = ("parcae", "sweeps", "analysis", "tests", "docs", "README.md", "pyproject.toml")
-SECONDS = 300
-"""A fault that makes the tests take longer than this is noticed."""
+EACH = 10
+"""Blind faults of a part."""
+SECONDS = 120
+"""A test that a fault makes longer than this is one that fails."""
+NOT_PLANTED = 99
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mutant:
-    """One fault: the text `old`, which is in the file exactly once, becomes `new`."""
-
-    area: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-    def plant(self, root: Path) -> str:
-        """Changes the file below `root`; returns what it was."""
-        before = (root / self.file).read_text()
-        (root / self.file).write_text(before.replace(self.old, self.new))
-        return before
-
-    def __str__(self) -> str:
-        old, new = (" ".join(text.split()) for text in (self.old, self.new))
-        return f"{self.file}: {old}  ->  {new}"
+def plant(mutant: Mutant) -> bool:
+    """Gives every function of the mutant's file the code that it has there; whether any changed."""
+    path = str(ROOT / mutant.file)
+    codes = dict(_codes(compile(mutant.text, path, "exec")))
+    changed = False
+    for function in gc.get_objects():
+        if not isinstance(function, FunctionType) or function.__code__.co_filename != path:
+            continue
+        code = codes.get(function.__code__.co_qualname)
+        if code is not None and code.co_freevars == function.__code__.co_freevars:
+            changed |= _differ(function.__code__, code)
+            function.__code__ = code
+    return changed
 
 
-def planted() -> list[Mutant]:
-    """The list. Tests are those of the longest path in `tests` that the file's own path begins with."""
-    listed = tomllib.loads((Path(__file__).parent / "planted.toml").read_text())
-    tests: dict[str, list[str]] = listed["tests"]
-    mutants = []
-    for area, entries in listed["faults"].items():
-        for entry in entries:
-            path = max((p for p in tests if entry["file"].startswith(p)), key=len)
-            mutants.append(Mutant(area=area, tests=tuple(entry.get("tests", tests[path])), **_texts(entry)))
-    return mutants
+def _codes(code: CodeType) -> Iterator[tuple[str, CodeType]]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant.co_qualname, constant
+            yield from _codes(constant)
 
 
-def _texts(entry: dict[str, str]) -> dict[str, str]:
-    return {name: entry[name] for name in ("file", "old", "new")}
+def _differ(one: CodeType, other: CodeType) -> bool:
+    """Whether two versions of a function do anything differently; lines and names of files do not count."""
+    plain = [[c for c in code.co_consts if not isinstance(c, CodeType)] for code in (one, other)]
+    inner = zip(_codes(one), _codes(other), strict=False)
+    return (
+        one.co_code != other.co_code
+        or repr(plain[0]) != repr(plain[1])
+        or one.co_names != other.co_names
+        or any(_differ(a, b) for (_, a), (_, b) in inner)
+    )
 
 
-def passes(copy: Path, tests: Sequence[str]) -> bool:
-    """Whether `tests` pass on the packages in `copy`."""
-    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        return False
-    assert done.returncode in (0, 1, 2), done.stdout.decode() + done.stderr.decode()
-    return done.returncode == 0
+def passes(place: Place, mutant: Mutant | None = None) -> bool:
+    """Whether the tests of `place` pass, with a fault planted, in a process of their own."""
+    process = os.fork()
+    if not process:
+        os._exit(_tested(place, mutant))
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert code != NOT_PLANTED, f"no function has changed: {mutant}"
+    return code == 0
 
 
-def report(outcomes: Sequence[tuple[Mutant, bool]], seconds: float) -> str:
-    """The score of each area, and every fault that nothing noticed."""
-    lines = [f"{'area':<12}{'planted':>8}{'caught':>8}{'score':>8}"]
-    for area in [*dict.fromkeys(mutant.area for mutant, _ in outcomes), "all"]:
-        found = [caught for mutant, caught in outcomes if area in (mutant.area, "all")]
-        lines.append(f"{area:<12}{len(found):>8}{sum(found):>8}{100 * sum(found) / len(found):>6.0f} %")
-    survivors = [f"  {mutant}" for mutant, caught in outcomes if not caught]
-    noticed = ["", "Not noticed:", *survivors] if survivors else []
-    return "\n".join([*lines, *noticed, "", f"{seconds / 60:.0f} minutes on one core", ""])
+def _tested(place: Place, mutant: Mutant | None) -> int:
+    import pytest
+
+    from tests.analysis.report.conftest import fitted_study
+
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    if mutant is not None and not plant(mutant):
+        return NOT_PLANTED
+    if not place.shown:
+        fitted_study.cache_clear()
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-o", f"timeout={SECONDS}"]
+    return int(pytest.main([*options, *place.tests]))
+
+
+def prepare(mutants: Sequence[Mutant]) -> None:
+    """Loads what the faults are in, and fits the study that is shown, once for all."""
+    from tests.analysis.report.conftest import MODEL, fitted_study
+
+    for file in {mutant.file for mutant in mutants}:
+        import_module(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    if any(place_of(mutant.part, mutant.file).shown for mutant in mutants):
+        fitted = fitted_study()
+        assert fitted.models[MODEL].robustness.variants
+        curves = fitted.test_time
+        assert all((curves.saturation, curves.forms, curves.unified, curves.oracle))
+
+
+def report(outcomes: Sequence[tuple[str, Mutant, bool]], seconds: float, seed: int) -> str:
+    """The score of the named faults and of each part's blind ones, and every fault that nothing noticed."""
+    lines = [f"Faults planted one at a time; blind ones drawn with seed {seed}.", ""]
+    lines.append(f"{'faults':<16}{'planted':>8}{'caught':>8}{'score':>8}")
+    groups = [group for group, _, _ in outcomes]
+    for group in [*dict.fromkeys(groups), "all blind"]:
+        found = [c for g, _, c in outcomes if g == group or (group == "all blind" and g != "named")]
+        if found:
+            lines.append(f"{group:<16}{len(found):>8}{sum(found):>8}{100 * sum(found) / len(found):>6.0f} %")
+    survivors = [f"  {mutant}" for _, mutant, caught in outcomes if not caught]
+    if survivors:
+        lines += ["", "Not noticed:", *survivors]
+    return "\n".join([*lines, "", f"{seconds / 60:.0f} minutes, one process", ""])
 
 
 def main() -> None:
-    """Plants all faults, or those whose file or area has one of the words given."""
-    words = sys.argv[1:]
-    mutants = [m for m in planted() if not words or any(w in f"{m.area} {m}" for w in words)]
-    started, outcomes = time.monotonic(), list[tuple[Mutant, bool]]()
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        for name in COPIED:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, copy / name)
-        for tests in dict.fromkeys(mutant.tests for mutant in mutants):
-            assert passes(copy, tests), f"without any fault these fail: {' '.join(tests)}"
-        for mutant in mutants:
-            before = mutant.plant(copy)
-            caught = not passes(copy, mutant.tests)
-            (copy / mutant.file).write_text(before)
-            outcomes.append((mutant, caught))
-            print("caught  " if caught else "SURVIVED", mutant, flush=True)
-    text = report(outcomes, time.monotonic() - started)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--each", type=int, default=EACH)
+    given = parser.parse_args()
+    mutants = [("named", mutant) for mutant in named_mutants()]
+    mutants += [(mutant.part, mutant) for mutant in blind_mutants(given.seed, given.each)]
+    mutants = [(g, m) for g, m in mutants if not given.words or any(w in f"{g} {m}" for w in given.words)]
+    sys.dont_write_bytecode = True
+    started, outcomes = time.monotonic(), list[tuple[str, Mutant, bool]]()
+    prepare([mutant for _, mutant in mutants])
+    for place in dict.fromkeys(place_of(mutant.part, mutant.file) for _, mutant in mutants):
+        assert passes(place), f"without any fault these fail: {' '.join(place.tests)}"
+    for group, mutant in mutants:
+        caught = not passes(place_of(mutant.part, mutant.file), mutant)
+        outcomes.append((group, mutant, caught))
+        print("caught  " if caught else "SURVIVED", group, mutant, flush=True)
+    text = report(outcomes, time.monotonic() - started, given.seed)
     print(text)
-    if not words:
+    if not given.words:
         RESULTS.write_text(text)
 
 
 if __name__ == "__main__":
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     main()

@@ -1,4 +1,4 @@
-"""IsoFLOP curves: a parabola a budget, its vertex, and power laws through the vertices.
+"""IsoFLOP curves: a parabola for each budget, its vertex, and power laws through the vertices.
 
 Per model and budget, loss is a quadratic in the logarithm of what was varied (mean recurrence, tokens, or the
 parameters of models without a loop), and another in ln(tokens); the vertices are mu_rec*(C), N*(C) and D*(C)
@@ -32,7 +32,7 @@ from parcae.errors import InputError
 
 LAWS = (TRAINING, COUPLED)
 """Laws that the parabolas' bias is measured on."""
-NO_BIAS = "its interval holds noise alone and not the bias of a parabola, because "
+NO_BIAS = "its interval holds noise and not the bias of parabolas, because "
 
 
 def fit_isoflop(
@@ -73,7 +73,7 @@ def fit_isoflop(
     noise = pooled_noise([variance(curve) for curve in curves])
     optima = [optimum_of(curve, noise, prices) for curve in curves]
     kept = [optimum for optimum in optima if optimum.interior]
-    found, why_not = None, "none was asked for"
+    found, why_not = None, "no law was given"
     if laws and kept:
         found, why_not = _biases(
             arrays, [o.curve for o in kept], curves, prices, noise, laws, resamples, seed
@@ -110,7 +110,7 @@ def _checked(columns: Mapping[str, ArrayLike | None]) -> dict[str, Array]:
 
 
 def _axis(axis: Axis | str | None, arrays: Mapping[str, Array]) -> Axis:
-    """The axis asked for, or the usual one. ``InputError`` where nothing is known along it."""
+    """The given axis, or the usual one. ``InputError`` if nothing is known along it."""
     if axis is None:
         recurrence = arrays.get("mean_recurrence")
         varies = recurrence is not None and len(np.unique(recurrence)) > 1
@@ -192,7 +192,7 @@ class _Exponents:
         if not law.budgets or not np.isfinite(law.exponent.low):
             return law
         bias = _median(slope(np.log(flops), off)[0])
-        held = f"{law.message}; parabolas are {bias:+.3f} off on this grid, which the interval holds"
+        held = f"{law.message}; parabolas are {bias:+.3f} off on this grid, which the interval includes"
         return replace(law, message=held)
 
     def tied(self, prices: Exchange | None) -> PowerLaw:

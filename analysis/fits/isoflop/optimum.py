@@ -150,7 +150,7 @@ def _verdict(curve: Curve, along: Parabola | None, noise: tuple[float, int]) -> 
             "the curve opens downward, so its turning point is no minimum" + _culprit(curve),
         )
     if along.curvature < least_curvature(curve, noise):
-        return CurveVerdict.FLAT, "the curvature cannot be told from noise"
+        return CurveVerdict.FLAT, "the curvature is no larger than noise explains"
     low, high = curve.log_v.min(), curve.log_v.max()
     if not low <= along.log_vertex <= high:
         return (
@@ -168,7 +168,7 @@ def least_curvature(curve: Curve, noise: tuple[float, int]) -> float:
 
 
 def _culprit(curve: Curve) -> str:
-    """Names the run that lies above both its neighbours, where there is one such; else empty."""
+    """Names the run that lies above both its neighbours; empty if there is none, or more than one."""
     values = np.unique(curve.log_v)
     losses = np.array([curve.losses[curve.log_v == value].mean() for value in values])
     above = np.flatnonzero((losses[1:-1] > losses[:-2]) & (losses[1:-1] > losses[2:])) + 1

@@ -75,7 +75,7 @@ class IsoflopFit:
     gamma_tokens_tied: PowerLaw
     """Through `tokens_tied`."""
     corrected: Corrected | None
-    """None where no law could be fitted, or none was asked for."""
+    """None if no law could be fitted, or none was given."""
     warnings: tuple[str, ...]
 
     @property
@@ -111,7 +111,7 @@ class IsoflopFit:
         lines = [_power_law_text(f"{name} = k C^gamma", law) for name, law in laws]
         far = [f"{o.flops:.3g}" for o in self.interior if o.tokens_extrapolated]
         if far:
-            lines.append(f"D* at {', '.join(far)} FLOPs is extrapolated and enters this plain exponent alone")
+            lines.append(f"D* at {', '.join(far)} FLOPs is extrapolated; only this plain exponent uses it")
         found = self.corrected
         fixed = {} if found is None else {o.flops: o for o in found.optima}
         if found is not None:
@@ -139,7 +139,7 @@ class IsoflopFit:
         columns = ("FLOPs", "runs", symbol, *tokens, *beside, "loss*", "verdict")
         lines += ["", table(columns, rows)]
         if any(not o.used for o in fixed.values()):
-            lines.append("a star marks what lies outside the sampled range: in no corrected exponent")
+            lines.append("* outside the sampled range, so not used in a corrected exponent")
         return "\n".join(lines)
 
 

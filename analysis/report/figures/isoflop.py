@@ -32,9 +32,9 @@ LEGEND_ENTRIES = 8
 
 
 def isoflop_figure(name: str, findings: FittedModel) -> Figure:
-    """Loss along the axis and against tokens, a parabola a budget, vertices starred."""
+    """Loss along the axis and against tokens, a parabola for each budget, vertices starred."""
     passed_over, isoflop = findings.points.passed_over, findings.isoflop
-    best = f"; the best run of each cell, {passed_over} passed over" if passed_over else ""
+    best = f"; the best run of each cell; {passed_over} others not used" if passed_over else ""
     figure = page(
         f"IsoFLOP curves, {name}", f"A parabola in the logarithm per budget; stars are interior optima{best}"
     )

@@ -74,7 +74,7 @@ def test_what_was_not_trained_is_extrapolated() -> None:
     assert "best of the trained mean recurrences (2 to 12) is 12" in told
     assert "10 to 18 come within 0.1 %" in told
     assert "medium-370m: the training law does not fit" not in told
-    assert "training can't be told from it" in told
+    assert "training cannot be distinguished from it" in told
     assert "mean recurrence 1 was not trained" in beyond
     form, shape = findings.models["small-140m"].forms.chosen, findings.models["small-140m"].shape
     assert form is not None

@@ -1,6 +1,7 @@
 """One study with everything in it, fitted once: what the texts, tables, figures and JSON must agree with."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -12,12 +13,17 @@ from ..points import published_study
 MODEL = "small-140m"
 
 
-@pytest.fixture(scope="session")
-def fitted() -> FittedStudy:
+@cache
+def fitted_study() -> FittedStudy:
     """The published small model, and 36 runs of it with losses at ten test recurrences."""
     study = published_study()
     named = tuple(replace(curve, model=MODEL) for curve in curves(noise=0.001))
     return fit_study(replace(study, models={MODEL: study.models[MODEL]}, curves=named))
+
+
+@pytest.fixture(scope="session")
+def fitted() -> FittedStudy:
+    return fitted_study()
 
 
 @pytest.fixture(scope="session")
