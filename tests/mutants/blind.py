@@ -70,19 +70,28 @@ def _draw(part: str, place: Place, generator: random.Random) -> Mutant | None:
     if not found:
         return None
     site = generator.choice(found)
-    original, before = ast.unparse(tree), _shown(site.node)
+    original, before = ast.unparse(tree), ast.unparse(site.node)
     site.change()
     text = ast.unparse(ast.fix_missing_locations(tree))
     if text == original:
         return None
-    return Mutant(
-        part=part, file=file, text=text, what=f"line {site.line}: {before}  ->  {_shown(site.node)}"
-    )
+    what = f"line {site.line}: {_difference(before, ast.unparse(site.node))}"
+    return Mutant(part=part, file=file, text=text, what=what)
 
 
-def _shown(node: ast.AST) -> str:
-    text = " ".join(ast.unparse(node).split())
-    return text if len(text) <= 90 else f"{text[:60]} ... {text[-25:]}"
+def _difference(before: str, after: str) -> str:
+    """Where two texts differ, with a little of what is around it."""
+    one, other = (" ".join(text.split()) for text in (before, after))
+    start, end = _alike(one, other), _alike(one[::-1], other[::-1])
+    first = max(start - 30, 0)
+    parts = [text[first : max(len(text) - end, start) + 30] for text in (one, other)]
+    return "  ->  ".join(part if len(part) <= 120 else f"{part[:80]} ... {part[-35:]}" for part in parts)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def sites(tree: ast.Module, place: Place) -> list[Site]:
@@ -101,6 +110,11 @@ def _visit(node: ast.AST, function: ast.FunctionDef, shown: ast.AST, found: list
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return
     if isinstance(node, ast.Call) and _name(node.func) in LOOKS:
+        return
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):  # another method is no method
+        found += [Site(node.lineno, node, change) for change in _changes(node, function)]
+        for child in (node.func.value, *node.args, *(k for k in node.keywords if k.arg not in LOOKS)):
+            _visit(child, function, node, found)
         return
     if isinstance(node, ast.AnnAssign):
         _visit(node.value or ast.Pass(), function, shown, found)

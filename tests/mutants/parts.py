@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from tests.mutants.mutant import ROOT
 
-STORE = ("tests/sweeps/store",)
+STORE = "tests/sweeps/store"
+ROWS = (f"{STORE}/test_rows.py", f"{STORE}/test_rows_by_hand.py")
+COLLECT = (*ROWS, f"{STORE}/test_collect.py")
 REPORT = "tests/analysis/report"
 FITS = "tests/analysis/fits"
 JSON = r"^(to_dict|to_list|finite)$"
@@ -40,10 +42,10 @@ def _fits(files: str, *tests: str, functions: str = "") -> Place:
 
 
 PARTS: dict[str, tuple[Place, ...]] = {
-    "rows": (Place("sweeps/store/rows.py", STORE),),
-    "store": (Place("sweeps/store/tables.py", STORE), Place("sweeps/store/database.py", STORE)),
-    "collect": (Place("sweeps/store/collect.py", STORE),),
-    "import": (Place("sweeps/store/csv_*.py", STORE),),
+    "rows": (Place("sweeps/store/rows.py", ROWS),),
+    "store": (Place("sweeps/store/tables.py", COLLECT), Place("sweeps/store/database.py", COLLECT)),
+    "collect": (Place("sweeps/store/collect.py", COLLECT),),
+    "import": (Place("sweeps/store/csv_*.py", (f"{STORE}/test_csv_import.py", *ROWS)),),
     "JSON": (
         _shown("analysis/report/json_output.py", "test_json"),
         _shown("analysis/[!r]*/**/*.py", "test_json", JSON),

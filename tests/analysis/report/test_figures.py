@@ -8,12 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.collections import FillBetweenPolyCollection, PathCollection
 from matplotlib.colors import to_hex
 
+from analysis.data.points import TestTimeCurve
+from analysis.engine.verdict import FitStatus
+from analysis.fits.saturation import fit_curves
 from analysis.report.figures.isoflop import isoflop_figure, power_law_figure
 from analysis.report.figures.laws import robustness_figure, routes_figure, training_figure
 from analysis.report.figures.page import RED
 from analysis.report.figures.saturation import saturation_figure
+from analysis.report.figures.summary import summary_page
 from analysis.report.figures.unified import unified_figure
 from analysis.report.fitted_study import FittedModel, FittedStudy, FittedTestTime
+from analysis.report.headlines import extrapolations, headlines, warnings
 
 from .conftest import MODEL
 
@@ -149,6 +154,9 @@ def test_saturation(test_time: FittedTestTime) -> None:
         level, trained = rest
         np.testing.assert_allclose(level.get_ydata(), fit.L_inf)
         np.testing.assert_allclose(trained.get_xdata(), curve.mean_recurrence)
+        position = figure.axes.index(axes)  # three columns, two rows
+        assert axes.get_xlabel() == ("test recurrence T" if position >= 3 else "")
+        assert axes.get_ylabel() == ("loss (nats)" if position % 3 == 0 else "")
         assert axes.get_title().split("\n") == [
             f"{curve.run_id}, mu_rec {curve.mean_recurrence:g}",
             str(fit.status),
@@ -184,10 +192,39 @@ def test_robustness(model: FittedModel) -> None:
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == [variant.setting for variant in panel.variants]
     assert [axes.get_xlabel() for axes in figure.axes] == ["E (nats)", "x", "y", "gamma, law"]
+    assert {axes.get_ylim() for axes in figure.axes} == {(len(names) - 0.5, -0.5)}  # as in the table
 
 
 def test_runs_without_a_budget_have_residuals_too(model: FittedModel) -> None:
     flops = np.where(np.arange(36) < 4, np.nan, model.points.flops)
     points = replace(model.training.points, flops=flops)
     figure = training_figure(MODEL, replace(model, training=replace(model.training, points=points)))
-    assert sum(len(place) for place in dots(figure.axes[1])) == 36
+    everywhere, usual = (
+        np.concatenate(dots(drawn.axes[1])) for drawn in (figure, training_figure(MODEL, model))
+    )
+    np.testing.assert_allclose(sorted(everywhere.tolist()), sorted(usual.tolist()))
+
+
+def test_a_star_marks_where_the_loss_turns_up() -> None:
+    t = np.array([1.0, 2, 3, 4, 6, 8, 12, 16, 24])
+    loss = 2.5 + 0.4 * np.exp(-0.9 * t) + 0.004 * np.maximum(t - 6, 0)
+    known = {"mean_recurrence": 4.0, "tokens": 1e9, "effective_parameters": 1e8}
+    curve = TestTimeCurve(run_id="r", model="m", test_recurrence=t, loss=loss, **known)
+    (fit,) = fit_curves([(t, loss)])
+    assert fit.status is FitStatus.TURNS_UP
+    (axes,) = saturation_figure([(curve, fit)], "").axes
+    assert stars(axes).tolist() == [[t[loss.argmin()], loss.min()]]
+
+
+def test_page_1_holds_every_sentence_in_order(fitted: FittedStudy) -> None:
+    texts = summary_page(fitted).texts
+    words = ["".join(text.get_text().split()) for text in texts]
+    assert texts[0].get_text() == "Scaling laws of a looped language model"
+    assert texts[1].get_text() == "Sweep published: 36 runs fitted"
+    parts = (("Findings", headlines), ("Extrapolated", extrapolations), ("Warnings", warnings))
+    expected = [text for heading, sentences in parts for text in (heading, *(sentences(fitted) or ["None."]))]
+    assert words[2:] == ["".join(sentence.split()) for sentence in expected]
+    places = [text.get_position()[1] for text in texts[2:]]
+    lines = [text.get_text().count("\n") + 1 for text in texts[2:]]
+    for above, below, taken in zip(places, places[1:], lines, strict=False):
+        assert above - below > 0.016 * taken

@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from analysis.checks.held_out import compare_training, holdout
-from analysis.engine.formatting import number, span, spell
+from analysis.checks.robustness import Robustness
+from analysis.engine.formatting import brief, limits, number, span, spell, table
 from analysis.engine.intervals import Interval
 from analysis.fits.unified import PARAMETERS
 from analysis.report.fitted_study import FittedModel, FittedStudy, FittedTestTime, limit_error
-from analysis.report.headlines import extrapolations, headlines, page_1_text
+from analysis.report.headlines import extrapolations, headlines, page_1_text, warnings
 from analysis.report.law_text import forms_text, frontier_text, isoflop_text, training_text
 from analysis.report.study_text import comparison_text, equivalence_text, saturation_text, unified_text
 
@@ -27,6 +31,22 @@ def rows(text: str, *columns: str) -> list[dict[str, str]]:
             break
         found.append(dict(zip(columns, cells, strict=True)))
     return found
+
+
+def test_numbers_and_tables_for_people() -> None:
+    nothing = float("nan")
+    assert (number(1234.5678), number(0.5, 2), number(nothing)) == ("1235", "0.5", "–")
+    assert (span((10.0, 18.0)), span((4.0, 4.0)), span((nothing, nothing))) == ("10 to 18", "4", "–")
+    known = Interval(value=0.4012, low=0.319, high=0.7531)
+    assert spell(known) == "0.401 (0.319 to 0.753)"
+    assert spell(known, 2) == "0.4 (0.32 to 0.75)"
+    assert spell(Interval(value=0.4, low=nothing, high=nothing)) == "0.4 (no interval)"
+    assert spell(Interval(value=nothing, low=nothing, high=nothing)) == "–"
+    assert limits(known) == ("0.4012", "0.319", "0.7531")
+    assert table(("name", "x"), [("a", "1.5"), ("bb", "10")]) == "name    x\na     1.5\nbb     10"
+    some = Interval(value=nothing, low=1.0, high=2.5)
+    assert brief(some, "value", "low", "high") == "Interval(low=1, high=2.5)"
+    assert brief(Robustness(variants=()), "variants") == "Robustness(variants=())"
 
 
 def test_isoflop(model: FittedModel) -> None:
@@ -241,6 +261,27 @@ def test_headlines_say_the_numbers_of_the_fits(fitted: FittedStudy, model: Fitte
     assert (
         f"mean error of {100 * unified.mean_error:.2f} % on 360 losses (z = {number(unified.z, 3)})" in told
     )
+
+
+def test_page_1_says_which_route_is_trusted(fitted: FittedStudy, model: FittedModel) -> None:
+    elsewhere = replace(model.routes.tokens, corrected=Interval(value=2.0, low=1.9, high=2.1))
+    routes = replace(model.routes, tokens=elsewhere)
+    findings = replace(fitted, models={MODEL: replace(model, routes=routes)})
+    assert "tokens trust the corrected parabolas, 2.000 (1.900 to 2.100): the law's own" in elsewhere.believed
+    assert f"{MODEL}: {elsewhere.believed}." in headlines(findings)
+    assert elsewhere.believed in findings.models[MODEL].routes.summary()
+
+
+def test_page_1_warns_of_a_run_far_off_the_law(fitted: FittedStudy, model: FittedModel) -> None:
+    residuals = model.training.law.fit.residuals.copy()
+    residuals[3] = np.log(1.25)
+    law = replace(model.training.law, fit=replace(model.training.law.fit, residuals=residuals))
+    far = replace(model, training=replace(model.training, law=law))
+    run = model.training.points.run_ids[3]
+    expected = f"{MODEL}: run {run} is far off the training law, which predicts +25.0 %"
+    assert expected in warnings(replace(fitted, models={MODEL: far}))
+    assert f"far off: {run}, predicted +25.0 %" in far.training.summary()
+    assert not any("far off the training law" in warning for warning in warnings(fitted))
 
 
 def test_gains_without_a_trained_loop_are_extrapolated(fitted: FittedStudy, model: FittedModel) -> None:
