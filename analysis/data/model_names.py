@@ -1,10 +1,11 @@
 """Which runs may share a fit: those of one name, one variant and one shape.
 
 A name says what somebody called a model. Runs under it that started from other initial weights, were computed
-in another precision, or are of another shape or architecture are models of their own, named apart.
+in another precision, or are of another shape or architecture are separate models with names of their own.
 """
 
 import json
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ FIXED_DEPTH = "fixed depth"
 """The group of all runs without a loop, whose sizes together make one law."""
 
 
-def group_names(table: pd.DataFrame) -> pd.Series:
+def group_names(table: pd.DataFrame) -> "pd.Series[Any]":
     """The group of each row of the store's table `runs`; no fit mixes two."""
     names = table["model"].astype(object)
     flat = table["architecture"] == NO_LOOP
@@ -24,14 +25,14 @@ def group_names(table: pd.DataFrame) -> pd.Series:
         named = table["variant"].notna()
         names = names.where(~named, names.astype(str) + " (" + table["variant"].astype(str) + ")")
     for name in names[~flat].unique():
-        mine = table[~flat & (names == name)]
-        shapes = _shapes(mine)
+        own = table[~flat & (names == name)]
+        shapes = _shapes(own)
         if shapes.nunique() > 1:
-            names.loc[mine.index] = shapes.map(_told_apart(str(name), mine, shapes)).fillna(name)
+            names.loc[own.index] = shapes.map(_labels(str(name), own, shapes)).fillna(name)
     return names
 
 
-def _shapes(runs: pd.DataFrame) -> pd.Series:
+def _shapes(runs: pd.DataFrame) -> "pd.Series[Any]":
     """What tells each run's model: its whole configuration where it was planned, else its parameters; NaN
     where neither is known."""
     parameters = runs[["once_parameters", "recurrent_parameters"]]
@@ -47,8 +48,8 @@ def _shapes(runs: pd.DataFrame) -> pd.Series:
     return shapes
 
 
-def _told_apart(name: str, runs: pd.DataFrame, shapes: pd.Series) -> dict[str, str]:
-    """A name a shape: with its parameters, and its injection or a number where those are the same."""
+def _labels(name: str, runs: pd.DataFrame, shapes: "pd.Series[Any]") -> dict[str, str]:
+    """A name for each shape: with its parameters, and its injection or a number where those are the same."""
     found = {}
     for shape, rows in runs.groupby(shapes, sort=False):
         first = rows.iloc[0]

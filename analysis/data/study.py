@@ -1,4 +1,4 @@
-"""How runs become points: what a fit may use, and a count of what it may not, with the reason.
+"""How runs become points: which runs a fit may use, and how many it may not, with the reason.
 
 Input is two frames of what `sweeps.store` holds, a row for each run and for each (run, test recurrence); the
 published sweep comes from the package itself. Nothing is dropped without being counted.
@@ -35,10 +35,19 @@ def read_sweep(db: Path, sweep: str | None) -> SweepRows:
     return collect_sweep(db, sweep)
 
 
-def load_study(db: Path, sweep: str | None) -> Study:
-    """The study called `sweep` (the latest when None), as ``read_sweep`` finds it."""
-    rows = read_sweep(db, sweep)
+def load_study(db: str | Path = "results.duckdb", sweep: str | None = None) -> Study:
+    """The finished runs of `sweep`, or of the latest one, in the database `db`; new results are read first.
+
+    `sweep="published"` is the paper's own study, which is built in. ``InputError`` if there is no such
+    database or sweep.
+    """
+    rows = read_sweep(Path(db), sweep)
     return build_study(rows.name, rows.kind, *frames(rows))
+
+
+def as_study(study: Study | str | Path) -> Study:
+    """A study as it is, or the latest of a database."""
+    return study if isinstance(study, Study) else load_study(study)
 
 
 def weighted(points: ModelPoints) -> tuple[ModelPoints, BudgetNoise]:
@@ -48,7 +57,7 @@ def weighted(points: ModelPoints) -> tuple[ModelPoints, BudgetNoise]:
 
 
 def weighted_study(study: Study) -> tuple[Study, list[str]]:
-    """The study with its runs weighed, and a sentence a model on what was done."""
+    """The study with its runs weighed, and a sentence for each model on what was done."""
     models, remarks = {}, []
     for name, points in study.models.items():
         models[name], noise = weighted(points)
@@ -57,7 +66,7 @@ def weighted_study(study: Study) -> tuple[Study, list[str]]:
             for budget, deviation in zip(noise.budgets, noise.deviations, strict=True)
         )
         if noise.differs:
-            remarks.append(f"{name}: weighed by the noise of each budget's replicates: {known} FLOPs")
+            remarks.append(f"{name}: weighted by the noise of each budget's replicates: {known} FLOPs")
         elif known:
             remarks.append(
                 f"{name}: equal weights, because the budgets' noise does not differ: {known} FLOPs"
@@ -68,7 +77,7 @@ def weighted_study(study: Study) -> tuple[Study, list[str]]:
 
 
 def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) -> Study:
-    """Sorts every run into what a fit uses and what it leaves out, with the reason."""
+    """Sorts runs into those that fits use and those left out, with the reason."""
     left_out: Counter[str] = Counter()
     table = runs.copy()
     numbers = ["flops", "mean_recurrence", "tokens", "once_parameters", "recurrent_parameters"]
@@ -114,7 +123,7 @@ def _cells(rows: pd.DataFrame) -> Whole:
 
 
 def _settings(rows: pd.DataFrame) -> Whole:
-    """A label a run for its hyperparameters; -1 where they are unknown."""
+    """A label for each run's hyperparameters; -1 where they are unknown."""
     if "hyperparameters" not in rows:
         return np.full(len(rows), -1)
     return pd.factorize(rows["hyperparameters"])[0].astype(np.int64)
@@ -137,8 +146,8 @@ def _better(rows: pd.DataFrame) -> Mask:
     return better_runs(loss, _cells(rows), _settings(rows), seeds)
 
 
-def effective(table: pd.DataFrame) -> pd.Series:
-    """N(mu_rec) a run; NaN where neither the shape nor the parameters are known."""
+def effective(table: pd.DataFrame) -> "pd.Series[float]":
+    """N(mu_rec) of each run; NaN where neither the shape nor the parameters are known."""
     looped = table["once_parameters"] + table["mean_recurrence"] * table["recurrent_parameters"]
     return looped.fillna(table["parameters"])
 

@@ -16,18 +16,18 @@ from parcae.presets import PRESETS
 from sweeps.store.rows import RunRow
 
 FEW = 10
-"""Draws of an uncertainty that is not looked at."""
+"""Draws of an uncertainty that is not used."""
 _NO_LOSSES = pd.DataFrame({"run_id": [], "test_recurrence": [], "loss": []})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Foreseen:
-    """A loss that a plan may expect."""
+    """The predicted loss of a planned run."""
 
     loss: float
     """Nats."""
     form: str
-    """The form of the law that says so."""
+    """The form of the law that predicts it."""
 
 
 def foreseen_losses(

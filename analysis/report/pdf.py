@@ -8,15 +8,17 @@ import matplotlib
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from analysis.data.points import spaced
+from analysis.data.points import Study, spaced
+from analysis.data.study import as_study
 from analysis.report.figures.isoflop import isoflop_figure, power_law_figure
 from analysis.report.figures.laws import robustness_figure, routes_figure, training_figure
 from analysis.report.figures.page import text_page
 from analysis.report.figures.saturation import CURVES_A_PAGE, CURVES_SHOWN, saturation_figure
 from analysis.report.figures.summary import provenance_page, summary_page
 from analysis.report.figures.unified import unified_figure
-from analysis.report.fitted_study import FittedStudy
+from analysis.report.fitted_study import FittedStudy, fit_study
 from analysis.report.study_text import equivalence_text, saturation_text
+from parcae.files import check_output
 from sweeps.folders.paths import PUBLISHED
 
 ROWS_SHOWN = 45
@@ -52,7 +54,29 @@ def pages(findings: FittedStudy) -> Iterator[Figure]:
     yield provenance_page(findings)
 
 
-def write_report(findings: FittedStudy, output: Path) -> Path:
+def write_report(
+    study: Study | str | Path, output: str | Path | None = None, *, convention: str | None = None
+) -> Path:
+    """Fits everything about a study and writes it to a PDF, `output` or else NAME.pdf; returns its path.
+
+    `study` is loaded, or the path of a database, whose latest study is taken. `convention` says how FLOPs
+    were counted if the runs contradict their own. ``InputError`` if nothing can be fitted or written.
+    """
+    return fit_and_write(as_study(study), output, convention)[1]
+
+
+def fit_and_write(
+    study: Study, output: str | Path | None, convention: str | None
+) -> tuple[FittedStudy, Path]:
+    """The fits of ``write_report``, and the path of the PDF."""
+    path = check_output(Path(output or f"{study.name}.pdf"))
+    if not study.curves:
+        study.require_points()
+    findings = fit_study(study, convention)
+    return findings, write_pdf(findings, path)
+
+
+def write_pdf(findings: FittedStudy, output: Path) -> Path:
     """Writes the PDF beside its place and renames it into it."""
     output = output.resolve()
     partial = output.with_name(f".{output.name}.partial")

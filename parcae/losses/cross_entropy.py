@@ -20,7 +20,7 @@ def cross_entropy(y: Tensor, unembedding: Tensor, targets: Tensor) -> Tensor:
 
     The product is computed in autocast's type if that is on, the rest in float32 or better.
     """
-    loss: Tensor = _CrossEntropy.apply(y, unembedding, targets)
+    loss: Tensor = _CrossEntropy.apply(y, unembedding, targets)  # type: ignore[no-untyped-call]
     return loss
 
 

@@ -114,7 +114,8 @@ class LoopedTransformer(nn.Module):
         first = self.config.prelude_layers + self.config.recurrent_layers
         for layer, block in enumerate(self.coda, start=first):
             x = block(x, self._table(x, memory), encoded.values.get(layer), memory and memory.once(layer))
-        return self.final_norm(x)
+        normed: Tensor = self.final_norm(x)
+        return normed
 
     def _table(self, x: Tensor, memory: Memory | None) -> Tensor:
         """The rotations of the positions of x (B, S, ...)."""

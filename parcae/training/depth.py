@@ -73,7 +73,7 @@ def _draw_probabilities(training: TrainConfig) -> npt.NDArray[np.float64]:
         rates = np.exp(_huginn_centre(training.mean_recurrence) + sqrt(2) * HUGINN_DEVIATION * nodes)
     draws = np.arange(training.backward_depth)
     factorials = np.array([lgamma(draw + 1) for draw in draws])
-    return np.exp(draws[:, None] * np.log(rates) - rates - factorials[:, None]) @ weights
+    return np.asarray(np.exp(draws[:, None] * np.log(rates) - rates - factorials[:, None]) @ weights)
 
 
 def realised_flops(

@@ -17,9 +17,8 @@ STATE_LIMIT = 1e6
 
 def root_mean_square_norm(h: Tensor) -> Tensor:
     """Norm over channels, root-mean-square over tokens, of h (B, S, d): sqrt(mean ||h||^2), a scalar."""
-    return torch.linalg.vector_norm(
-        h.detach(), dtype=torch.promote_types(h.dtype, torch.float32)
-    ) / math.sqrt(h.shape[0] * h.shape[1])
+    total: Tensor = torch.linalg.vector_norm(h.detach(), dtype=torch.promote_types(h.dtype, torch.float32))
+    return total / math.sqrt(h.shape[0] * h.shape[1])
 
 
 def injection_norm(model: LoopedTransformer) -> float | None:

@@ -1,5 +1,6 @@
 """The commands that start and stop runs: submit, retry, cancel."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,7 +134,9 @@ def _follow(
     on_slurm = launched.cluster is Cluster.SLURM
     where = "SLURM" if on_slurm else "this machine"
     console.note(f"sweep {name}: {launched.started} of {len(launched.sweep.runs)} runs handed to {where}")
-    keep_alive = (lambda: None) if on_slurm else local.Keeper(study, slots or local.default_slots())
+    keep_alive: Callable[[], None] = (
+        (lambda: None) if on_slurm else local.Keeper(study, slots or local.default_slots())
+    )
     keep_alive()
     if not (detach or (on_slurm and not wait)):
         watch_sweep(study, name, keep_alive)

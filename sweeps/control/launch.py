@@ -118,11 +118,11 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
 
 def _check_trainable(specs: Sequence[RunSpec]) -> None:
     """``InputError`` if any run was planned with a setting that is no longer trained."""
-    for what, old in (
-        ("weights in bfloat16", lambda t: t.precision is Precision.BFLOAT16_WEIGHTS),
-        ("the sampling log-normal-poisson", lambda t: t.sampling is DepthSampling.LOG_NORMAL_POISSON),
+    for what, field, old in (
+        ("weights in bfloat16", "precision", Precision.BFLOAT16_WEIGHTS),
+        ("the sampling log-normal-poisson", "sampling", DepthSampling.LOG_NORMAL_POISSON),
     ):
-        if count := sum(old(spec.training) for spec in specs):
+        if count := sum(getattr(spec.training, field) is old for spec in specs):
             raise InputError(
                 f"{count} of these runs were planned by an early version with {what}, which is no longer "
                 "trained; plan them again under another sweep name (finished runs are kept)"

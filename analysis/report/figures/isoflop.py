@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.data.axis import Axis
 from analysis.data.points import spaced
+from analysis.engine.formatting import spell
 from analysis.fits.isoflop.parabola import Parabola
 from analysis.fits.isoflop.power_law import PowerLaw
 from analysis.laws import Array
@@ -25,19 +26,15 @@ from analysis.report.figures.page import (
     write,
 )
 from analysis.report.fitted_study import FittedModel, FittedStudy
-from analysis.report.study_text import (
-    PUBLISHED_GAMMAS,
-    isoflop_text,
-    spell,
-)
+from analysis.report.study_text import PUBLISHED_GAMMAS
 
 LEGEND_ENTRIES = 8
 
 
 def isoflop_figure(name: str, findings: FittedModel) -> Figure:
-    """Loss along the axis and against tokens, a parabola a budget, vertices starred."""
+    """Loss along the axis and against tokens, a parabola for each budget, vertices starred."""
     passed_over, isoflop = findings.points.passed_over, findings.isoflop
-    best = f"; the best run of each cell, {passed_over} passed over" if passed_over else ""
+    best = f"; the best run of each cell; {passed_over} others not used" if passed_over else ""
     figure = page(
         f"IsoFLOP curves, {name}", f"A parabola in the logarithm per budget; stars are interior optima{best}"
     )
@@ -73,7 +70,7 @@ def isoflop_figure(name: str, findings: FittedModel) -> Figure:
             panels[1],
             "tokens are the axis" if isoflop.axis is Axis.TOKENS else "the runs' tokens are unknown",
         )
-    sentences_below(figure, write(figure, BELOW, isoflop_text(isoflop)), findings.routes.warnings)
+    sentences_below(figure, write(figure, BELOW, isoflop.summary()), findings.routes.warnings)
     return figure
 
 

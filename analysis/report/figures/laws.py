@@ -23,12 +23,8 @@ from analysis.report.figures.page import (
 )
 from analysis.report.fitted_study import FittedModel, FittedStudy
 from analysis.report.headlines import warnings
-from analysis.report.law_text import forms_text, frontier_text, training_text
-from analysis.report.study_text import (
-    PUBLISHED_GAMMAS,
-    robustness_text,
-    routes_text,
-)
+from analysis.report.law_text import forms_text, frontier_text
+from analysis.report.study_text import PUBLISHED_GAMMAS
 
 
 def training_figure(name: str, findings: FittedModel) -> Figure:
@@ -51,7 +47,7 @@ def training_figure(name: str, findings: FittedModel) -> Figure:
         right.set_ylabel("predicted over measured (%)")
         right.tick_params(labelsize=7)
         top = BELOW
-    top = write(figure, top, training_text(findings.training))
+    top = write(figure, top, findings.training.summary())
     top = write(figure, top, frontier_text(findings))
     write(figure, top, forms_text(findings.forms))
     return figure
@@ -107,7 +103,7 @@ def routes_figure(findings: FittedStudy) -> Figure:
         axes.set_yticks(range(len(names)), names if which == "mean_recurrence" else [""] * len(names))
         axes.set_xlabel(f"exponent of {which.replace('_', ' ')}")
     panels[1].legend(fontsize=7, frameon=False)
-    text = "\n\n".join(f"{name}\n{routes_text(found)}" for name, found in findings.models.items())
+    text = "\n\n".join(f"{name}\n{found.routes.summary()}" for name, found in findings.models.items())
     top = write(figure, 0.80 - height, text + "\n\nDotted: the paper's exponents (figure 5).")
     sentences_below(figure, top, warnings(findings))
     return figure
@@ -142,5 +138,5 @@ def robustness_figure(name: str, panel: Robustness) -> Figure:
         axes.tick_params(axis="x", labelsize=6)
         axes.set_xlabel(label, fontsize=8)
         axes.locator_params(axis="x", nbins=3)
-    write(figure, 0.82 - height, robustness_text(panel))
+    write(figure, 0.82 - height, panel.summary())
     return figure

@@ -9,13 +9,7 @@ from matplotlib.figure import Figure
 from analysis.data.points import TestTimeCurve
 from analysis.engine.verdict import FitStatus
 from analysis.fits.saturation import SaturationFit
-from analysis.report.figures.page import (
-    LEFT,
-    MODEL_COLOURS,
-    RED,
-    WIDTH,
-    page,
-)
+from analysis.report.figures.page import LEFT, MODEL_COLOURS, RED, WIDTH, page
 
 CURVES_A_PAGE = 12
 CURVES_SHOWN = 24

@@ -11,13 +11,13 @@ from analysis.report.study_text import provenance_text
 
 
 def summary_page(findings: FittedStudy) -> Figure:
-    """What was found, and what to beware of."""
+    """The findings and warnings."""
     study = findings.study
     figure = page("Scaling laws of a looped language model", f"Sweep {study.name}: {study.used} runs fitted")
     place = 0.90
     parts = {"Findings": headlines, "Extrapolated": extrapolations, "Warnings": warnings}
-    for heading, told in parts.items():
-        sentences = told(findings)
+    for heading, sentences_of in parts.items():
+        sentences = sentences_of(findings)
         figure.text(LEFT, place, heading, fontsize=12, weight="bold", va="top")
         place -= 0.028
         for sentence in sentences or ["None."]:

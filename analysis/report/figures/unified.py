@@ -5,14 +5,9 @@ from matplotlib.figure import Figure
 
 from analysis.fits.unified import GAMMA_ONE
 from analysis.laws import UNIFIED
-from analysis.report.figures.page import (
-    page,
-    write,
-)
+from analysis.report.figures.page import page, write
 from analysis.report.fitted_study import FittedTestTime
-from analysis.report.study_text import (
-    unified_text,
-)
+from analysis.report.study_text import unified_text
 
 
 def unified_figure(name: str, found: FittedTestTime) -> Figure:

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from analysis.data.points import Study
+from analysis.engine.formatting import number, table
 from analysis.report import study_text as text
 from analysis.report.figures.page import text_page
-from analysis.report.fitted_study import fit_study
+from analysis.report.fitted_study import FittedTestTime, fit_model, fit_study
 from analysis.report.headlines import headlines, warnings
-from analysis.report.law_text import training_text
-from analysis.report.pdf import pages, write_report
+from analysis.report.json_output import isoflop_json
+from analysis.report.law_text import isoflop_text
+from analysis.report.pdf import pages, write_pdf
+from analysis.report.study_text import saturation_text
 
 from ..fits.test_unified import curves
 from ..points import published_study
@@ -52,7 +55,7 @@ def only(study: Study, keep: str) -> Study:
 )
 def test_any_study_makes_a_report(keep: str, tmp_path: Path) -> None:
     findings = fit_study(only(published_study(), keep))
-    path = write_report(findings, tmp_path / "report.pdf")
+    path = write_pdf(findings, tmp_path / "report.pdf")
     assert path.read_bytes().startswith(b"%PDF")
     words = " ".join(headlines(findings) + warnings(findings))
     assert "nan" not in words
@@ -87,8 +90,8 @@ def test_the_pdf_holds_the_text_of_the_fits() -> None:
     findings = fit_study(published_study())
     drawn = [t.get_text() for figure in pages(findings) for t in figure.texts]
     for name, found in findings.models.items():
-        assert training_text(found.training) in drawn, name
-        assert text.isoflop_text(found.isoflop) in drawn, name
+        assert found.training.summary() in drawn, name
+        assert found.isoflop.summary() in drawn, name
     assert text.provenance_text(findings.study) in drawn
 
 
@@ -112,12 +115,23 @@ def test_provenance_counts_every_run() -> None:
 
 
 def test_tables_line_up() -> None:
-    lines = text.table(("a", "b"), [("x", "10"), ("yyy", "2")]).splitlines()
+    lines = table(("a", "b"), [("x", "10"), ("yyy", "2")]).splitlines()
     assert lines == ["a     b", "x    10", "yyy   2"]
-    assert text.number(float("nan")) == "–"
+    assert number(float("nan")) == "–"
 
 
 def test_text_without_room_is_cut_and_counted() -> None:
     lines = text_page("Long", "\n".join(f"line {i}" for i in range(500))).texts[-1].get_text().split("\n")
     assert lines[0] == "line 0"
     assert lines[-1] == f"… {500 - len(lines) + 1} lines more: `parcae-fit` prints them all"
+
+
+def test_refits_are_made_only_for_what_prints_them() -> None:
+    """The robustness panel is two thirds of the time, and `isoflop` doesn't show it."""
+    found = {"small-140m": fit_model(published_study().models["small-140m"])}
+    assert isoflop_text(found)
+    assert isoflop_json(found)
+    assert "robustness" not in vars(found["small-140m"])
+    of_curves = FittedTestTime(curves=curves(noise=0.001))
+    assert saturation_text(of_curves)
+    assert not {"unified", "oracle"} & set(vars(of_curves))
