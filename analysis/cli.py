@@ -13,6 +13,7 @@ from analysis.data.axis import Axis
 from analysis.data.convention import CountedFlops
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
+from sweeps.folders.paths import PUBLISHED
 
 if TYPE_CHECKING:
     from analysis.data.points import Study
@@ -241,6 +242,15 @@ def predict(
         convention=convention,
     )
     _show(study, json, found, Prediction.to_dict, Prediction.summary, found.warnings)
+
+
+@app.command()
+def published(json: JsonOption = False) -> None:
+    """Show every number of the paper's tables beside ours, or why there is none."""
+    from analysis.checks.paper import beside_the_paper, comparisons_json, comparisons_text
+
+    study = _study(DEFAULT_DB, PUBLISHED)
+    _show(study, json, beside_the_paper(study), comparisons_json, comparisons_text)
 
 
 @app.command()

@@ -179,7 +179,7 @@ def test_published_exponents_with_their_bias(model: str, gamma_mu: float, gamma_
     )
     assert found.gamma_mean_recurrence.exponent.value == pytest.approx(gamma_mu, abs=0.001)
     assert found.gamma_tokens.exponent.value == pytest.approx(gamma_d, abs=0.001)
-    assert "which the interval holds" in found.gamma_mean_recurrence.message
+    assert "which the interval includes" in found.gamma_mean_recurrence.message
     assert found.corrected is not None
     assert sum(found.corrected.forms.values()) == pytest.approx(1.0)
 
