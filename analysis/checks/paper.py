@@ -111,9 +111,7 @@ def comparisons_text(rows: tuple[Comparison, ...]) -> str:
             )
             for row in own
         ]
-        blocks.append(
-            "\n".join([name, *notes, table(("", "quantity", "paper", "ours", "off, %"), cells)])
-        )
+        blocks.append("\n".join([name, *notes, table(("", "quantity", "paper", "ours", "off, %"), cells)]))
     return "\n\n".join(blocks)
 
 
@@ -128,7 +126,7 @@ def _quality(forms: Mapping[str, ModelForms]) -> Iterator[Comparison]:
         looped, name = row["architecture"] == "parcae", sizes[str(row["scale"])]
         tokens, recurrence = float(row["training_tokens"]), float(row["test_recurrence"])
         model = preset(name if looped else f"{name}-fixed").model
-        setting = f"{row['architecture']}, D = {tokens:.3g}"
+        setting = f"{row['architecture']}, D {tokens:.3g}"
         foretold = math.nan
         if looped and name in forms:
             foretold = math.exp(_foretold(forms[name], model, recurrence, tokens))
