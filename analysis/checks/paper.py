@@ -258,9 +258,9 @@ def _optima(points: ModelPoints) -> Iterator[Comparison]:
             )
     steepness = np.polyfit(np.log(paper["flops"].to_numpy(float)), np.log(unrolled), 1)[0]
     for quantity, value, ours, note in (
-        ("exponent of mean recurrence", 0, found.gamma_mean_recurrence.exponent.value, _PARABOLA),
-        ("exponent of tokens, paper", 1, found.gamma_tokens.exponent.value, _PARABOLA),
-        ("exponent of tokens, unrolled", 1, float(steepness), _UNROLLED),
+        ("gamma_mu", 0, found.gamma_mean_recurrence.exponent.value, _PARABOLA),
+        ("gamma_D, paper", 1, found.gamma_tokens.exponent.value, _PARABOLA),
+        ("gamma_D, unrolled", 1, float(steepness), _UNROLLED),
     ):
         yield Comparison(
             table=table,
