@@ -242,7 +242,7 @@ def test_what_is_not_this_model_is_refused_by_name(
 def test_a_missing_extra_or_folder_is_a_sentence(tmp_path: Path) -> None:
     config = official.parcae_config()
     weights = official.random_state(config)
-    with pytest.raises(InputError, match="not a model folder"):
+    with pytest.raises(InputError, match="no model folder"):
         load_model(tmp_path / "nowhere")
     with pytest.raises(InputError, match="neither"):
         load_model(tmp_path)
