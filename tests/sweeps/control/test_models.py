@@ -94,7 +94,7 @@ def test_a_model_of_another_tokenizer_is_a_sentence(tmp_path: Path) -> None:
     config = official.parcae_config(vocab_size=250)
     saved(tmp_path / "official", config, official.random_state(config))
     model = find_model(Study(tmp_path / "results.duckdb"), str(tmp_path / "official"))
-    with pytest.raises(InputError, match="tokenizer that is not stored"):
+    with pytest.raises(InputError, match="another tokenizer"):
         evaluate_texts(model, [], [1], 100)
 
 
