@@ -34,6 +34,10 @@ class Uncertainty:
 
     draws: Array
     """(R, p) in raw units."""
+    centres: Array
+    """(G, p): the fit at each ratio of the grid, which draws are simulated from."""
+    origins: Whole
+    """(R,): each draw's centre."""
     scatter: Array
     """(R,): each draw's deviation of a single run's log loss, shared part included."""
     ratio: float
@@ -69,6 +73,8 @@ def uncertainty(
         found.append(least_squares(problem, centres[rows], simulated, at, 1e-7)[0])
     return Uncertainty(
         draws=raw_parameters(problem, np.concatenate(found), points.log_unit),
+        centres=raw_parameters(problem, centres, points.log_unit),
+        origins=chosen,
         scatter=deviation * np.sqrt(grid.variances[chosen]),
         ratio=float(weights @ _relative(grid)),
         aicc=_aicc(squares, grid, n, count),
@@ -112,7 +118,8 @@ def tamed(fit: LawFit) -> tuple[Problem, Array]:
     points = fit.points
     problem = Problem(law=fit.law, data=points.problem.data, delta=np.inf)
     residuals = problem.residuals(fit.best[None, :], points.log_loss)[0]  # of prediction over loss
-    limit = WILD * noise(residuals, len(fit.law.parameters))
+    scale = np.sqrt(points.weights)
+    limit = WILD * noise(residuals * scale, len(fit.law.parameters)) / scale
     return problem, points.log_loss + residuals - np.clip(residuals, -limit, limit)
 
 

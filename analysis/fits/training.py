@@ -68,9 +68,9 @@ def fit_training_law(
     """Best of `starts` for n runs of effective parameters N, tokens D and loss in nats.
 
     ``InputError`` for numbers that are not positive and finite; points that do not decide the law give a
-    verdict. `delta` infinite is least squares.
+    verdict. `delta` infinite is least squares; `weights` (n,) are the runs' inverse variances.
     """
-    return _fitted(TRAINING, parameters, tokens, loss, starts, seed, delta)
+    return _fitted(TRAINING, parameters, tokens, loss, starts, seed, delta, weights)
 
 
 def fit_coupled_law(
@@ -81,9 +81,10 @@ def fit_coupled_law(
     starts: int = STARTS,
     seed: int = 0,
     delta: float = DELTA,
+    weights: ArrayLike | None = None,
 ) -> TrainingFit:
     """``fit_training_law`` for the coupled law, L = E + ((X N^-x)^(1/k) + (Y D^-y)^(1/k))^k."""
-    return _fitted(COUPLED, parameters, tokens, loss, starts, seed, delta)
+    return _fitted(COUPLED, parameters, tokens, loss, starts, seed, delta, weights)
 
 
 def _fitted(
@@ -94,10 +95,10 @@ def _fitted(
     starts: int,
     seed: int,
     delta: float,
+    weights: ArrayLike | None,
 ) -> TrainingFit:
-    return as_training(
-        fit_law(law, {"N": parameters, "D": tokens}, loss, starts=starts, seed=seed, delta=delta)
-    )
+    data = {"N": parameters, "D": tokens}
+    return as_training(fit_law(law, data, loss, starts=starts, seed=seed, delta=delta, weights=weights))
 
 
 def as_training(fit: LawFit) -> TrainingFit:
