@@ -100,8 +100,9 @@ def fit_isoflop(
     """Curves, optima and exponents of one model, from n runs; None for what is unknown.
 
     `parameters` are effective ones, N(mu_rec); `axis` is mean recurrence where that varies, else parameters;
-    `seeds` (NaN where unknown) tell replicates from copies; `weights` are inverse variances. `laws` are those
-    that the parabolas' bias is measured on: with none, intervals hold noise alone.
+    `seeds` (NaN where unknown) tell replicates from copies; `weights` are inverse variances of mean 1, of
+    which a curve takes its runs' mean. `laws` are those that the parabolas' bias is measured on: with none,
+    intervals hold noise alone.
     ``InputError`` for numbers no curve can hold.
     """
     arrays = _checked(flops, mean_recurrence, tokens, loss, parameters, seeds, weights)
