@@ -85,9 +85,7 @@ def robustness(points: ModelPoints, shape: Shape | None) -> Robustness:
     variants = [
         _variant(
             "squared error" if np.isinf(delta) else f"delta {delta:g}",
-            fit_training_law(
-                points.effective_parameters, points.tokens, points.loss, starts=PANEL_STARTS, delta=delta
-            ),
+            _refit(points, delta),
             points,
             shape,
             parabolas=float("nan"),
@@ -97,9 +95,20 @@ def robustness(points: ModelPoints, shape: Shape | None) -> Robustness:
     budgets = spaced(points.budgets.tolist(), MOST_LEFT_OUT) if len(points.budgets) > 1 else []
     for budget in budgets:
         rest = points.select(points.budget != budget)
-        law = fit_training_law(rest.effective_parameters, rest.tokens, rest.loss, starts=PANEL_STARTS)
-        variants.append(_variant(f"without {budget:.3g} FLOPs", law, points, shape, parabolas=_gamma(rest)))
+        without = f"without {budget:.3g} FLOPs"
+        variants.append(_variant(without, _refit(rest, DELTA), points, shape, parabolas=_gamma(rest)))
     return Robustness(variants=tuple(variants))
+
+
+def _refit(points: ModelPoints, delta: float) -> TrainingFit:
+    return fit_training_law(
+        points.effective_parameters,
+        points.tokens,
+        points.loss,
+        starts=PANEL_STARTS,
+        delta=delta,
+        weights=points.weights,
+    )
 
 
 def _variant(
@@ -132,6 +141,13 @@ def law_exponent(law: TrainingFit, shape: Shape, points: ModelPoints) -> float:
 def _gamma(points: ModelPoints) -> float:
     grid = points.select(points.on_grid)
     fit = fit_isoflop(
-        grid.flops, grid.mean_recurrence, None, grid.loss, seeds=grid.seeds, laws=(), resamples=1
+        grid.flops,
+        grid.mean_recurrence,
+        None,
+        grid.loss,
+        seeds=grid.seeds,
+        weights=grid.weights,
+        laws=(),
+        resamples=1,
     )
     return fit.gamma_mean_recurrence.exponent.value

@@ -222,15 +222,15 @@ def _cubic_significance(isoflop: IsoflopFit) -> float:
     total = variance = squares = 0.0
     freedom = 0
     for optimum in isoflop.optima:
-        logs, losses = optimum.curve.log_v, optimum.curve.losses
+        logs, losses, weight = optimum.curve.log_v, optimum.curve.losses, optimum.curve.weight
         if optimum.left_out or len(np.unique(logs)) < 5:
             continue
         scaled = (logs - logs.mean()) / np.ptp(logs)
         design = np.vander(scaled, 4, increasing=True)
         solution = np.linalg.lstsq(design, losses, rcond=None)[0]
         total += float(solution[3])
-        variance += float(np.linalg.inv(design.T @ design)[3, 3])
-        squares += float(((losses - design @ solution) ** 2).sum())
+        variance += float(np.linalg.inv(design.T @ design)[3, 3]) / weight
+        squares += weight * float(((losses - design @ solution) ** 2).sum())
         freedom += len(losses) - 4
     if freedom < 4 or squares <= 0:
         return 0.0

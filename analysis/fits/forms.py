@@ -26,7 +26,7 @@ from analysis.laws import FORMS, Array, Data, Law, Mask
 FOLDS = 3
 """Budgets that are held out in turn, the largest ones."""
 FOLD_STARTS = 30
-"""Starts of a fit that is only scored: thirty end where five hundred do."""
+"""Starts, at most, of a fit that is only scored: thirty end where five hundred do."""
 LEAST_WEIGHT = 0.01
 """A form of less Akaike weight than this is ruled out."""
 FEWEST_FOLDS = 3
@@ -157,21 +157,19 @@ def fit_forms_each(
     data, budgets, weights = form_data(studies[0]), noise_groups(studies[0]), studies[0].weights
     laws = forms_for(data)
     each = [study.loss for study in studies]
-    fits, errors = {}, {}
+    fits: list[dict[Law, LawFit]] = [{} for _ in studies]
+    errors: list[dict[Law, Array]] = [{} for _ in studies]
     for law in laws:
         own = {name: data[name] for name in law.variables}
-        fits[law.name] = fit_each(law, own, each, starts=starts, seed=seed, weights=weights)
-        errors[law.name] = _rolling(law, own, each, weights, budgets, seed)
+        for i, fit in enumerate(fit_each(law, own, each, starts=starts, seed=seed, weights=weights)):
+            fits[i][law] = fit
+        usable = [i for i in range(len(studies)) if fits[i][law].usable]
+        fewer = min(starts, FOLD_STARTS)
+        rolled = _rolling(law, own, [each[i] for i in usable], weights, budgets, fewer, seed)
+        for i, error in zip(usable, rolled, strict=True):
+            errors[i][law] = error
     return [
-        _compared(
-            study,
-            {law: fits[law.name][i] for law in laws},
-            {law: errors[law.name][i] for law in laws if fits[law.name][i].usable},
-            budgets,
-            resamples,
-            seed + i,
-        )
-        for i, study in enumerate(studies)
+        _compared(study, fits[i], errors[i], budgets, resamples, seed + i) for i, study in enumerate(studies)
     ]
 
 
@@ -244,15 +242,21 @@ def _largest(budgets: Array) -> Mask:
 
 
 def _rolling(
-    law: Law, own: Data, losses: Sequence[Array], weights: Array, budgets: Array, seed: int
+    law: Law,
+    own: Data,
+    losses: Sequence[Array],
+    weights: Array,
+    budgets: Array,
+    starts: int,
+    seed: int,
 ) -> list[Array]:
     """Errors (n,) in percent at each fold's budget, fitted to all smaller ones, for each list of losses."""
     errors, folds = [np.full(len(loss), np.nan) for loss in losses], _folds(budgets)
-    if not folds:
+    if not folds or not losses:
         return errors
     every = [(i, budget) for i in range(len(losses)) for budget in folds]
     seen = np.stack([weights * (budgets < budget) for _, budget in every])
-    fits = fit_each(law, own, [losses[i] for i, _ in every], starts=FOLD_STARTS, seed=seed, weights=seen)
+    fits = fit_each(law, own, [losses[i] for i, _ in every], starts=starts, seed=seed, weights=seen)
     for (i, budget), fit in zip(every, fits, strict=True):
         if fit.usable:
             unseen = budgets == budget

@@ -36,6 +36,8 @@ class Curve:
     log_d: Array | None
     """ln tokens; None where they are unknown, or the axis."""
     losses: Array
+    weight: float
+    """Inverse variance of the runs' noise, of mean 1 over all budgets."""
     left_out: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -73,8 +75,8 @@ def without_copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
 def curves_of(arrays: Mapping[str, Array], axis: Axis) -> list[Curve]:
     """A curve for each budget, in ascending order.
 
-    `arrays` are those of ``without_copies``: flops, loss, position, and what is known of mean_recurrence,
-    tokens and parameters.
+    `arrays` are those of ``without_copies``: flops, loss, weights, position, and what is known of
+    mean_recurrence, tokens and parameters.
     """
     budgets = grouped_budgets(arrays["flops"])
     values = arrays[axis.column]
@@ -92,6 +94,7 @@ def curves_of(arrays: Mapping[str, Array], axis: Axis) -> list[Curve]:
                 log_v=np.log(values[at]),
                 log_d=None if tokens is None else np.log(tokens[at]),
                 losses=arrays["loss"][at],
+                weight=float(arrays["weights"][at].mean()),
             )
         )
     curves = _at_their_budgets(curves, arrays["flops"])
@@ -103,7 +106,7 @@ def curves_of(arrays: Mapping[str, Array], axis: Axis) -> list[Curve]:
 
 
 def variance(curve: Curve) -> tuple[float, int]:
-    """Variance about the parabola and its degrees of freedom, 0 for too few points.
+    """Variance about the parabola for a weight of 1, and its degrees of freedom, 0 for too few points.
 
     Scaled so that its median is the variance of the noise: the median of a chi-square of k degrees is about
     k (1 - 2 / 9k)^3 (Wilson and Hilferty 1931).
@@ -111,14 +114,16 @@ def variance(curve: Curve) -> tuple[float, int]:
     if curve.distinct < FEWEST_POINTS:
         return float("nan"), 0
     freedom = len(curve.losses) - 3
-    squares = squares_about(curve.log_v, curve.losses)
+    squares = curve.weight * squares_about(curve.log_v, curve.losses)
     return squares / (freedom * (1 - 2 / (9 * freedom)) ** 3), freedom
 
 
 def relative_squares(curves: Sequence[Curve]) -> tuple[float, int]:
-    """Summed squares about the parabolas, over the squared losses, and their degrees of freedom."""
+    """Weighted squares about the parabolas, over the squared losses, and their degrees of freedom."""
     shown = [curve for curve in curves if curve.distinct >= FEWEST_POINTS]
-    squares = [squares_about(curve.log_v, curve.losses) / curve.losses.mean() ** 2 for curve in shown]
+    squares = [
+        curve.weight * squares_about(curve.log_v, curve.losses) / curve.losses.mean() ** 2 for curve in shown
+    ]
     return float(sum(squares)), sum(len(curve.losses) - 3 for curve in shown)
 
 
@@ -172,7 +177,8 @@ def _without_wild(curve: Curve, noise: tuple[float, int]) -> Curve:
     logs, losses = np.delete(curve.log_v, found), np.delete(curve.losses, found)
     place = float(np.exp(curve.log_v[found]))
     distance = abs(curve.losses[found] - float(parabola(logs, losses)(place)))
-    limit = float(stdtrit(freedom, 1 - 0.0005 / n)) * deviation * prediction_error(logs, curve.log_v[found])
+    spread = deviation / np.sqrt(curve.weight) * prediction_error(logs, curve.log_v[found])
+    limit = float(stdtrit(freedom, 1 - 0.0005 / n)) * spread
     if distance <= max(float(np.ptp(losses)), limit):
         return curve
     return curve.without(

@@ -54,8 +54,9 @@ def fit_isoflop(
     For n runs, all (n,): training `flops` C, `mean_recurrence` mu_rec, training `tokens` D, `loss` in nats
     and effective `parameters` N(mu_rec), None for what is unknown; or a DataFrame with the columns `flops`,
     `loss` and what is known. `axis` is what varies within a budget: mean recurrence if that varies, else
-    parameters. `seeds` (NaN for an unknown one) tell replicates from copies; `weights` are inverse variances.
-    `laws` are those that the parabolas' bias is measured on: with none, intervals hold noise alone.
+    parameters. `seeds` (NaN for an unknown one) tell replicates from copies; `weights` are inverse variances,
+    of which a curve takes its runs' mean. `laws` are those that the bias of parabolas is measured on; none:
+    intervals that include noise alone.
     ``InputError`` for numbers no curve can hold.
     """
     optional = {
@@ -183,10 +184,9 @@ class _Exponents:
         if self.biases is None:
             curves = [self.kept[i].curve for i in chosen]
             logs = [c.log_v if on_axis else c.log_d for c in curves]
-            points = [(x, c.losses) for x, c in zip(logs, curves, strict=True) if x is not None]
-            return power_law(
-                of, flops, values, _resampled_vertices(points, self.resamples, self.seed), self.budgets
-            )
+            known = [(x, c) for x, c in zip(logs, curves, strict=True) if x is not None]
+            draws = _resampled_vertices(known, self.resamples, self.seed)
+            return power_law(of, flops, values, draws, self.budgets)
         off = (self.biases.along_axis if on_axis else self.biases.in_tokens)[:, chosen]
         law = _holding(power_law(of, flops, values, np.log(values) - off, self.budgets))
         if not law.budgets or not np.isfinite(law.exponent.low):
@@ -261,21 +261,23 @@ def _holding(law: PowerLaw) -> PowerLaw:
     return replace(law, exponent=held) if np.isfinite(value.low) else law
 
 
-def _resampled_vertices(curves: Sequence[tuple[Array, Array]], resamples: int, seed: int) -> Array:
-    """ln of each curve's vertex in each replicate (R, B); NaN where a replicate opens downward.
+def _resampled_vertices(curves: Sequence[tuple[Array, Curve]], resamples: int, seed: int) -> Array:
+    """ln of the vertex of each curve, along the logs beside it, in each replicate (R, B); NaN where a
+    replicate opens downward.
 
-    Residuals of all curves are scaled by their leverage, pooled and redrawn; each replicate is scaled by
-    sqrt(freedom / chi-square), because the noise is itself estimated from few points.
+    Residuals of all curves are scaled by their leverage and weight, pooled and redrawn; each replicate is
+    scaled by sqrt(freedom / chi-square), because the noise is itself estimated from few points.
     """
     if not curves:
         return np.empty((resamples, 0))
-    fits = [standardised_residuals(x, y) for x, y in curves]
-    residuals = np.concatenate([pool for _, pool in fits])
+    fits = [standardised_residuals(x, curve.losses) for x, curve in curves]
+    scales = [np.sqrt(curve.weight) for _, curve in curves]
+    residuals = np.concatenate([pool * scale for (_, pool), scale in zip(fits, scales, strict=True)])
     freedom = sum(len(x) - 3 for x, _ in curves)
     generator = np.random.default_rng(seed)
     inflation = np.sqrt(freedom / generator.chisquare(freedom, size=resamples))[:, None]
     columns = []
-    for (x, _), (fitted, _) in zip(curves, fits, strict=True):
-        redrawn = residuals[generator.integers(len(residuals), size=(resamples, len(fitted)))]
+    for (x, _), (fitted, _), scale in zip(curves, fits, scales, strict=True):
+        redrawn = residuals[generator.integers(len(residuals), size=(resamples, len(fitted)))] / scale
         columns.append(log_vertices(x, fitted + inflation * redrawn, FURTHEST))
     return np.stack(columns, axis=1)

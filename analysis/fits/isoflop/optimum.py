@@ -164,7 +164,7 @@ def _verdict(curve: Curve, along: Parabola | None, noise: tuple[float, int]) -> 
 def least_curvature(curve: Curve, noise: tuple[float, int]) -> float:
     """The curvature that noise of (deviation, degrees of freedom) explains."""
     deviation, freedom = noise
-    return float(stdtrit(freedom, 0.95) * deviation * curvature_error(curve.log_v))
+    return float(stdtrit(freedom, 0.95) * deviation / np.sqrt(curve.weight) * curvature_error(curve.log_v))
 
 
 def _culprit(curve: Curve) -> str:

@@ -1,5 +1,6 @@
 """Draws of a law's uncertainty: shared noise, what cannot vary, and intervals that cover the truth."""
 
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,9 @@ from ..points import grid
 
 
 def coverage_bench() -> ModuleType:
+    """bench/coverage.py, which finds its neighbours beside it."""
     place = Path(__file__).parents[3] / "bench" / "coverage.py"
+    sys.path.append(str(place.parent))
     spec = spec_from_file_location("coverage_bench", place)
     assert spec is not None
     assert spec.loader is not None
@@ -75,6 +78,25 @@ def test_draws_scatter_as_theory_says() -> None:
     freedom = len(loss) - 5
     variance = (fit.residuals**2).sum() / freedom
     errors = np.sqrt(np.diag(np.linalg.inv(slopes[0] @ slopes[0].T)) * variance * freedom / (freedom - 2))
+    drawn = problem.from_raw(found.draws / np.array([np.exp(fit.points.log_unit)] * 3 + [1.0] * 2))
+    np.testing.assert_allclose(drawn.std(0), errors, rtol=0.1)
+
+
+def test_draws_scatter_as_the_weights_say() -> None:
+    """Noise that is ten times larger at the largest budget: the weighted least-squares standard errors."""
+    study = grid()
+    noisy = study.flops == study.flops.max()
+    deviation = np.where(noisy, 0.003, 0.0003)
+    loss = study.loss * np.exp(deviation * np.random.default_rng(5).standard_normal(len(deviation)))
+    weights = deviation**-2 / np.mean(deviation**-2)
+    fit = fit_training_law(study.parameters, study.tokens, loss, weights=weights).fit
+    found = uncertainty(fit, np.arange(len(loss)), draws=2000, seed=1)
+    problem, order = fit.points.problem, fit.points.order
+    _, slopes, _ = problem.jacobian(fit.best[None], np.zeros((1, len(loss))))
+    np.testing.assert_array_equal(fit.points.weights, weights[order])
+    freedom = len(loss) - 5
+    variance = (weights * fit.residuals**2).sum() / (freedom - 2)
+    errors = np.sqrt(np.diag(np.linalg.inv((slopes[0] * weights[order]) @ slopes[0].T)) * variance)
     drawn = problem.from_raw(found.draws / np.array([np.exp(fit.points.log_unit)] * 3 + [1.0] * 2))
     np.testing.assert_allclose(drawn.std(0), errors, rtol=0.1)
 

@@ -65,6 +65,26 @@ def test_copies_of_runs_add_no_confidence() -> None:
     assert thrice.gamma_mean_recurrence == fit(loss).gamma_mean_recurrence
 
 
+def test_weights_decide_the_width_of_the_exponents_interval() -> None:
+    """Middle budgets ten times as noisy: the interval is that of vertices by numpy, 800 studies of them."""
+    deviation = np.where(np.isin(FLOPS, [4e18, 1.6e19]), 3e-3, 3e-4)
+    generator = np.random.default_rng(2)
+    losses = parabolas() * np.exp(deviation * generator.standard_normal((800, len(FLOPS))))
+    budgets = np.unique(FLOPS)
+    vertices = []
+    for budget in budgets:
+        at = budget == FLOPS
+        bend, slope, _ = np.polyfit(np.log(RECURRENCE[at]), losses[:, at].T, 2)
+        vertices.append(-slope / (2 * bend))
+    exponents = np.polyfit(np.log(budgets), np.array(vertices), 1)[0]
+    given = {"weights": deviation**-2 / np.mean(deviation**-2), "laws": ()}
+    widths = []
+    for loss in losses[:10]:
+        gamma = fit_isoflop(FLOPS, RECURRENCE, TOKENS, loss, **given).gamma_mean_recurrence.exponent
+        widths.append(gamma.high - gamma.low)
+    assert np.median(widths) == pytest.approx(2 * 1.96 * exponents.std(), rel=0.3)
+
+
 @pytest.mark.parametrize(
     ("case", "verdict"),
     [
