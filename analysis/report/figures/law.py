@@ -1,0 +1,147 @@
+"""A fitted law over its runs: contours with the law's own optimum, and what the law leaves over."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.data.points import spaced
+from analysis.engine.fit import LawFit
+from analysis.prediction.frontier import best_recurrence
+from analysis.report.figures.style import (
+    GREY,
+    MARKERS,
+    MODEL_COLOURS,
+    MOST_SHOWN,
+    axes_or_new,
+    blank,
+    budget_colour,
+    in_style,
+    letter,
+    log_axis,
+    reason,
+    whole_axis,
+)
+from analysis.report.fitted_study import FittedModel
+
+LEVELS = 7
+
+
+@in_style
+def drawn_fit(found: FittedModel) -> LawFit:
+    """The chosen form where that is one of parameters and tokens alone, else the training law."""
+    form = found.forms.chosen
+    return form.fit if form and set(form.law.variables) == {"N", "D"} else found.training.law.fit
+
+
+def contours(found: FittedModel, axes: Axes | None = None) -> Axes:
+    """Lines of equal loss over tokens and effective parameters, the runs, and the law's optimum over budgets."""
+    axes, fit, points = axes_or_new(axes), drawn_fit(found), found.training.points
+    if not fit.usable:
+        reason(axes, f"No law to draw: {fit.message}.")
+        return axes
+    sizes = points.effective_parameters
+    tokens = np.geomspace(points.tokens.min() / 1.3, points.tokens.max() * 1.3, 70)
+    grid = np.geomspace(sizes.min() / 1.12, sizes.max() * 1.12, 70)
+    mesh_d, mesh_n = np.meshgrid(tokens, grid)
+    loss = fit.law.predict(fit.vector, {"N": mesh_n.ravel(), "D": mesh_d.ravel()})[0].reshape(mesh_n.shape)
+    axes.set_xlim(tokens[0], tokens[-1])
+    axes.set_ylim(grid[0], grid[-1])
+    measured = np.quantile(points.loss, np.linspace(0.03, 0.97, LEVELS))
+    levels = np.unique(np.round(measured, 2 if np.ptp(measured) > 0.1 else 3))
+    lines = axes.contour(tokens, grid, loss, levels=levels, colors=GREY, linewidths=0.7)
+    log_axis(axes, "tokens $D$")
+    log_axis(axes, "effective parameters $N$", vertical=True)
+    _label(axes, lines, tokens, grid)
+    size = 4.0 if len(points) < 200 else 1.6
+    axes.plot(
+        points.tokens,
+        sizes,
+        linestyle="none",
+        marker="o",
+        markersize=size,
+        color=MODEL_COLOURS[0],
+        label="runs",
+    )
+    if found.shape is not None and len(points.budgets):
+        budgets = np.geomspace(points.budgets.min(), points.budgets.max(), 40)
+        best = np.maximum(best_recurrence(fit.vector, found.shape, budgets, fit.law)[0], 1.0)
+        at = budgets / found.shape.flops_per_token(best), found.shape.parameters(best)
+        inside = (at[1] >= grid[0]) & (at[1] <= grid[-1])
+        axes.plot(at[0][inside], at[1][inside], color=MODEL_COLOURS[1], linewidth=1.8, label="law's optimum")
+    return axes
+
+
+@in_style
+def residuals(found: FittedModel, axes: Axes | None = None) -> Axes:
+    """Predicted over measured loss, in percent, along what was varied; a line joins each budget's runs."""
+    axes, fit, points = axes_or_new(axes), drawn_fit(found), found.training.points
+    if not fit.usable:
+        reason(axes, "No law was fitted, so there is nothing left over.")
+        return axes
+    looped = np.isfinite(points.mean_recurrence).all() and len(np.unique(points.mean_recurrence)) > 1
+    along = points.mean_recurrence if looped else points.effective_parameters
+    percent = 100 * np.expm1(fit.residuals)
+    budgets = spaced(points.budgets.tolist(), MOST_SHOWN)
+    joined = len(points) < 300 and len(points.budgets) <= MOST_SHOWN
+    for position, budget in enumerate(budgets if joined else []):
+        at = np.flatnonzero(points.budget == budget)
+        at = at[np.argsort(along[at])]
+        axes.plot(
+            along[at],
+            percent[at],
+            color=budget_colour(position, len(budgets)),
+            marker=MARKERS[position % len(MARKERS)],
+            linewidth=0.8,
+            label=f"{budget:.3g}",
+        )
+    rest = ~np.isfinite(points.budget) if joined else np.ones(len(points), dtype=bool)
+    if rest.any():
+        size = 3.5 if rest.sum() < 200 else 1.4
+        axes.plot(
+            along[rest],
+            percent[rest],
+            linestyle="none",
+            marker="o",
+            markersize=size,
+            color=GREY,
+            label="runs",
+        )
+    axes.axhline(0, color="black", linewidth=0.7, label="_zero")
+    if looped:
+        whole_axis(axes, along.tolist(), "mean recurrence $mu_rec$")
+    else:
+        log_axis(axes, "effective parameters $N$")
+    axes.set_ylabel("predicted over measured (%)")
+    return axes
+
+
+@in_style
+def law(found: FittedModel) -> Figure:
+    """Contours, and what is left over."""
+    figure, (left, right) = blank((1, 1))
+    contours(found, left)
+    residuals(found, right)
+    for axes, which, title in (
+        (left, "a", f"the {drawn_fit(found).law.name.replace('_', ' ')} law"),
+        (right, "b", "what it leaves"),
+    ):
+        if axes.axison:
+            letter(axes, which, title)
+    return figure
+
+
+def _label(axes: Axes, lines: object, tokens: np.ndarray, grid: np.ndarray) -> None:
+    """A label on each contour where it crosses the panel's diagonal, well inside the panel."""
+    places = []
+    for path in lines.get_paths():  # type: ignore[attr-defined]
+        corners = path.vertices
+        if not len(corners):
+            continue
+        across = np.log(corners[:, 0] / tokens[0]) / np.log(tokens[-1] / tokens[0])
+        up = np.log(corners[:, 1] / grid[0]) / np.log(grid[-1] / grid[0])
+        inside = (across > 0.12) & (across < 0.88) & (up > 0.1) & (up < 0.8)
+        if inside.any():
+            best = np.argmin(np.where(inside, np.abs(up - 0.32), np.inf))
+            places.append(tuple(corners[best]))
+    if places:
+        axes.clabel(lines, manual=places, fmt=lambda value: f"{value:.3g}", fontsize=7, inline=True)  # type: ignore[arg-type]

@@ -1,0 +1,149 @@
+"""Losses over test recurrences: single runs with their curves, and what the unified law leaves."""
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.data.points import TestTimeCurve
+from analysis.engine.verdict import FitStatus
+from analysis.fits.saturation import SaturationFit
+from analysis.fits.unified import GAMMA_ONE, UnifiedFit
+from analysis.report.content.numbers import flops
+from analysis.report.figures.style import (
+    DOUBLE,
+    GREY,
+    MARKERS,
+    MODEL_COLOURS,
+    axes_or_new,
+    blank,
+    budget_colour,
+    in_style,
+    letter,
+    text,
+    whole_axis,
+)
+
+COLUMNS = 4
+
+
+@in_style
+def saturation_curve(curve: TestTimeCurve, fit: SaturationFit, axes: Axes | None = None) -> Axes:
+    """One run: dots measured, a line fitted, dashed its mean recurrence; a star the best T where losses rise."""
+    axes = axes_or_new(axes)
+    at = curve.test_recurrence
+    axes.axvline(curve.mean_recurrence, color=GREY, linewidth=0.7, linestyle="--", label="_mean recurrence")
+    if math.isfinite(fit.fit.best[-1]) and np.isfinite(fit.predict(at)).all():
+        line = np.linspace(at.min(), at.max(), 120)
+        dotted = fit.status is not FitStatus.CONVERGED
+        axes.plot(
+            line, fit.predict(line), color=MODEL_COLOURS[1], linestyle=":" if dotted else "-", label="_fit"
+        )
+    axes.plot(
+        at, curve.loss, linestyle="none", marker="o", markersize=3, color=MODEL_COLOURS[0], label="measured"
+    )
+    if fit.status is FitStatus.TURNS_UP:
+        axes.plot(
+            [fit.best_test_recurrence],
+            [fit.best_loss],
+            linestyle="none",
+            marker="*",
+            markersize=9,
+            markerfacecolor="none",
+            markeredgecolor="black",
+            label="_best T",
+        )
+    axes.set_title(run_title(curve), fontsize=7)
+    return axes
+
+
+def run_title(curve: TestTimeCurve) -> str:
+    """What a reader knows a run by: its name where it was given one, else its mean recurrence and budget."""
+    if re.fullmatch(r"[0-9a-f]{16}", curve.run_id) is None:
+        return curve.run_id
+    size = curve.flops if math.isfinite(curve.flops) else curve.tokens
+    unit = "FLOPs" if math.isfinite(curve.flops) else "tokens"
+    return text(f"$mu_rec = {curve.mean_recurrence:g}$, {flops(size)} {unit}")
+
+
+@in_style
+def saturation(shown: Sequence[tuple[TestTimeCurve, SaturationFit]]) -> Figure:
+    """Small panels, a run each."""
+    columns = min(COLUMNS, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(DOUBLE, 0.35 + 1.35 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for position, axes in enumerate(grid.ravel()):
+        if position >= len(shown):
+            axes.remove()
+            continue
+        saturation_curve(*shown[position], axes)
+        axes.tick_params(labelsize=6.5)
+    figure.supxlabel("test recurrence T", fontsize=8)
+    figure.supylabel("loss (nats)", fontsize=8)
+    return figure
+
+
+@in_style
+def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
+    """Measured losses over T with the law's lines, and what it leaves over T / mean recurrence."""
+    figure, (left, right) = blank((1, 1))
+    chosen = list(curves)
+    depths = sorted({curve.mean_recurrence for curve in chosen})
+    for curve in chosen:
+        position = depths.index(curve.mean_recurrence)
+        colour, marker = budget_colour(position, len(depths)), MARKERS[position % len(MARKERS)]
+        at, n = curve.test_recurrence, np.full(1, curve.effective_parameters)
+        predicted = fit.predict(n, np.full(1, curve.tokens), np.full(1, curve.mean_recurrence), at)
+        off = 100 * (predicted / curve.loss - 1)
+        label = text(f"$mu_rec = {curve.mean_recurrence:g}$")
+        old = {line.get_label() for line in right.lines}
+        right.plot(
+            at / curve.mean_recurrence,
+            off,
+            color=colour,
+            marker=marker,
+            markersize=2.6,
+            linewidth=0.7,
+            label=label if label not in old else f"_{label}",
+        )
+    for curve in _lowest_of_each(chosen, depths):
+        position = depths.index(curve.mean_recurrence)
+        colour, marker = budget_colour(position, len(depths)), MARKERS[position % len(MARKERS)]
+        line = np.linspace(curve.test_recurrence.min(), curve.test_recurrence.max(), 80)
+        same = (np.full(1, v) for v in (curve.effective_parameters, curve.tokens, curve.mean_recurrence))
+        left.plot(line, fit.predict(*same, line), color=colour, linewidth=0.9, label="_law")
+        left.plot(
+            curve.test_recurrence,
+            curve.loss,
+            linestyle="none",
+            marker=marker,
+            markersize=3,
+            color=colour,
+            label="_run",
+        )
+    left.set_xlabel("test recurrence T")
+    left.set_ylabel("loss (nats)")
+    right.axhline(0, color="black", linewidth=0.7, label="_zero")
+    right.set_xscale("log")
+    whole_axis(right, [0.125, 0.25, 0.5, 1, 2, 4, 8], "$T / mu_rec$")
+    right.set_ylabel("predicted over measured (%)")
+    letter(left, "a", "largest budget")
+    letter(right, "b", f"what the law leaves ({GAMMA_ONE.replace('_', ' = ').replace('one', '1')})")
+    handles, labels = right.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center")
+    return figure
+
+
+def _lowest_of_each(curves: Sequence[TestTimeCurve], depths: Sequence[float]) -> list[TestTimeCurve]:
+    """For each mean recurrence the run on the most tokens."""
+    return [
+        max(
+            (c for c in curves if c.mean_recurrence == depth),
+            key=lambda c: c.flops if math.isfinite(c.flops) else c.tokens,
+        )
+        for depth in depths
+    ]

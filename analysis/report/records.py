@@ -1,0 +1,68 @@
+"""What became of a sweep's runs: their states, what they cost, and how they trained."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sweeps.folders.paths import PUBLISHED
+from sweeps.store.database import StudyTables
+from sweeps.store.telemetry import read_telemetry
+
+TELEMETRY = ("run_id", "step", "tokens", "loss", "state_norm", "injection_norm")
+FROM_SPEC = ("learning_rate", "injection")
+FROM_RESULT = ("seconds", "diverged_at")
+
+
+def _no_telemetry() -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=object if name == "run_id" else float) for name in TELEMETRY})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Records:
+    runs: pd.DataFrame
+    """A row a run: run_id, model, state, reason, flops, realised_flops, mean_recurrence, tokens, val_loss,
+    learning_rate, injection, seconds, diverged_at; NaN where nothing is known."""
+    telemetry: pd.DataFrame = field(default_factory=_no_telemetry)
+    """run_id, step, tokens, loss, state_norm, injection_norm (the spectral norm of Abar)."""
+    last_result: str = ""
+    """The day of the last result; empty where it is not known."""
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many runs are in each state, the commonest first."""
+        return {str(state): int(count) for state, count in self.runs["state"].value_counts().items()}
+
+    def where(self, *states: str) -> pd.DataFrame:
+        return self.runs[self.runs["state"].isin(states)]
+
+
+def records_of(tables: StudyTables, db: Path | None) -> Records:
+    """The records of a sweep's tables; telemetry comes from the database, unless the sweep is built in."""
+    runs = tables.runs.copy()
+    for column in ("flops", "realised_flops", "mean_recurrence", "tokens", "val_loss"):
+        runs[column] = pd.to_numeric(runs[column], errors="coerce").astype(float)
+    specs, results = (runs[name].map(_plain) for name in ("spec", "result"))
+    runs["learning_rate"] = [s.get("training", {}).get("learning_rate", np.nan) for s in specs]
+    runs["injection"] = [s.get("model", {}).get("injection", "") for s in specs]
+    for name in FROM_RESULT:
+        runs[name] = [np.nan if r.get(name) is None else float(r[name]) for r in results]
+    planned = db is not None and tables.name != PUBLISHED and tables.kind == "planned"
+    return Records(
+        runs=runs,
+        telemetry=read_telemetry(db, tables.name) if planned and db else _no_telemetry(),
+        last_result=_last_day(runs["signature"]),
+    )
+
+
+def _plain(text: object) -> dict[str, dict[str, object]]:
+    return json.loads(text) if isinstance(text, str) else {}
+
+
+def _last_day(signatures: "pd.Series[str]") -> str:
+    """Of the results that signatures (`nanoseconds:bytes` of result.json) tell of."""
+    times = [int(s.partition(":")[0]) for s in signatures.dropna().astype(str) if s[:1].isdigit()]
+    return datetime.fromtimestamp(max(times) / 1e9, tz=UTC).strftime("%-d %B %Y") if times else ""
