@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.data.axis import Axis
+from analysis.report.output_format import ReportFormat
 from parcae.errors import InputError
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
 
 if TYPE_CHECKING:
     from analysis.data.points import Study
+    from sweeps.store.database import StudyTables
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Fit the scaling laws of a sweep.", rich_markup_mode=None
@@ -51,13 +53,21 @@ WeightsOption = Annotated[
 
 
 def _study(db: Path, sweep: str | None, weights: bool = False) -> "Study":
-    from analysis.data.study import load_study, weighted_study
+    from analysis.data.study import read_sweep, weighted_study
 
-    study = load_study(db, sweep)
+    study = _built(read_sweep(db, sweep))
     if weights:
         study, remarks = weighted_study(study)
         for sentence in remarks:
             remark(sentence)
+    return study
+
+
+def _built(tables: "StudyTables") -> "Study":
+    """The study of a sweep's tables; what it leaves out is said at the end."""
+    from analysis.data.study import build_study
+
+    study = build_study(tables.name, tables.kind, tables.runs, tables.losses)
     for reason, count in study.left_out.items():
         remark(f"left out of {study.name}: {count} {reason}")
     return study
@@ -283,28 +293,54 @@ def report(
     sweep: SweepOption = None,
     json: JsonOption = False,
     output: Annotated[
-        Path | None, typer.Option("--output", help="The PDF; SWEEP.pdf unless named.", show_default=False)
+        Path | None,
+        typer.Option("--output", help="The file to write; SWEEP.FORMAT unless named.", show_default=False),
+    ] = None,
+    form: Annotated[
+        ReportFormat | None,
+        typer.Option(
+            "--format",
+            help="What to write; the ending of --output says it too. [default: pdf]",
+            show_default=False,
+        ),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures",
+            help="A folder for every figure as PDF, SVG and PNG, with what is drawn as CSV.",
+            show_default=False,
+        ),
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(
+            "--date", help="The date on the first page; the last result's unless given.", show_default=False
+        ),
     ] = None,
     convention: ConventionOption = None,
 ) -> None:
-    """Everything about a sweep, as a PDF."""
+    """Everything about a sweep, as a PDF, Markdown, LaTeX or JSON."""
+    from analysis.data.study import read_sweep
+    from analysis.report.content.study import study_report
     from analysis.report.fitted_study import fit_study
     from analysis.report.headlines import extrapolations, headlines, warnings
     from analysis.report.json_output import plain_study
-    from analysis.report.pdf import write_report
-    from parcae.files import check_output
+    from analysis.report.records import records_of
+    from analysis.report.write import output_path, write_document
 
-    study = _study(db, sweep)
-    if not study.curves:
-        study.require_points()
-    path = check_output(output or Path(f"{study.name}.pdf"))
+    tables = read_sweep(db, sweep)
+    study = _built(tables)
+    path, form = output_path(study.name, output, form)
     findings = fit_study(study, convention)
-    path = write_report(findings, path)
+    document = study_report(findings, records_of(tables, db), date)
+    path, *others = write_document(document, path, form, figures)
     if json:
         print_json(
             {
                 **plain_study(study),
                 "report": str(path),
+                "files": [str(other) for other in others],
                 "findings": headlines(findings),
                 "extrapolated": extrapolations(findings),
                 "warnings": warnings(findings),
@@ -318,6 +354,8 @@ def report(
     for warning in warnings(findings):
         note(f"warning: {warning}")
     print(f"report: {path}")
+    if others:
+        print(f"{len(others)} more files, such as {others[0]}")
 
 
 if __name__ == "__main__":

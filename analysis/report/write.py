@@ -2,7 +2,6 @@
 
 import json
 import os
-from enum import StrEnum
 from pathlib import Path
 
 from analysis.report.content.document import Document
@@ -11,17 +10,9 @@ from analysis.report.formats.latex import bibtex, latex
 from analysis.report.formats.markdown import markdown
 from analysis.report.formats.plain_json import plain_document
 from analysis.report.formats.typst import pdf
+from analysis.report.output_format import ReportFormat
 from parcae.errors import InputError
 from parcae.files import check_output, write_atomically
-
-
-class ReportFormat(StrEnum):
-    """What a report is written as."""
-
-    PDF = "pdf"
-    MARKDOWN = "md"
-    LATEX = "tex"
-    JSON = "json"
 
 
 def output_path(name: str, output: Path | None, form: ReportFormat | None) -> tuple[Path, ReportFormat]:
@@ -46,8 +37,8 @@ def write_document(
 ) -> list[Path]:
     """Writes the document, whole or not at all, and returns every file written, the document first.
 
-    `figures` is a folder for every figure as PDF, SVG, PNG and CSV. Markdown and LaTeX, which show figures from
-    files, write them to NAME-figures beside the document unless a folder is given.
+    `figures` is a folder for every figure as PDF, SVG, PNG and CSV. Markdown and LaTeX show figures from
+    files, in NAME-figures beside the document unless a folder is given.
     """
     shown = form in (ReportFormat.MARKDOWN, ReportFormat.LATEX)
     folder = figures or (path.with_name(f"{path.stem}-figures") if shown else None)

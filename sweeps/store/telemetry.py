@@ -19,12 +19,11 @@ def read_telemetry(db: Path, sweep: str) -> "pd.DataFrame":
     """
     with open_store(db) as connection:
         return connection.execute(
-            """SELECT run_id, step, tokens, loss, state_norm, injection_norm
+            """SELECT run_id, step, metrics.tokens, loss, state_norm, injection_norm
                FROM metrics JOIN sweep_runs USING (run_id) WHERE sweep = $1
-               QUALIFY (row_number() OVER run_rows - 1)
+               QUALIFY (row_number() OVER (PARTITION BY run_id ORDER BY step) - 1)
                            % greatest(1, count(*) OVER (PARTITION BY run_id) // $2) = 0
                        OR step = max(step) OVER (PARTITION BY run_id)
-               WINDOW run_rows AS (PARTITION BY run_id ORDER BY step)
                ORDER BY position, step""",
             [sweep, STEPS_SHOWN],
         ).df()

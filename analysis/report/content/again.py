@@ -75,9 +75,7 @@ def again_chapter(findings: FittedStudy, unanswered: tuple[str, ...]) -> Chapter
                 f"parcae-fit training-law --sweep {study.name} --json",
             )
         ),
-        Table(
-            name="provenance", columns=("what", ""), rows=tuple(rows), caption="Where the numbers come from."
-        ),
+        Table(name="provenance", columns=("", ""), rows=tuple(rows), caption="Where the numbers come from."),
     ]
     return Chapter(title="To do this again", blocks=tuple(blocks))
 

@@ -66,7 +66,7 @@ def abstract(findings: FittedStudy) -> tuple[str, ...]:
 
 
 def believed(route: Route) -> tuple[Interval, str]:
-    """The exponent to quote, and by which route: corrected where plain parabolas are biased or contradicted."""
+    """The exponent to quote and its route: corrected where plain parabolas are biased or contradicted."""
     if math.isfinite(route.corrected.value) and (route.biased or route.disagree):
         return route.corrected, "isoFLOP parabolas corrected for their bias"
     if math.isfinite(route.parabolas.value):
@@ -164,7 +164,8 @@ def _sure(findings: FittedStudy) -> str:
     if math.isfinite(route.parabolas.value) and math.isfinite(route.law.value):
         verdict = "contradict each other" if route.disagree else "agree within their 95 % intervals"
         parts.append(
-            f"the isoFLOP curves and the law's own minimum {verdict} on the first exponent of {name}"
+            f"the isoFLOP curves of {name} and its law's own minimum {verdict} on the exponent of "
+            f"{route.quantity} ({digits_of(route.parabolas.value, 3)} and {digits_of(route.law.value, 3)})"
         )
     form = found.forms.chosen
     if form is not None:
@@ -244,7 +245,7 @@ def main_figure(findings: FittedStudy) -> list[Block]:
     words = []
     for axes in drawn.axes:
         head = axes.get_title(loc="left")
-        which = f"({head[0]}) " if len(drawn.axes) > 1 else ""
+        which = f"{head[:3]} " if len(drawn.axes) > 1 else ""
         if "against none" in head:
             words.append(
                 f"{which}The law's loss for each budget with the advised mean recurrence (band: 95 % "

@@ -44,11 +44,10 @@ def frontier_chapter(findings: FittedStudy) -> Chapter | str:
             name="frontier",
             figure=frontier(known),
             caption=(
-                "The looped frontier by the chosen law. (a) How far the best loop's loss lies below no "
-                "loop for the "
-                "same FLOPs, with 95 % intervals. (b) The advised mean recurrence (marks), all that come within "
-                "0.1 % of the "
-                "best loss (thick), the continuous optimum (lines), and what was trained (shaded)."
+                "The looped frontier by the chosen law. (a) How far the best loop's loss lies below no loop "
+                "for the same FLOPs, with 95 % intervals. (b) The advised mean recurrence (marks), all that "
+                "come within 0.1 % of the best (thick), the continuous optimum (lines), and what was trained "
+                "(shaded)."
             ),
         )
     )

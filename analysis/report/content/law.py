@@ -209,8 +209,8 @@ def _forms(fitted: dict[str, FittedModel]) -> Table:
         ),
         rows=tuple(rows),
         caption=(
-            "Every form of the law: its mean error on the runs it was fitted to, on budgets predicted "
-            "from the "
-            "smaller ones, and on the largest budget alone, and its Akaike weight among the forms not ruled out."
+            "Every form of the law: its mean error on the runs it was fitted to, on budgets predicted from "
+            "the smaller ones, and on the largest budget alone, and its Akaike weight among those not "
+            "ruled out."
         ),
     )

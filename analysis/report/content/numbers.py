@@ -35,7 +35,7 @@ def digits_of(value: float, digits: int) -> str:
         return "0"
     rounded = float(f"{value:.{digits - 1}e}")
     size = math.floor(math.log10(abs(rounded)))
-    if not -4 <= size < 6:
+    if not -4 <= size < 5:
         return f"${_scientific(rounded, digits)}$"
     return f"{rounded:.{max(digits - 1 - size, 0)}f}"
 

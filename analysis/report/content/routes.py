@@ -50,7 +50,7 @@ def routes_chapter(findings: FittedStudy) -> Chapter | str:
         blocks.append(
             Table(
                 name="robustness",
-                columns=("model", "choice", "$E$", "$x$", "$y$", "exponent by the law"),
+                columns=("model", "choice", "$E$", "$x$", "$y$", "law's exponent"),
                 rows=tuple(rows),
                 caption=(
                     "The training law under other choices: the lowest and highest value over Huber's "

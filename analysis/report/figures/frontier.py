@@ -14,6 +14,7 @@ from analysis.report.figures.style import (
     axes_or_new,
     blank,
     in_style,
+    legend_above,
     letter,
     log_axis,
     model_style,
@@ -26,7 +27,7 @@ NO_FRONTIER = "No law knows this loop's cost and size, so there is no frontier."
 
 @in_style
 def frontier_losses(found: FittedModel, axes: Axes | None = None) -> Axes:
-    """The law's loss for each budget with the advised recurrence and with none, and the lowest loss measured."""
+    """The law's loss for each budget with the advised recurrence and without a loop; the lowest measured."""
     axes = axes_or_new(axes)
     supported = _supported(found)
     if found.frontier is None or not supported:
@@ -67,7 +68,7 @@ def frontier_losses(found: FittedModel, axes: Axes | None = None) -> Axes:
     )
     log_axis(axes, "budget $C$ (FLOPs)")
     axes.set_ylabel("validation loss (nats)")
-    axes.legend(loc="upper right")
+    legend_above(axes)
     return axes
 
 

@@ -96,7 +96,7 @@ def _name_curves(axes: Axes, shown: Sequence[Optimum]) -> None:
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=6.8,
-            color=budget_colour(index, len(shown)),
+            color="#333333",
             annotation_clip=False,
         )
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 from analysis.data.points import spaced
 from analysis.engine.fit import LawFit
+from analysis.laws import Array
 from analysis.prediction.frontier import best_recurrence
 from analysis.report.figures.style import (
     GREY,
@@ -23,7 +25,9 @@ from analysis.report.figures.style import (
 )
 from analysis.report.fitted_study import FittedModel
 
-LEVELS = 7
+LEVELS = 6
+MARGIN = 0.08
+"""How far inside a panel the labels of contours stay, as a fraction of it."""
 
 
 @in_style
@@ -34,7 +38,7 @@ def drawn_fit(found: FittedModel) -> LawFit:
 
 
 def contours(found: FittedModel, axes: Axes | None = None) -> Axes:
-    """Lines of equal loss over tokens and effective parameters, the runs, and the law's optimum over budgets."""
+    """Lines of equal loss over tokens and effective parameters, the runs, and the law's own optimum."""
     axes, fit, points = axes_or_new(axes), drawn_fit(found), found.training.points
     if not fit.usable:
         reason(axes, f"No law to draw: {fit.message}.")
@@ -51,7 +55,7 @@ def contours(found: FittedModel, axes: Axes | None = None) -> Axes:
     lines = axes.contour(tokens, grid, loss, levels=levels, colors=GREY, linewidths=0.7)
     log_axis(axes, "tokens $D$")
     log_axis(axes, "effective parameters $N$", vertical=True)
-    _label(axes, lines, tokens, grid)
+    around = [np.stack([points.tokens, sizes], axis=1)]
     size = 4.0 if len(points) < 200 else 1.6
     axes.plot(
         points.tokens,
@@ -68,6 +72,8 @@ def contours(found: FittedModel, axes: Axes | None = None) -> Axes:
         at = budgets / found.shape.flops_per_token(best), found.shape.parameters(best)
         inside = (at[1] >= grid[0]) & (at[1] <= grid[-1])
         axes.plot(at[0][inside], at[1][inside], color=MODEL_COLOURS[1], linewidth=1.8, label="law's optimum")
+        around.append(np.stack([at[0][inside], at[1][inside]], axis=1))
+    _label(axes, lines, np.concatenate(around))
     return axes
 
 
@@ -123,25 +129,32 @@ def law(found: FittedModel) -> Figure:
     residuals(found, right)
     for axes, which, title in (
         (left, "a", f"the {drawn_fit(found).law.name.replace('_', ' ')} law"),
-        (right, "b", "what it leaves"),
+        (right, "b", "residuals"),
     ):
         if axes.axison:
             letter(axes, which, title)
     return figure
 
 
-def _label(axes: Axes, lines: object, tokens: np.ndarray, grid: np.ndarray) -> None:
-    """A label on each contour where it crosses the panel's diagonal, well inside the panel."""
-    places = []
-    for path in lines.get_paths():  # type: ignore[attr-defined]
-        corners = path.vertices
-        if not len(corners):
-            continue
-        across = np.log(corners[:, 0] / tokens[0]) / np.log(tokens[-1] / tokens[0])
-        up = np.log(corners[:, 1] / grid[0]) / np.log(grid[-1] / grid[0])
-        inside = (across > 0.12) & (across < 0.88) & (up > 0.1) & (up < 0.8)
+def _label(axes: Axes, lines: ContourSet, around: Array) -> None:
+    """A label on each contour, where it is furthest from the runs, the optimum and the other labels.
+
+    `around` (n, 2) are the tokens and sizes that nothing may lie over.
+    """
+    limits = np.log([axes.get_xlim(), axes.get_ylim()])
+
+    def share(places: Array) -> Array:
+        return np.asarray((np.log(places) - limits[:, 0]) / (limits[:, 1] - limits[:, 0]))
+
+    kept, chosen = share(around), []
+    for path in lines.get_paths():
+        corners = np.asarray(path.vertices, dtype=float)
+        at = share(corners) if len(corners) else np.empty((0, 2))
+        inside = ((at > MARGIN) & (at < 1 - MARGIN)).all(axis=1)
         if inside.any():
-            best = np.argmin(np.where(inside, np.abs(up - 0.32), np.inf))
-            places.append(tuple(corners[best]))
-    if places:
-        axes.clabel(lines, manual=places, fmt=lambda value: f"{value:.3g}", fontsize=7, inline=True)  # type: ignore[arg-type]
+            free = np.linalg.norm(at[:, None] - kept[None], axis=2).min(axis=1)
+            best = int(np.argmax(np.where(inside, free, -1)))
+            chosen.append((float(corners[best, 0]), float(corners[best, 1])))
+            kept = np.vstack([kept, at[best]])
+    if chosen:
+        axes.clabel(lines, manual=chosen, fmt=lambda value: f"{value:.3g}", fontsize=7, inline=True)

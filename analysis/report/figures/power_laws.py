@@ -15,6 +15,7 @@ from analysis.report.figures.style import (
     axes_or_new,
     blank,
     in_style,
+    legend_above,
     letter,
     log_axis,
     model_style,
@@ -26,7 +27,7 @@ from analysis.report.figures.style import (
 def optima(fits: Mapping[str, IsoflopFit], axes: Axes | None = None, *, tokens: bool = False) -> Axes:
     """Each model's optima over its budgets with the power law through them.
 
-    Marks are the parabolas' own vertices; whiskers the 95 % interval of each with the parabola's bias taken off.
+    Marks are the parabolas' own vertices; whiskers the 95 % interval with the parabola's bias taken off.
     """
     axes = axes_or_new(axes)
     for index, (name, fit) in enumerate(fits.items()):
@@ -51,8 +52,9 @@ def optima(fits: Mapping[str, IsoflopFit], axes: Axes | None = None, *, tokens: 
         return axes
     log_axis(axes, "budget $C$ (FLOPs)")
     kinds = {Axis.TOKENS if tokens else fit.axis for fit in fits.values()}
+    axes.set_yscale("log")
+    legend_above(axes)
     log_axis(axes, "best " + " or ".join(sorted(LABELS[kind] for kind in kinds)), vertical=True)
-    axes.legend(loc="upper left")
     return axes
 
 

@@ -21,7 +21,7 @@ ROUTES = (
 def exponents(
     routes: Mapping[str, Route], axes: Axes | None = None, *, paper: Mapping[str, float] | None = None
 ) -> Axes:
-    """A model a group, a route a row: the estimate and its 95 % interval; a dotted line is the paper's own."""
+    """A model a group, a route a row: the estimate with its 95 % interval; dotted, the paper's own."""
     axes = axes_or_new(axes)
     for group, (name, route) in enumerate(routes.items()):
         for row, (quantity, label, marker, colour) in enumerate(ROUTES):

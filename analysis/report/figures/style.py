@@ -59,6 +59,8 @@ _SUBS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.4, 1.7, 2, 2.
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 CLOSEST = 0.115
 """Two labels on an axis of whole numbers are at least this far apart, as a fraction of the axis."""
+LEGEND_ROW = 0.085
+"""Height of a legend's row, as a fraction of a panel."""
 MOST_TICKS = {False: 4, True: 6}
 """Labels along a logarithmic axis, horizontal and vertical."""
 
@@ -93,7 +95,7 @@ def axes_or_new(axes: Axes | None, *, width: float = SINGLE, height: float = HEI
 
 def budget_colour(position: int, count: int) -> Colour:
     """Light to dark is small to large, and nowhere so light that it fades on paper."""
-    return matplotlib.colormaps["viridis_r"](0.22 + 0.78 * position / max(count - 1, 1))
+    return matplotlib.colormaps["viridis_r"](0.3 + 0.7 * position / max(count - 1, 1))
 
 
 def model_style(index: int) -> dict[str, Any]:
@@ -121,7 +123,21 @@ def _formula(formula: str) -> str:
 
 def letter(axes: Axes, which: str, title: str) -> None:
     """A panel's letter and what it shows, above it."""
-    axes.set_title(f"{which}  {text(title)}" if which else text(title), loc="left")
+    axes.set_title(f"({which}) {text(title)}" if which else text(title), loc="left")
+
+
+def legend_above(axes: Axes) -> None:
+    """A legend at the upper left, in room made for it above what is drawn."""
+    rows = len(axes.get_legend_handles_labels()[0])
+    if not rows:
+        return
+    share = rows * LEGEND_ROW / (1 - rows * LEGEND_ROW)
+    low, high = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        axes.set_ylim(low, high * (high / low) ** share)
+    else:
+        axes.set_ylim(low, high + (high - low) * share)
+    axes.legend(loc="upper left", borderaxespad=0.1)
 
 
 def reason(axes: Axes, why: str) -> None:
@@ -157,7 +173,7 @@ def _ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def whole_axis(axes: Axes, values: Sequence[float], label: str) -> None:
-    """A logarithmic axis over whole numbers, such as mean recurrences, with a tick at each that was trained."""
+    """A logarithmic axis over whole numbers, such as mean recurrences, with a tick at each of `values`."""
     axes.set_xscale("log")
     axes.set_xlabel(text(label))
     every = sorted({float(value) for value in values})

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.data.points import TestTimeCurve
 from analysis.engine.verdict import FitStatus
 from analysis.fits.saturation import SaturationFit
-from analysis.fits.unified import GAMMA_ONE, UnifiedFit
+from analysis.fits.unified import UnifiedFit
 from analysis.report.content.numbers import flops
 from analysis.report.figures.style import (
     DOUBLE,
@@ -32,7 +32,7 @@ COLUMNS = 4
 
 @in_style
 def saturation_curve(curve: TestTimeCurve, fit: SaturationFit, axes: Axes | None = None) -> Axes:
-    """One run: dots measured, a line fitted, dashed its mean recurrence; a star the best T where losses rise."""
+    """One run: dots measured, a line fitted, dashed its mean recurrence, a star the best T."""
     axes = axes_or_new(axes)
     at = curve.test_recurrence
     axes.axvline(curve.mean_recurrence, color=GREY, linewidth=0.7, linestyle="--", label="_mean recurrence")
@@ -132,7 +132,7 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
     whole_axis(right, [0.125, 0.25, 0.5, 1, 2, 4, 8], "$T / mu_rec$")
     right.set_ylabel("predicted over measured (%)")
     letter(left, "a", "largest budget")
-    letter(right, "b", f"what the law leaves ({GAMMA_ONE.replace('_', ' = ').replace('one', '1')})")
+    letter(right, "b", "residuals")
     handles, labels = right.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center")
     return figure

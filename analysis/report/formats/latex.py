@@ -65,7 +65,8 @@ def _lines(document: Document, figures: str, bibliography: str) -> Iterator[str]
         yield f"\\section{{{_prose(chapter.title)}}}\n"
         for block in chapter.blocks:
             yield _block(block, figures)
-    yield f"\\nocite{{*}}\n\\bibliographystyle{{plain}}\n\\bibliography{{{bibliography}}}\n\\end{{document}}\n"
+    yield "\\nocite{*}\n\\bibliographystyle{plain}"
+    yield f"\\bibliography{{{bibliography}}}\n\\end{{document}}\n"
 
 
 def _block(block: Block, figures: str) -> str:
