@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,6 @@ from sweeps.store.database import StudyTables
 from sweeps.store.telemetry import read_telemetry
 
 TELEMETRY = ("run_id", "step", "tokens", "loss", "state_norm", "injection_norm")
-FROM_SPEC = ("learning_rate", "injection")
-FROM_RESULT = ("seconds", "diverged_at")
 
 
 def _no_telemetry() -> pd.DataFrame:
@@ -25,7 +24,7 @@ def _no_telemetry() -> pd.DataFrame:
 class Records:
     runs: pd.DataFrame
     """A row a run: run_id, model, state, reason, flops, realised_flops, mean_recurrence, tokens, val_loss,
-    learning_rate, injection, seconds, diverged_at; NaN where nothing is known."""
+    learning_rate, injection, seconds of training, the step it diverged_at; NaN where nothing is known."""
     telemetry: pd.DataFrame = field(default_factory=_no_telemetry)
     """run_id, step, tokens, loss, state_norm, injection_norm (the spectral norm of Abar)."""
     last_result: str = ""
@@ -48,8 +47,8 @@ def records_of(tables: StudyTables, db: Path | None) -> Records:
     specs, results = (runs[name].map(_plain) for name in ("spec", "result"))
     runs["learning_rate"] = [s.get("training", {}).get("learning_rate", np.nan) for s in specs]
     runs["injection"] = [s.get("model", {}).get("injection", "") for s in specs]
-    for name in FROM_RESULT:
-        runs[name] = [np.nan if r.get(name) is None else float(r[name]) for r in results]
+    runs["seconds"] = [result.get("seconds", np.nan) for result in results]
+    runs["diverged_at"] = [(result.get("diverged_at") or {}).get("step", np.nan) for result in results]
     planned = db is not None and tables.name != PUBLISHED and tables.kind == "planned"
     return Records(
         runs=runs,
@@ -58,7 +57,7 @@ def records_of(tables: StudyTables, db: Path | None) -> Records:
     )
 
 
-def _plain(text: object) -> dict[str, dict[str, object]]:
+def _plain(text: object) -> dict[str, Any]:
     return json.loads(text) if isinstance(text, str) else {}
 
 

@@ -13,7 +13,7 @@ STEPS_SHOWN = 200
 
 
 def read_telemetry(db: Path, sweep: str) -> "pd.DataFrame":
-    """run_id, step, tokens, loss, state_norm and injection_norm (the spectral norm of Abar) of a sweep's runs.
+    """run_id, step, tokens, loss, state_norm and injection_norm (spectral norm of Abar) of a sweep's runs.
 
     About ``STEPS_SHOWN`` rows a run, the first and last among them, in order of step.
     """

@@ -63,8 +63,7 @@ def _reading(name: str, found: FittedModel) -> str:
     words = [
         f"For {name} at {amount(last.flops).text} FLOPs the advised mean recurrence is "
         f"{last.mean_recurrence.value:g}, "
-        f"with a predicted loss of {estimate(last.loss, 4).text} nats; {span(*last.near_best)} come within "
-        "0.1 % of it."
+        f"with a predicted loss of {estimate(last.loss, 4).text} nats; {_near(last.near_best)}."
     ]
     if low > 1:
         words.append(
@@ -83,6 +82,12 @@ def _reading(name: str, found: FittedModel) -> str:
             )
     words += [sentence(warning) for warning in along.warnings[:3]]
     return " ".join(words)
+
+
+def _near(ends: tuple[float, float]) -> str:
+    if ends[0] == ends[1]:
+        return "no other whole recurrence comes within 0.1 % of it"
+    return f"{span(*ends)} come within 0.1 % of it"
 
 
 def _table(known: dict[str, FittedModel]) -> Table:

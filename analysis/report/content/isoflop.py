@@ -19,7 +19,7 @@ from analysis.report.content.numbers import (
     tokens,
 )
 from analysis.report.figures.isoflop import isoflop
-from analysis.report.figures.power_laws import power_laws
+from analysis.report.figures.power_laws import power_laws, worth_drawing
 from analysis.report.figures.style import MOST_SHOWN
 from analysis.report.fitted_study import FittedModel, FittedStudy
 
@@ -55,16 +55,17 @@ def isoflop_chapter(findings: FittedStudy) -> Chapter | str:
     fits = {name: found.isoflop for name, found in drawn.items()}
     if any(fit.interior for fit in fits.values()):
         blocks.append(_optima(fits))
+    if worth_drawing(fits):
         blocks.append(
             Drawing(
                 name="power-laws",
                 figure=power_laws(fits),
                 caption="The optima over budgets, with least-squares lines in the logarithms. Marks are the "
-                "parabolas' own vertices, whiskers the 95 % interval of each with the parabola's bias taken "
-                "off.",
+                "parabolas' own vertices, whiskers the 95 % interval of each with the parabola's bias "
+                "taken off.",
             )
         )
-        blocks.append(_laws(fits))
+    blocks.append(_laws(fits))
     axis = next(iter(fits.values())).axis
     title = "How often to loop" if axis is Axis.MEAN_RECURRENCE else "How large a model"
     return Chapter(title=f"{title}, on how many tokens?", blocks=tuple(blocks))
@@ -78,7 +79,7 @@ def slug(name: str) -> str:
 def _reading(name: str, found: FittedModel) -> str:
     fit = found.isoflop
     interior, all_of = fit.interior, fit.optima
-    words = [f"For {name}, {len(interior)} of {counted(len(all_of), 'budget')} have an optimum."]
+    words = [f"{name}: an optimum at {len(interior)} of {counted(len(all_of), 'budget')}."]
     if found.points.passed_over:
         words.append(
             f"Only the best run of each cell is fitted; {counted(found.points.passed_over, 'run')} of other "

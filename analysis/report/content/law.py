@@ -7,6 +7,7 @@ import numpy as np
 from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import FormFit
+from analysis.report.content.abstract import law_to_speak_of, spoken
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Equation, Table
 from analysis.report.content.isoflop import slug
 from analysis.report.content.numbers import NONE, counted, digits_of, estimate, listed, plain, sentence
@@ -22,7 +23,7 @@ def law_chapter(findings: FittedStudy) -> Chapter | str:
     fitted = {
         name: found
         for name, found in findings.models.items()
-        if found.forms.chosen or found.training.law.fit.decided
+        if law_to_speak_of(found) is not None or found.training.law.fit.decided
     }
     if not fitted:
         return NOTHING
@@ -51,10 +52,6 @@ def _shown(found: FittedModel) -> list[FormFit]:
     return list(known.values())[:3]
 
 
-def named(form: FormFit) -> str:
-    return form.law.name.replace("_", "-")
-
-
 def _reading(name: str, found: FittedModel) -> str:
     form = found.forms.chosen
     if form is None:
@@ -62,9 +59,9 @@ def _reading(name: str, found: FittedModel) -> str:
             f"{name}: no form is usable; the training law is {found.training.law.status}, "
             f"{found.training.law.message}"
         )
-    alike = [named(other) for other in found.forms.alike[1:]]
+    alike = [spoken(other) for other in found.forms.alike[1:]]
     words = [
-        f"The losses of {name} choose the {named(form)} law: mean error "
+        f"The losses of {name} choose the {spoken(form)} law: mean error "
         f"{digits_of(100 * form.fit.mean_error, 2)} % "
         f"on {counted(len(form.fit.residuals), 'run')}"
         + (
@@ -136,7 +133,7 @@ def _parameters(fitted: dict[str, FittedModel]) -> Table:
     for name, found in fitted.items():
         for form in _shown(found):
             cells = [_parameter(form, p) for p in names]
-            rows.append((name, named(form) + ("*" if form is found.forms.chosen else ""), *cells))
+            rows.append((name, spoken(form) + ("*" if form is found.forms.chosen else ""), *cells))
     return _transposed(rows, names)
 
 
@@ -188,7 +185,7 @@ def _forms(fitted: dict[str, FittedModel]) -> Table:
             rows.append(
                 (
                     name,
-                    named(form) + ("*" if form is found.forms.chosen else ""),
+                    spoken(form) + ("*" if form is found.forms.chosen else ""),
                     plain(100 * form.fit.mean_error, 2) if form.fit.decided else NONE,
                     plain(form.rolling_error_percent, 2),
                     plain(form.held_out_error_percent, 2),

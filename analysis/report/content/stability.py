@@ -1,12 +1,12 @@
 """The chapter on stability: what diverged, and how the runs trained."""
 
-import math
-
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Table
-from analysis.report.content.numbers import counted, plain, sentence
+from analysis.report.content.numbers import counted, plain
 from analysis.report.figures.sweep import TRAINED_SHOWN, shown_runs, stability
 from analysis.report.records import Records
 
+MOST_TOLD = 3
+"""Diverged runs told of in the text; all are in the table of those without a result."""
 NOTHING = "stability (no run recorded its training)"
 
 
@@ -21,11 +21,10 @@ def stability_chapter(records: Records) -> Chapter | str:
         if len(bad)
         else f"None of the {counted(len(ended), 'run')} that ended diverged."
     )
-    for run in bad.head(3).to_dict("records"):
-        at = f" at step {run['diverged_at']:.0f}" if math.isfinite(run["diverged_at"]) else ""
-        words += " " + sentence(
-            f"run `{run['run_id']}` (mean recurrence {run['mean_recurrence']:g}){at}: "
-            f"{run['reason'] or 'diverged'}"
+    for run in bad.head(MOST_TOLD).to_dict("records"):
+        words += (
+            f" Run `{run['run_id']}` (mean recurrence {run['mean_recurrence']:g}, learning rate "
+            f"{run['learning_rate']:g}, {run['injection']} injection): {run['reason'] or 'diverged'}."
         )
     blocks: list[Block] = [words]
     if len(records.telemetry):
@@ -59,7 +58,7 @@ def _by_rate(records: Records) -> list[Block]:
             (
                 str(model),
                 str(injection),
-                plain(float(rate)),
+                plain(float(str(rate))),
                 str(len(runs) - diverged),
                 str(diverged),
                 plain(highest),

@@ -1,8 +1,9 @@
 """The whole report on one study, as content."""
 
-from analysis.report.content import first_page
+from analysis.report.content.abstract import abstract, question, title
 from analysis.report.content.again import SOURCES, again_chapter
 from analysis.report.content.document import Chapter, Document
+from analysis.report.content.first_page import exponents_table, main_figure
 from analysis.report.content.frontier import equivalence_chapter, frontier_chapter
 from analysis.report.content.isoflop import isoflop_chapter
 from analysis.report.content.law import law_chapter
@@ -31,12 +32,12 @@ def study_report(findings: FittedStudy, records: Records, date: str | None = Non
     chapters = [answer for answer in answers if isinstance(answer, Chapter)]
     unanswered = tuple(answer for answer in answers if isinstance(answer, str))
     return Document(
-        title=first_page.title(findings),
+        title=title(findings),
         sweep=findings.study.name,
         date=records.last_result if date is None else date,
-        question=first_page.question(findings),
-        abstract=first_page.abstract(findings),
-        first_page=(*first_page.main_figure(findings), *first_page.exponents_table(findings)),
+        question=question(findings),
+        abstract=abstract(findings),
+        first_page=(*main_figure(findings), *exponents_table(findings)),
         chapters=(sweep_chapter(findings, records), *chapters, again_chapter(findings, unanswered)),
         sources=SOURCES,
     )

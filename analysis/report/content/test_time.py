@@ -1,6 +1,7 @@
 """The chapter on losses over test recurrences."""
 
 import math
+from collections.abc import Mapping
 
 from analysis.data.points import spaced
 from analysis.engine.verdict import FitStatus
@@ -19,7 +20,7 @@ from analysis.report.content.numbers import (
     sentence,
     whole,
 )
-from analysis.report.figures.test_time import saturation, unified
+from analysis.report.figures.test_time import run_names, saturation, unified
 from analysis.report.fitted_study import FittedStudy, FittedTestTime, limit_error
 from sweeps.folders.paths import PUBLISHED
 
@@ -52,6 +53,7 @@ def test_time_chapter(findings: FittedStudy) -> Chapter | str:
             "little."
         )
     words += [_limits(found), _forms(found)]
+    names = run_names(findings.study.curves)
     shown = spaced(found.saturation, CURVES)
     some = (
         ""
@@ -63,7 +65,7 @@ def test_time_chapter(findings: FittedStudy) -> Chapter | str:
         " ".join(word for word in words if word),
         Drawing(
             name="saturation",
-            figure=saturation(shown),
+            figure=saturation(shown, names),
             caption=(
                 "Loss over test recurrences: dots measured; a solid line is a fit that falls to a floor, "
                 "a dotted "
@@ -71,7 +73,7 @@ def test_time_chapter(findings: FittedStudy) -> Chapter | str:
                 "again." + some
             ),
         ),
-        _table(found),
+        _table(found, names),
     ]
     for name in found.unified:
         blocks += _unified(findings, name)
@@ -102,11 +104,11 @@ def _forms(found: FittedTestTime) -> str:
     )
 
 
-def _table(found: FittedTestTime) -> Table:
+def _table(found: FittedTestTime, names: Mapping[str, str]) -> Table:
     shown = spaced(found.saturation, ROWS)
     rows: list[tuple[Cell, ...]] = [
         (
-            curve.run_id,
+            names[curve.run_id],
             f"{curve.mean_recurrence:g}",
             amount(curve.flops) if math.isfinite(curve.flops) else NONE,
             estimate(fit.intervals["L_inf"], 4),

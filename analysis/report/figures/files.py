@@ -47,7 +47,7 @@ def drawn(figure: Figure) -> Iterator[tuple[str, str, str, float, float]]:
                 yield panel, series, kind, float(at), float(value)
         for band in axes.collections:
             if isinstance(band, PolyCollection) and not str(band.get_label()).startswith("_child"):
-                for corner in band.get_paths()[0].vertices:
+                for corner in np.asarray(band.get_paths()[0].vertices, dtype=float):
                     yield panel, str(band.get_label()).lstrip("_"), "band", float(corner[0]), float(corner[1])
 
 

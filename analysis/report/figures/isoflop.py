@@ -85,15 +85,21 @@ def isoflop_curves(fit: IsoflopFit, axes: Axes | None = None, *, tokens: bool = 
 
 def _name_curves(axes: Axes, shown: Sequence[Optimum]) -> None:
     """Each budget beside its curve's last run, pushed apart where curves are close."""
-    ends = sorted((float(o.curve.losses[np.argmax(o.curve.log_v)]), i) for i, o in enumerate(shown))
+    ends = []
+    for optimum in shown:
+        last = int(np.argmax(optimum.curve.log_v))
+        ends.append(
+            (float(optimum.curve.losses[last]), float(np.exp(optimum.curve.log_v[last])), optimum.flops)
+        )
     low, high = axes.get_ylim()
     place = -np.inf
-    for loss, index in ends:
+    for loss, at, budget in sorted(ends):
         place = max(loss, place + LINE_HEIGHT * (high - low))
         axes.annotate(
-            text(flops(shown[index].flops)),
-            (1.015, place),
-            xycoords=("axes fraction", "data"),
+            text(flops(budget)),
+            (at, place),
+            xytext=(5, 0),
+            textcoords="offset points",
             va="center",
             fontsize=6.8,
             color="#333333",

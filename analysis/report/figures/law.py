@@ -26,6 +26,9 @@ from analysis.report.figures.style import (
 from analysis.report.fitted_study import FittedModel
 
 LEVELS = 6
+MANY = 200
+"""Runs that are too many to see each: they are drawn small and pale, the lines over them."""
+FAINT = "#9db7d5"
 MARGIN = 0.08
 """How far inside a panel the labels of contours stay, as a fraction of it."""
 
@@ -56,14 +59,15 @@ def contours(found: FittedModel, axes: Axes | None = None) -> Axes:
     log_axis(axes, "tokens $D$")
     log_axis(axes, "effective parameters $N$", vertical=True)
     around = [np.stack([points.tokens, sizes], axis=1)]
-    size = 4.0 if len(points) < 200 else 1.6
+    few = len(points) < MANY
     axes.plot(
         points.tokens,
         sizes,
         linestyle="none",
         marker="o",
-        markersize=size,
-        color=MODEL_COLOURS[0],
+        markersize=4.0 if few else 1.2,
+        color=MODEL_COLOURS[0] if few else FAINT,
+        zorder=3 if few else 1,
         label="runs",
     )
     if found.shape is not None and len(points.budgets):

@@ -23,6 +23,11 @@ from analysis.report.figures.style import (
 )
 
 
+def worth_drawing(fits: Mapping[str, IsoflopFit]) -> bool:
+    """Whether any model has optima at two budgets or more."""
+    return any(len(fit.interior) > 1 for fit in fits.values())
+
+
 @in_style
 def optima(fits: Mapping[str, IsoflopFit], axes: Axes | None = None, *, tokens: bool = False) -> Axes:
     """Each model's optima over its budgets with the power law through them.

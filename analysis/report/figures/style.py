@@ -61,8 +61,8 @@ CLOSEST = 0.115
 """Two labels on an axis of whole numbers are at least this far apart, as a fraction of the axis."""
 LEGEND_ROW = 0.085
 """Height of a legend's row, as a fraction of a panel."""
-MOST_TICKS = {False: 4, True: 6}
-"""Labels along a logarithmic axis, horizontal and vertical."""
+MARGIN, LABEL = 0.75, 0.5
+"""Inches: beside a panel, and for one label of a budget."""
 
 Colour = tuple[float, float, float, float] | str
 
@@ -95,7 +95,7 @@ def axes_or_new(axes: Axes | None, *, width: float = SINGLE, height: float = HEI
 
 def budget_colour(position: int, count: int) -> Colour:
     """Light to dark is small to large, and nowhere so light that it fades on paper."""
-    return matplotlib.colormaps["viridis_r"](0.3 + 0.7 * position / max(count - 1, 1))
+    return matplotlib.colormaps["viridis_r"](0.36 + 0.64 * position / max(count - 1, 1))
 
 
 def model_style(index: int) -> dict[str, Any]:
@@ -151,9 +151,18 @@ def log_axis(axes: Axes, label: str, *, vertical: bool = False) -> None:
     axis = axes.yaxis if vertical else axes.xaxis
     (axes.set_yscale if vertical else axes.set_xscale)("log")
     axis.set_label_text(text(label))
-    axis.set_major_locator(FixedLocator(_ticks(*axis.get_view_interval(), MOST_TICKS[vertical])))
+    axis.set_major_locator(FixedLocator(_ticks(*axis.get_view_interval(), 6 if vertical else _room(axes))))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _room(axes: Axes) -> int:
+    """How many labels such as 2×10¹⁸ a panel is wide enough for."""
+    figure = axes.get_figure(root=True)
+    place = axes.get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    width = figure.get_figwidth() / columns if figure else SINGLE
+    return max(2, int((width - MARGIN) / LABEL))
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:

@@ -102,7 +102,6 @@ def training(records: Records, column: str, label: str, axes: Axes | None = None
     return axes
 
 
-@in_style
 def shown_runs(records: Records) -> pd.DataFrame:
     known = records.runs[records.runs["run_id"].isin(records.telemetry["run_id"].unique())]
     bad, good = known[known["state"] != "done"], known[known["state"] == "done"]
@@ -112,6 +111,7 @@ def shown_runs(records: Records) -> pd.DataFrame:
     return pd.concat([good, bad.head(TRAINED_SHOWN)])
 
 
+@in_style
 def stability(records: Records) -> Figure:
     """Training loss, the size of the state, and the spectral norm of Abar over steps."""
     figure, panels = blank((1, 1, 1), height=2.2)

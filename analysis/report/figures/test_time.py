@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,8 +23,8 @@ from analysis.report.figures.style import (
     budget_colour,
     in_style,
     letter,
+    log_axis,
     text,
-    whole_axis,
 )
 
 COLUMNS = 4
@@ -56,22 +56,31 @@ def saturation_curve(curve: TestTimeCurve, fit: SaturationFit, axes: Axes | None
             markeredgecolor="black",
             label="_best T",
         )
-    axes.set_title(run_title(curve), fontsize=7)
     return axes
 
 
-def run_title(curve: TestTimeCurve) -> str:
-    """What a reader knows a run by: its name where it was given one, else its mean recurrence and budget."""
-    if re.fullmatch(r"[0-9a-f]{16}", curve.run_id) is None:
-        return curve.run_id
+def run_names(curves: Sequence[TestTimeCurve]) -> dict[str, str]:
+    """What a reader knows each run by: its model where that has one run, else what was chosen for it.
+
+    A name that somebody gave is kept; one that was made up here (a hash, or a line's number) is not.
+    """
+    models = [curve.model for curve in curves]
+    return {curve.run_id: _run_name(curve, models.count(curve.model) == 1) for curve in curves}
+
+
+def _run_name(curve: TestTimeCurve, alone: bool) -> str:
+    if alone:
+        return curve.model
     size = curve.flops if math.isfinite(curve.flops) else curve.tokens
+    if re.fullmatch(r"[0-9a-f]{16}|.*:\d+", curve.run_id) is None or not math.isfinite(size):
+        return curve.run_id
     unit = "FLOPs" if math.isfinite(curve.flops) else "tokens"
-    return text(f"$mu_rec = {curve.mean_recurrence:g}$, {flops(size)} {unit}")
+    return f"$mu_rec = {curve.mean_recurrence:g}$, {flops(size)} {unit}"
 
 
 @in_style
-def saturation(shown: Sequence[tuple[TestTimeCurve, SaturationFit]]) -> Figure:
-    """Small panels, a run each."""
+def saturation(shown: Sequence[tuple[TestTimeCurve, SaturationFit]], names: Mapping[str, str]) -> Figure:
+    """Small panels, a run each, under its name."""
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(DOUBLE, 0.35 + 1.35 * rows), layout="constrained")
@@ -81,6 +90,7 @@ def saturation(shown: Sequence[tuple[TestTimeCurve, SaturationFit]]) -> Figure:
             axes.remove()
             continue
         saturation_curve(*shown[position], axes)
+        axes.set_title(text(names[shown[position][0].run_id]), loc="left", fontsize=7)
         axes.tick_params(labelsize=6.5)
     figure.supxlabel("test recurrence T", fontsize=8)
     figure.supylabel("loss (nats)", fontsize=8)
@@ -96,8 +106,8 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
     for curve in chosen:
         position = depths.index(curve.mean_recurrence)
         colour, marker = budget_colour(position, len(depths)), MARKERS[position % len(MARKERS)]
-        at, n = curve.test_recurrence, np.full(1, curve.effective_parameters)
-        predicted = fit.predict(n, np.full(1, curve.tokens), np.full(1, curve.mean_recurrence), at)
+        at = curve.test_recurrence
+        predicted = fit.predict(curve.effective_parameters, curve.tokens, curve.mean_recurrence, at)
         off = 100 * (predicted / curve.loss - 1)
         label = text(f"$mu_rec = {curve.mean_recurrence:g}$")
         old = {line.get_label() for line in right.lines}
@@ -114,8 +124,13 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
         position = depths.index(curve.mean_recurrence)
         colour, marker = budget_colour(position, len(depths)), MARKERS[position % len(MARKERS)]
         line = np.linspace(curve.test_recurrence.min(), curve.test_recurrence.max(), 80)
-        same = (np.full(1, v) for v in (curve.effective_parameters, curve.tokens, curve.mean_recurrence))
-        left.plot(line, fit.predict(*same, line), color=colour, linewidth=0.9, label="_law")
+        left.plot(
+            line,
+            fit.predict(curve.effective_parameters, curve.tokens, curve.mean_recurrence, line),
+            color=colour,
+            linewidth=0.9,
+            label="_law",
+        )
         left.plot(
             curve.test_recurrence,
             curve.loss,
@@ -128,13 +143,13 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
     left.set_xlabel("test recurrence T")
     left.set_ylabel("loss (nats)")
     right.axhline(0, color="black", linewidth=0.7, label="_zero")
-    right.set_xscale("log")
-    whole_axis(right, [0.125, 0.25, 0.5, 1, 2, 4, 8], "$T / mu_rec$")
+    log_axis(right, "$T / mu_rec$")
     right.set_ylabel("predicted over measured (%)")
     letter(left, "a", "largest budget")
     letter(right, "b", "residuals")
-    handles, labels = right.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center")
+    named = dict(zip(*reversed(right.get_legend_handles_labels()), strict=True))
+    order = [text(f"$mu_rec = {depth:g}$") for depth in depths]
+    figure.legend([named[label] for label in order], order, loc="outside right center")
     return figure
 
 

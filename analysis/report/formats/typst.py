@@ -12,6 +12,8 @@ from analysis.report.content.document import Block, Cell, Document, Drawing, Equ
 from analysis.report.figures.files import rendered
 from analysis.report.mathematics import TYPST, bare, prose, typeset
 
+LONG = 8
+"""Rows that a table may have without being broken between pages."""
 _SPECIAL = set("\\#$*_@<>[]`~/=+-")
 _PAGE = """
 #set document(title: {title}, author: (), date: none)
@@ -34,7 +36,8 @@ _PAGE = """
 #show figure: set block(above: 1.15em, below: 1.15em)
 #show figure.caption: set text(8.8pt)
 #show figure.caption: set par(leading: 0.5em)
-#show figure.caption: it => align(left)[
+#show figure.caption: it => block(sticky: true, width: 100%)[
+  #set align(left)
   *#it.supplement #context it.counter.display(it.numbering).* #it.body
 ]
 #show figure.where(kind: table): set figure.caption(position: top)
@@ -42,7 +45,7 @@ _PAGE = """
 #show figure.where(kind: table): set text(8.6pt)
 #show figure.where(kind: table): set par(justify: false, leading: 0.45em)
 #set table(stroke: none, inset: (x: 4.5pt, y: 2.6pt))
-#show table.cell.where(y: 0): strong
+#show table.header: set text(weight: "bold")
 """
 _CONTENTS = """
 #context {
@@ -99,15 +102,9 @@ def _lay_out(document: Document, folder: Path) -> None:
 def _lines(document: Document) -> Iterator[str]:
     running = f"Sweep {document.sweep}" + (f", {document.date}" if document.date else "")
     yield _PAGE.replace("{title}", _string(bare(document.title))).replace("{running}", typst_prose(running))
-    yield f'#text(19pt, weight: "bold")[{typst_prose(document.title)}]\n'
-    under = f"Sweep `{document.sweep}`" + (f" · last result {document.date}" if document.date else "")
-    yield f"#text(9.5pt, fill: luma(70))[{typst_prose(under)}]\n"
-    yield f"_{typst_prose(document.question)}_\n"
-    if document.abstract:
-        yield f"*Abstract.* {' '.join(typst_prose(sentence) for sentence in document.abstract)}\n"
-    yield _CONTENTS
-    for block in document.first_page:
-        yield _block(block, "none")
+    yield "#place(top, float: true, clearance: 1em)[#block(width: 100%)[#set align(left)"
+    yield from _first_page(document)
+    yield "]]"
     for chapter in document.chapters:
         yield f"= {typst_prose(chapter.title)}\n"
         for block in chapter.blocks:
@@ -117,6 +114,19 @@ def _lines(document: Document) -> Iterator[str]:
         for source in document.sources:
             title = f"_{typst_prose(source.title)}_. " if source.title else ""
             yield f"- {typst_prose(source.authors)} ({source.year}). {title}{typst_prose(source.where)}."
+
+
+def _first_page(document: Document) -> Iterator[str]:
+    """What stands above everything else, the figures that float to the top of their page too."""
+    yield f'#text(19pt, weight: "bold")[{typst_prose(document.title)}]\n'
+    under = f"Sweep `{document.sweep}`" + (f" · last result {document.date}" if document.date else "")
+    yield f"#text(9.5pt, fill: luma(70))[{typst_prose(under)}]\n"
+    yield f"_{typst_prose(document.question)}_\n"
+    if document.abstract:
+        yield f"*Abstract.* {' '.join(typst_prose(sentence) for sentence in document.abstract)}\n"
+    yield _CONTENTS
+    for block in document.first_page:
+        yield _block(block, "none")
 
 
 def _block(block: Block, placement: str = "auto") -> str:
@@ -133,20 +143,21 @@ def _block(block: Block, placement: str = "auto") -> str:
             f"{_string(bare(block.caption))}), "
             f"placement: {placement}, caption: [{typst_prose(block.caption)}])\n"
         )
-    return _table(block, placement)
+    return _table(block)
 
 
-def _table(table: Table, placement: str) -> str:
+def _table(table: Table) -> str:
     left = [i for i in range(len(table.columns)) if _wordy(table, i)]
     align = ", ".join("left" if i in left else "right" for i in range(len(table.columns)))
     head = ", ".join(f"[{typst_prose(column)}]" for column in table.columns)
+    header = f"table.header({head}), table.hline(stroke: 0.4pt)," if any(table.columns) else ""
     widths = ", ".join("1fr" if _long(table, i) else "auto" for i in range(len(table.columns)))
     rows = ",\n".join(", ".join(f"[{typst_prose(_text(cell))}]" for cell in row) for row in table.rows)
+    breakable = "#show figure: set block(breakable: true)" if len(table.rows) > LONG else ""
     return (
-        f"#figure(caption: [{typst_prose(table.caption)}], kind: table, supplement: [Table], placement: "
-        "none, "
-        f"table(columns: ({widths},), align: ({align},), table.hline(stroke: 0.8pt), "
-        f"table.header({head}), table.hline(stroke: 0.4pt),\n{rows},\ntable.hline(stroke: 0.8pt)))\n"
+        f"#[{breakable}\n#figure(caption: [{typst_prose(table.caption)}], kind: table, supplement: [Table], "
+        f"table(columns: ({widths},), align: ({align},), table.hline(stroke: 0.8pt), {header}"
+        f"\n{rows},\ntable.hline(stroke: 0.8pt)))]\n"
     )
 
 
@@ -156,9 +167,8 @@ def _text(cell: Cell) -> str:
 
 def _wordy(table: Table, column: int) -> bool:
     """Whether a column holds words, which stand at the left."""
-    return column == 0 or any(
-        isinstance(row[column], str) and row[column][:1].isalpha() for row in table.rows
-    )  # type: ignore[index]
+    cells = [row[column] for row in table.rows]
+    return column == 0 or any(isinstance(cell, str) and cell[:1].isalpha() for cell in cells)
 
 
 def _long(table: Table, column: int) -> bool:
