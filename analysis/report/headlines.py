@@ -7,6 +7,7 @@ from analysis.engine.verdict import FitStatus
 from analysis.report.fitted_study import FittedModel, FittedStudy
 from analysis.report.law_text import over_budgets, span
 from analysis.report.study_text import PUBLISHED_GAMMAS, number, passed_over_text, spell
+from sweeps.folders.paths import PUBLISHED
 
 
 def headlines(findings: FittedStudy) -> list[str]:
@@ -17,7 +18,7 @@ def headlines(findings: FittedStudy) -> list[str]:
         if found.points.passed_over:
             sentences.append(f"{name}: {passed_over_text(found.points.passed_over)}.")
         if math.isfinite(gamma_v.exponent.value):
-            published = PUBLISHED_GAMMAS.get(name)
+            published = PUBLISHED_GAMMAS.get(name) if findings.study.name == PUBLISHED else None
             beside = f" (paper: {published[0]:g} and {published[1]:g})" if published else ""
             sentences.append(
                 f"{name}: the best {found.isoflop.axis.words} grows as C^{spell(gamma_v.exponent)} and the "

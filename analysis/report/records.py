@@ -9,10 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.data.points import Study
 from sweeps.folders.paths import PUBLISHED
 from sweeps.store.database import StudyTables
 from sweeps.store.telemetry import read_telemetry
 
+COLUMNS = (
+    *(
+        "run_id",
+        "model",
+        "state",
+        "reason",
+        "flops",
+        "realised_flops",
+        "mean_recurrence",
+        "tokens",
+        "val_loss",
+    ),
+    *("learning_rate", "injection", "seconds", "diverged_at"),
+)
 TELEMETRY = ("run_id", "step", "tokens", "loss", "state_norm", "injection_norm")
 
 
@@ -23,8 +38,8 @@ def _no_telemetry() -> pd.DataFrame:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Records:
     runs: pd.DataFrame
-    """A row a run: run_id, model, state, reason, flops, realised_flops, mean_recurrence, tokens, val_loss,
-    learning_rate, injection, seconds of training, the step it diverged_at; NaN where nothing is known."""
+    """A row a run, with COLUMNS: seconds of training and the step it diverged at among them; NaN where
+    nothing is known."""
     telemetry: pd.DataFrame = field(default_factory=_no_telemetry)
     """run_id, step, tokens, loss, state_norm, injection_norm (the spectral norm of Abar)."""
     last_result: str = ""
@@ -55,6 +70,23 @@ def records_of(tables: StudyTables, db: Path | None) -> Records:
         telemetry=read_telemetry(db, tables.name) if planned and db else _no_telemetry(),
         last_result=_last_day(runs["signature"]),
     )
+
+
+def records_of_study(study: Study) -> Records:
+    """What a study alone tells: its runs are done, and how they trained is not known."""
+    rows = [
+        {
+            "run_id": run_id,
+            "model": name,
+            "state": "done",
+            "flops": points.flops[i],
+            "val_loss": points.loss[i],
+        }
+        | {"mean_recurrence": points.mean_recurrence[i], "tokens": points.tokens[i]}
+        for name, points in study.models.items()
+        for i, run_id in enumerate(points.run_ids)
+    ]
+    return Records(runs=pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 def _plain(text: object) -> dict[str, Any]:

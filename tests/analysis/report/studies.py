@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from analysis.data.points import Study
 from analysis.published import published_tables
 from analysis.report.content.document import Document
 from analysis.report.content.study import study_report
 from analysis.report.fitted_study import FittedStudy
-from analysis.report.records import Records, records_of
+from analysis.report.records import Records, records_of, records_of_study
 from sweeps.store.database import StudyTables
 
 from ..points import published_study
@@ -40,12 +39,5 @@ def published_records() -> Records:
     return records_of(StudyTables(name="published", kind="imported", runs=runs, losses=losses), None)
 
 
-def no_records() -> Records:
-    """Of a study made by hand, whose runs left nothing behind."""
-    names = ("run_id", "model", "state", "reason", "flops", "realised_flops", "mean_recurrence", "tokens")
-    more = ("val_loss", "learning_rate", "injection", "seconds", "diverged_at")
-    return Records(runs=pd.DataFrame({name: pd.Series(dtype=float) for name in (*names, *more)}))
-
-
 def document_of(findings: FittedStudy, records: Records | None = None) -> Document:
-    return study_report(findings, records or no_records())
+    return study_report(findings, records or records_of_study(findings.study))

@@ -14,6 +14,7 @@ from analysis.report.figures.isoflop import isoflop
 from analysis.report.figures.power_laws import power_laws
 from analysis.report.figures.style import blank, budget_colour, log_axis, model_style, text, whole_axis
 from analysis.report.fitted_study import isoflop_of
+from parcae.errors import InputError
 
 from ..points import published_study
 
@@ -81,3 +82,21 @@ def test_files_are_the_same_each_time_and_fonts_are_in_them(tmp_path: Path) -> N
         assert rendered(figure, path.suffix[1:]) == path.read_bytes(), path
     assert b"/FontFile2" in paths[0].read_bytes()
     assert b"<text" not in paths[1].read_bytes()
+
+
+def test_the_same_functions_are_a_library() -> None:
+    from analysis.report.figures import library as figures
+
+    study = published_study()
+    _, (axes,) = blank()
+    assert figures.isoflop(study, "medium-370m", ax=axes) is axes
+    assert len([line for line in axes.lines if not str(line.get_label()).startswith("_")]) == 3
+    assert figures.power_law(study).get_ylabel().startswith("best mean recurrence")
+    assert figures.contours(study, "small-140m").get_xlabel().startswith("tokens")
+    assert figures.residuals(study, "small-140m").has_data()
+    assert figures.frontier(study, "small-140m").has_data()
+    assert figures.gain(study).has_data()
+    assert figures.exponents(study, tokens=True).has_data()
+    assert figures.saturation(study, "rdm-350m/per-batch").has_data()
+    with pytest.raises(InputError, match="name one of small-140m, medium-370m"):
+        figures.isoflop(study)

@@ -25,7 +25,7 @@ from parcae.errors import InputError
 
 from ..fits.test_unified import curves
 from ..points import published_study
-from .studies import document_of, no_records, only, published_records
+from .studies import document_of, only, published_records
 
 FULL = 2 / 3
 """How far down a page its content reaches at least, but for the last page."""
@@ -226,7 +226,7 @@ def test_a_name_that_is_no_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_report_says_what_the_data_do_not_answer() -> None:
-    document = document_of(fit_study(only("one budget")), no_records())
+    document = document_of(fit_study(only("one budget")))
     last = document.chapters[-1].blocks[0]
     assert isinstance(last, str)
     assert last.startswith("The data do not answer: a loop against none")
