@@ -65,8 +65,7 @@ def again_chapter(findings: FittedStudy, unanswered: tuple[str, ...]) -> Chapter
         blocks.append(f"The data do not answer: {'; '.join(unanswered)}.")
     blocks += [
         "Every number above comes from the database and these commands; all random numbers are seeded, so "
-        "that the same "
-        "data give the same report.",
+        "that the same data give the same report.",
         Listing(
             lines=(
                 f"parcae-fit report --sweep {study.name}",

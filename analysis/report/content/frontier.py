@@ -21,7 +21,7 @@ from analysis.report.fitted_study import FittedModel, FittedStudy
 
 ROWS = 8
 NOTHING = "a loop against none (no law knows the loop's cost and size)"
-NO_PHI = "what a recurrence is worth (no looped run has tokens and both kinds of parameters)"
+NO_PHI = "no looped run has tokens and both kinds of parameters"
 
 
 def frontier_chapter(findings: FittedStudy) -> Chapter | str:
@@ -35,8 +35,7 @@ def frontier_chapter(findings: FittedStudy) -> Chapter | str:
         return NOTHING
     blocks: list[Block] = [
         "The chosen law is minimised over whole mean recurrences at the planner's price, among those that "
-        "were "
-        "trained. Its own continuous optimum, which the exponents need, is given beside."
+        "were trained. Its own continuous optimum, which the exponents need, is given beside."
     ]
     blocks += [_reading(name, found) for name, found in known.items()]
     blocks.append(
@@ -62,14 +61,13 @@ def _reading(name: str, found: FittedModel) -> str:
     (low, high), last = along.trained, supported[-1]
     words = [
         f"For {name} at {amount(last.flops).text} FLOPs the advised mean recurrence is "
-        f"{last.mean_recurrence.value:g}, "
-        f"with a predicted loss of {estimate(last.loss, 4).text} nats; {_near(last.near_best)}."
+        f"{last.mean_recurrence.value:g}, with a predicted loss of {estimate(last.loss, 4).text} nats; "
+        f"{_near(last.near_best)}."
     ]
     if low > 1:
         words.append(
-            f"Mean recurrence 1 was not trained, so the gain on no loop, "
-            f"{estimate(last.gain_percent, 2).text} % at this "
-            "budget, is extrapolated."
+            "Mean recurrence 1 was not trained, so the gain on no loop, "
+            f"{estimate(last.gain_percent, 2).text} % at this budget, is extrapolated."
         )
     else:
         words.append(f"That is {estimate(last.gain_percent, 2).text} % below the loss without a loop.")
@@ -77,8 +75,7 @@ def _reading(name: str, found: FittedModel) -> str:
         if math.isfinite(p.beyond_trained):
             words.append(
                 f"At {amount(p.flops).text} FLOPs the law's best of all is {p.beyond_trained:g}, outside "
-                "the trained "
-                f"{span(low, high)}."
+                f"the trained {span(low, high)}."
             )
     words += [sentence(warning) for warning in along.warnings[:3]]
     return " ".join(words)
@@ -122,28 +119,28 @@ def _table(known: dict[str, FittedModel]) -> Table:
         rows=tuple(rows),
         caption=(
             "The frontier: the advised whole recurrence, all that come within 0.1 % of the best loss, "
-            "tokens, "
-            "loss, the continuous optimum, and the gain on no loop, with 95 % intervals."
+            "tokens, loss, the continuous optimum, and the gain on no loop, with 95 % intervals."
         ),
     )
 
 
 def equivalence_chapter(findings: FittedStudy) -> Chapter | str:
     """phi of each architecture."""
-    known = [one for one in findings.equivalence if one.joint.fit.decided]
+    known = [one for one in findings.equivalence if math.isfinite(one.joint.phi.value)]
     if not known:
-        return NO_PHI
+        why = [f"{one.joint.status}, {one.joint.message}" for one in findings.equivalence]
+        return f"what a recurrence is worth ({why[0] if why else NO_PHI})"
     blocks: list[Block] = [
-        "In $r$ recurrences the recurrent block counts as $r^phi$ unique blocks: $phi = 1$ if a recurrence "
-        "is worth as "
-        "much as a block of its own, 0 if it is worth nothing. Schwethelm et al. measured 0.46 in 116 runs.",
+        "In $r$ recurrences the recurrent block counts as $r^phi$ unique blocks: $phi = 1$ if a "
+        "recurrence is worth as much as a block of its own, 0 if it is worth nothing. Schwethelm et al. "
+        "measured 0.46 in 116 runs.",
         Equation(formula=EQUIVALENCE.equation),
     ]
     rows: list[tuple[Cell, ...]] = []
     for one in known:
         fits = {"all sizes": one.joint, **one.sizes} if one.sizes else {"all runs": one.joint}
         for size, fit in fits.items():
-            if fit.fit.decided:
+            if math.isfinite(fit.phi.value):
                 names = ("E", "alpha", "beta")
                 rows.append(
                     (
@@ -157,8 +154,7 @@ def equivalence_chapter(findings: FittedStudy) -> Chapter | str:
         if one.baselines == 0:
             blocks.append(
                 f"No run without a loop is among the {counted(one.looped, 'looped run')} "
-                f"({one.architecture}), so $phi$ "
-                "rests on how the loss moves between recurrences alone."
+                f"({one.architecture}), so $phi$ rests on how the loss moves between recurrences alone."
             )
         if one.joint.status is not FitStatus.CONVERGED:
             blocks.append(sentence(f"{one.architecture}: {one.joint.status}, {one.joint.message}"))

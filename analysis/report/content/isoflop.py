@@ -40,10 +40,8 @@ def isoflop_chapter(findings: FittedStudy) -> Chapter | str:
         return NOTHING
     blocks: list[Block] = [
         "For each budget a parabola of the loss in the logarithm of what was varied is fitted by least "
-        "squares. "
-        "Its vertex is an optimum only where the curve opens upward beyond its noise and the vertex lies "
-        "within "
-        "what was sampled; anything else is not counted."
+        "squares. Its vertex is an optimum only where the curve opens upward beyond its noise and the "
+        "vertex lies within what was sampled; anything else is not counted."
     ]
     for name, found in drawn.items():
         blocks.append(_reading(name, found))
@@ -89,8 +87,7 @@ def _reading(name: str, found: FittedModel) -> str:
         first, last = interior[0], interior[-1]
         words.append(
             f"The best {fit.axis.words} moves from {digits_of(first.on_axis, 3)} at {flops(first.flops)} "
-            "FLOPs to "
-            f"{digits_of(last.on_axis, 3)} at {flops(last.flops)}."
+            f"FLOPs to {digits_of(last.on_axis, 3)} at {flops(last.flops)}."
         )
     warnings = list(dict.fromkeys(found.routes.warnings))
     words += [sentence(warning) for warning in warnings[:4]]
@@ -105,8 +102,7 @@ def _caption(name: str, found: FittedModel) -> str:
     some = f" {MOST_SHOWN} of {len(fit.optima)} budgets are drawn." if len(fit.optima) > MOST_SHOWN else ""
     return (
         f"IsoFLOP curves of {name}{beside}. Dots are runs, lines parabolas in the logarithm; open stars "
-        "mark optima, "
-        f"and a dotted line is a parabola without one.{some}"
+        f"mark optima, and a dotted line is a parabola without one.{some}"
     )
 
 
@@ -148,9 +144,8 @@ def _optima(fits: dict[str, IsoflopFit]) -> Table:
         rows=tuple(rows),
         caption=(
             "The optimum of each budget: the parabola's vertex, the same with the parabola's bias taken "
-            "off and "
-            "its 95 % interval, tokens by a parabola in tokens and as what the budget buys at the corrected "
-            "optimum, and "
+            "off and its 95 % interval, tokens by a parabola in tokens and as what the budget buys at the "
+            "corrected optimum, and "
             "the loss there in nats." + (" Some budgets, at even distances." if shortened else "")
         ),
     )

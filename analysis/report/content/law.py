@@ -29,11 +29,9 @@ def law_chapter(findings: FittedStudy) -> Chapter | str:
         return NOTHING
     blocks: list[Block] = [
         "Each form of the law is fitted by the summed Huber loss ($delta = 0.001$) of $ln$ prediction $-$ "
-        "$ln$ loss, "
-        "from 500 random starts. The simplest form is chosen whose error on budgets it has not seen is "
-        "within one "
-        "standard error of the best; forms that cannot be told from it widen its intervals. $N$ counts the "
-        "parameters of the unrolled loop, $D$ the training tokens."
+        "$ln$ loss, from 500 random starts. The simplest form is chosen whose error on budgets it has not "
+        "seen is within one standard error of the best; forms that cannot be told from it widen its "
+        "intervals. $N$ counts the parameters of the unrolled loop, $D$ the training tokens."
     ]
     laws = {form.law.name: form.law for found in fitted.values() for form in _shown(found)}
     blocks += [Equation(formula=one.equation) for one in laws.values()]
@@ -62,8 +60,7 @@ def _reading(name: str, found: FittedModel) -> str:
     alike = [spoken(other) for other in found.forms.alike[1:]]
     words = [
         f"The losses of {name} choose the {spoken(form)} law: mean error "
-        f"{digits_of(100 * form.fit.mean_error, 2)} % "
-        f"on {counted(len(form.fit.residuals), 'run')}"
+        f"{digits_of(100 * form.fit.mean_error, 2)} % on {counted(len(form.fit.residuals), 'run')}"
         + (
             f", {digits_of(form.held_out_error_percent, 2)} % on the largest budget when that is held out"
             if math.isfinite(form.held_out_error_percent)
@@ -118,10 +115,8 @@ def _caption(name: str, found: FittedModel) -> str:
     optimum = ", and in orange the law's own optimum over budgets" if found.shape is not None else ""
     return (
         f"The {fit.law.name.replace('_', '-')} law of {name}. (a) Lines of equal loss (nats), the "
-        f"runs{optimum}. "
-        "(b) Predicted over measured loss; marks and shades are the budgets of the isoFLOP curves. A law "
-        "that fits "
-        "leaves no trend."
+        f"runs{optimum}. (b) Predicted over measured loss; marks and shades are the budgets of the isoFLOP "
+        "curves. A law that fits leaves no trend."
     )
 
 
@@ -165,8 +160,7 @@ def _transposed(rows: list[tuple[Cell, ...]], names: list[str]) -> Table:
         rows=tuple(lines),
         caption=(
             "Parameters of the laws with 95 % intervals; * marks the chosen form, $E$ is in nats. A "
-            "coefficient "
-            "moves with its exponent over many powers of ten, so its interval is left out."
+            "coefficient moves with its exponent over many powers of ten, so its interval is left out."
         ),
     )
 

@@ -34,9 +34,9 @@ def routes_chapter(findings: FittedStudy) -> Chapter | str:
         words += told or [f"For {name} all routes agree within their intervals."]
     paper = paper_exponents(findings)
     blocks: list[Block] = [
-        "The optimum is found in two ways: from the isoFLOP curves alone, and as the minimum of the fitted "
-        "law along "
-        "each budget. Neither uses the other, so where they agree the exponent is not an artefact of the "
+        "The optimum is found in two ways: from the isoFLOP curves alone, and as the minimum of the "
+        "fitted law along each budget. Neither uses the other, so where they agree the exponent is not an "
+        "artefact of the "
         "method. " + " ".join(words),
         Drawing(
             name="routes",
@@ -54,8 +54,8 @@ def routes_chapter(findings: FittedStudy) -> Chapter | str:
                 rows=tuple(rows),
                 caption=(
                     "The training law under other choices: the lowest and highest value over Huber's "
-                    "$delta$ from "
-                    "0.0001 to 0.01 and squared error, and over leaving out each budget in turn."
+                    "$delta$ from 0.0001 to 0.01 and squared error, and over leaving out each budget in "
+                    "turn."
                 ),
             )
         )

@@ -35,8 +35,8 @@ def stability_chapter(records: Records) -> Chapter | str:
                 figure=stability(records),
                 caption=(
                     "(a) Training loss, (b) norm of the recurrent state and (c) spectral norm of $Abar$, "
-                    "which "
-                    "must stay below 1 (dotted) for the loop to be stable as a linear system, over steps"
+                    "which must stay below 1 (dotted) for the loop to be stable as a linear system, over "
+                    "steps"
                     + (f"; {TRAINED_SHOWN} runs at even distances in budget and recurrence" if some else "")
                     + ". Dashed, ending in a cross: a run that diverged."
                 ),

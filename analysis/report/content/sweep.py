@@ -43,8 +43,7 @@ def _cost(records: Records) -> str:
     if spent > 0 and planned > 0:
         parts.append(
             f"The runs that finished spent {flops(spent)} FLOPs, {100 * (spent / planned - 1):+.1f} % of "
-            "what was "
-            "planned for them, at the depths they drew"
+            "what was planned for them, at the depths they drew"
         )
     elif runs["flops"].notna().any():
         parts.append(f"Together their budgets are {flops(runs['flops'].sum())} FLOPs")

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 
 from analysis.data.points import spaced
 from analysis.engine.verdict import FitStatus
-from analysis.fits.unified import GAMMA_ONE
+from analysis.fits.unified import GAMMA_ONE, UnifiedFit
 from analysis.laws import SATURATION, UNIFIED
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Equation, Table
 from analysis.report.content.isoflop import slug
 from analysis.report.content.numbers import (
-    NONE,
     amount,
     counted,
     digits_of,
@@ -42,10 +41,8 @@ def test_time_chapter(findings: FittedStudy) -> Chapter | str:
     counts = listed([f"{count} {verdict}" for verdict, count in verdicts.items()])
     words = [
         f"{counted(len(found.saturation), 'trained run')} were evaluated at several test recurrences $T$. "
-        "Each curve is "
-        f"fitted by least squares on log loss, and a floor is claimed only where the losses fall to one "
-        "within noise: "
-        f"{counts}."
+        "Each curve is fitted by least squares on log loss, and a floor is claimed only where the losses "
+        f"fall to one within noise: {counts}."
     ]
     if findings.study.name == PUBLISHED:
         words.append(
@@ -68,8 +65,8 @@ def test_time_chapter(findings: FittedStudy) -> Chapter | str:
             figure=saturation(shown, names),
             caption=(
                 "Loss over test recurrences: dots measured; a solid line is a fit that falls to a floor, "
-                "a dotted "
-                "one claims none; dashed, the run's mean recurrence; a star, the best $T$ where losses rise "
+                "a dotted one claims none; dashed, the run's mean recurrence; a star, the best $T$ where "
+                "losses rise "
                 "again." + some
             ),
         ),
@@ -87,8 +84,7 @@ def _limits(found: FittedTestTime) -> str:
         return ""
     return (
         f"The floor lies {digits_of(sum(known) / len(known), 2)} % from the measured loss at $T = mu_rec$ "
-        "on average over "
-        f"{counted(len(known), 'run')}, and {digits_of(max(known), 2)} % at most."
+        f"on average over {counted(len(known), 'run')}, and {digits_of(max(known), 2)} % at most."
     )
 
 
@@ -98,9 +94,8 @@ def _forms(found: FittedTestTime) -> str:
         return ""
     best = min(scored, key=lambda score: score.extrapolation)
     return (
-        f"Fitted to $T <= mu_rec$ and scored beyond, the {best.form.replace('_', '-')} form is best of four "
-        "on "
-        f"{counted(best.runs, 'run')} (mean Huber loss {digits_of(best.extrapolation, 3)})."
+        f"Fitted to $T <= mu_rec$ and scored beyond, the {best.form.replace('_', '-')} form is best of "
+        f"four on {counted(best.runs, 'run')} (mean Huber loss {digits_of(best.extrapolation, 3)})."
     )
 
 
@@ -109,8 +104,8 @@ def _table(found: FittedTestTime, names: Mapping[str, str]) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             names[curve.run_id],
-            f"{curve.mean_recurrence:g}",
-            amount(curve.flops) if math.isfinite(curve.flops) else NONE,
+            whole(curve.mean_recurrence),
+            amount(curve.flops),
             estimate(fit.intervals["L_inf"], 4),
             estimate(fit.intervals["z"], 2),
             whole(fit.best_test_recurrence),
@@ -119,11 +114,13 @@ def _table(found: FittedTestTime, names: Mapping[str, str]) -> Table:
         )
         for curve, fit in shown
     ]
+    columns = ("run", "$mu_rec$", "budget", "$L_inf$ (nats)", "$z$", "best $T$", "lowest loss", "verdict")
+    unnamed = int(all(name.startswith("$mu_rec") for name in names.values()))
     some = f" {len(shown)} of {len(found.saturation)} runs." if len(shown) < len(found.saturation) else ""
     return Table(
         name="saturation",
-        columns=("run", "$mu_rec$", "budget", "$L_inf$ (nats)", "$z$", "best $T$", "lowest loss", "verdict"),
-        rows=tuple(rows),
+        columns=columns[unnamed:],
+        rows=tuple(row[unnamed:] for row in rows),
         caption=f"Each run over its test recurrences, with 95 % intervals where a floor is claimed.{some}",
     )
 
@@ -142,8 +139,7 @@ def _unified(findings: FittedStudy, name: str) -> list[Block]:
     best = min(known, key=lambda form: known[form]) if known else GAMMA_ONE
     words = [
         f"The unified law takes all {counted(fit.points, 'loss')[:-1] + ('es' if fit.points != 1 else '')} "
-        f"of {name} together, "
-        f"with a mean error of {digits_of(100 * fit.mean_error, 2)} %."
+        f"of {name} together, with a mean error of {digits_of(100 * fit.mean_error, 2)} %."
     ]
     if best != GAMMA_ONE:
         words.append(
@@ -153,7 +149,7 @@ def _unified(findings: FittedStudy, name: str) -> list[Block]:
     oracle = findings.test_time.oracle[name]
     if oracle.decided:
         words.append(
-            f"With each run's measured loss at $T = mu_rec$ as its floor the error is "
+            "With each run's measured loss at $T = mu_rec$ as its floor the error is "
             f"{digits_of(100 * oracle.mean_error, 2)} %."
         )
     if fit.status is not FitStatus.CONVERGED:
@@ -167,19 +163,20 @@ def _unified(findings: FittedStudy, name: str) -> list[Block]:
             figure=unified(curves, fit),
             caption=(
                 f"The unified law of {name}. (a) The run on the most FLOPs at each mean recurrence: dots "
-                "measured, "
-                "lines the law. (b) Predicted over measured loss of every run, over $T / mu_rec$."
+                "measured, lines the law. (b) Predicted over measured loss of every run, over $T / mu_rec$."
             ),
         ),
         Table(
             name=f"unified-{slug(name)}",
             columns=tuple(f"${n}$" for n in names),
-            rows=(
-                tuple(
-                    estimate(fit.intervals[n]) if n in fit.intervals else plain(getattr(fit, n))
-                    for n in names
-                ),
-            ),
+            rows=(tuple(_parameter(fit, n) for n in names),),
             caption=f"Parameters of the unified law of {name}, with 95 % intervals.",
         ),
     ]
+
+
+def _parameter(fit: UnifiedFit, name: str) -> Cell:
+    """With its interval, but for a coefficient, which moves with its exponent over many powers of ten."""
+    if name in fit.intervals and name not in ("X", "Y"):
+        return estimate(fit.intervals[name])
+    return plain(getattr(fit, name))

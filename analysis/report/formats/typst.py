@@ -45,7 +45,6 @@ _PAGE = """
 #show figure.where(kind: table): set text(8.6pt)
 #show figure.where(kind: table): set par(justify: false, leading: 0.45em)
 #set table(stroke: none, inset: (x: 4.5pt, y: 2.6pt))
-#show table.header: set text(weight: "bold")
 """
 _CONTENTS = """
 #context {
@@ -149,7 +148,7 @@ def _block(block: Block, placement: str = "auto") -> str:
 def _table(table: Table) -> str:
     left = [i for i in range(len(table.columns)) if _wordy(table, i)]
     align = ", ".join("left" if i in left else "right" for i in range(len(table.columns)))
-    head = ", ".join(f"[{typst_prose(column)}]" for column in table.columns)
+    head = ", ".join(f"[#strong[{typst_prose(column)}]]" for column in table.columns)
     header = f"table.header({head}), table.hline(stroke: 0.4pt)," if any(table.columns) else ""
     widths = ", ".join("1fr" if _long(table, i) else "auto" for i in range(len(table.columns)))
     rows = ",\n".join(", ".join(f"[{typst_prose(_text(cell))}]" for cell in row) for row in table.rows)
