@@ -1,6 +1,7 @@
 """Everything the laws say about one study, fitted once: what the report prints and draws."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ from analysis.fits.training import ModelTrainingLaw, model_training_law
 from analysis.fits.unified import UnifiedFit, fit_oracle_floor, fit_unified_forms
 from analysis.prediction.frontier import Frontier, frontier
 from analysis.prediction.shape import Shape, shape_of
+
+THREADS = 2
+"""Fits at once: their arithmetic is on arrays, which numpy works through without holding up others."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,12 +59,17 @@ class FittedStudy:
 
 def fit_study(study: Study, convention: str | None = None) -> FittedStudy:
     """Fits every law to `study`; where the data have no answer the fit's status says so."""
-    return FittedStudy(
-        study=study,
-        models={name: fit_model(points, convention) for name, points in study.models.items()},
-        test_time=fit_test_time(study),
-        equivalence=study_equivalence(list(study.models.values())),
-    )
+    models = study.models
+    with ThreadPoolExecutor(THREADS) as threads:
+        fitted = [threads.submit(fit_model, points, convention) for points in models.values()]
+        equivalence = threads.submit(study_equivalence, list(models.values()))
+        test_time = threads.submit(fit_test_time, study)
+        return FittedStudy(
+            study=study,
+            models=dict(zip(models, [one.result() for one in fitted], strict=True)),
+            test_time=test_time.result(),
+            equivalence=equivalence.result(),
+        )
 
 
 def isoflop_of(points: ModelPoints, axis: Axis | None = None) -> IsoflopFit:

@@ -93,8 +93,8 @@ def _found(findings: FittedStudy) -> str:
     for other, one in findings.models.items():
         value, tokens = believed(one.routes.mean_recurrence)[0], believed(one.routes.tokens)[0]
         if other != name and math.isfinite(value.value) and len(parts) < MOST_NAMED:
-            both = f"$C^{digits_of(value.value, 3)}$ and $C^{digits_of(tokens.value, 3)}$"
-            parts.append(f"for {other} as {both}")
+            known = [one for one in (value, tokens) if math.isfinite(one.value)]
+            parts.append(f"for {other} as {listed([f'$C^{digits_of(v.value, 3)}$' for v in known])}")
     return "; ".join([*parts, *_best(found)]) + "."
 
 
@@ -104,10 +104,12 @@ def _growth(name: str, found: FittedModel) -> str:
     form, interior = law_to_speak_of(found), found.isoflop.interior
     what = "mean recurrence" if found.isoflop.axis is Axis.MEAN_RECURRENCE else "size"
     if math.isfinite(value.value):
+        data = ""
+        if math.isfinite(tokens.value):
+            data = f" and the best number of tokens as $C^{digits_of(tokens.value, 3)}${_limits(tokens)}"
         return (
             f"For {name} the best {what} grows with the training budget $C$ as "
-            f"$C^{digits_of(value.value, 3)}${_limits(value)} and the best number of tokens as "
-            f"$C^{digits_of(tokens.value, 3)}${_limits(tokens)}, by {how} over {flops(budgets[0])} to "
+            f"$C^{digits_of(value.value, 3)}${_limits(value)}{data}, by {how} over {flops(budgets[0])} to "
             f"{flops(budgets[-1])} FLOPs"
         )
     if interior:

@@ -31,6 +31,8 @@ def estimate(value: Interval, digits: int = 3) -> Number:
 
 def digits_of(value: float, digits: int) -> str:
     """The value to so many significant digits, its zeros kept; with a power of ten where that is shorter."""
+    if not math.isfinite(value):
+        return "–"
     if value == 0:
         return "0"
     rounded = float(f"{value:.{digits - 1}e}")

@@ -25,6 +25,9 @@ def rendered(figure: Figure, kind: str, *, text: bool = False) -> bytes:
     """
     into = io.BytesIO()
     with matplotlib.rc_context({**STYLE, "svg.fonttype": "none" if text else "path"}):
+        if figure.get_layout_engine() is not None:  # once: a second layout moves what the first has placed
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(into, format=kind, metadata=NO_DATE[kind], dpi=300)
     return into.getvalue()
 

@@ -177,7 +177,7 @@ def _long(table: Table, column: int) -> bool:
 def typst_prose(text: str) -> str:
     """Prose as Typst markup."""
     return prose(
-        text, _escaped, lambda part: f"${typeset(part, TYPST)}$", lambda part: f"#raw({_string(part)})"
+        text, _escaped, lambda part: f"#box[${typeset(part, TYPST)}$]", lambda part: f"#raw({_string(part)})"
     )
 
 

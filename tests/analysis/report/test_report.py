@@ -157,8 +157,8 @@ def test_the_first_page_answers(document: Document) -> None:
 @pytest.mark.parametrize(
     ("keep", "said"),
     [
-        ("one run", "decide no law"),
-        ("three runs", "decide no law"),
+        ("one run", "gives a curve or a law yet: 1 finished run of 58"),
+        ("three runs", "gives a curve or a law yet: 3 finished runs of 58"),
         ("one budget", "the best mean recurrence of small-140m is 4.01"),
         ("two budgets", "no power law"),
         ("equal losses", "small-140m"),
