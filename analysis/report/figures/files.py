@@ -33,7 +33,10 @@ def rendered(figure: Figure, kind: str, *, text: bool = False) -> bytes:
 
 
 def drawn(figure: Figure) -> Iterator[tuple[str, str, str, float, float]]:
-    """Every dot, line and band in the figure: panel, series, kind, x, y."""
+    """Every dot, line and band in the figure: panel, series, kind, x, y.
+
+    What has no place in the legend is labelled `_SERIES;KIND`, or `_KIND` for the series before it.
+    """
     for number, axes in enumerate(figure.axes):
         panel = axes.get_title(loc="left") or f"panel {number + 1}"
         series = ""
@@ -43,7 +46,8 @@ def drawn(figure: Figure) -> Iterator[tuple[str, str, str, float, float]]:
             if label.startswith("_child") or label in ("_zero", "_limit"):
                 continue
             if label.startswith("_"):
-                kind = label[1:]
+                named, _, kind = label[1:].rpartition(";")
+                series = named or series
             else:
                 series, kind = label, "points" if line.get_linestyle() == "None" else "line"
             for at, value in zip(x, y, strict=True):

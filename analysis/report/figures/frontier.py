@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -80,11 +79,11 @@ def gain(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes:
         supported, style = _supported(found), model_style(index)
         if not supported:
             continue
-        values = np.array([p.gain_percent.value for p in supported])
-        limits = np.array([[p.gain_percent.low, p.gain_percent.high] for p in supported])
-        off = np.nan_to_num(np.abs(limits.T - values))
-        flops = [p.flops for p in supported]
-        axes.errorbar(flops, values, yerr=off, elinewidth=0.9, capsize=2, label=name, **style)
+        flops, values = [p.flops for p in supported], [p.gain_percent.value for p in supported]
+        axes.plot(flops, values, label=name, **style)
+        for p in supported:
+            ends = [p.gain_percent.low, p.gain_percent.high]
+            axes.plot([p.flops] * 2, ends, marker="_", linewidth=0.9, color=style["color"], label="_interval")
     if not axes.has_data():
         reason(axes, NO_FRONTIER)
         return axes
@@ -115,7 +114,7 @@ def advised(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes
                 linewidth=3,
                 alpha=0.4,
                 solid_capstyle="butt",
-                label="_within 0.1 %",
+                label=f"_{name};within 0.1 %",
             )
             highest = max(highest, p.near_best[1], p.mean_recurrence.value)
         advice = [p.mean_recurrence.value for p in supported]

@@ -9,6 +9,7 @@ from analysis.data.points import spaced
 from analysis.engine.fit import LawFit
 from analysis.laws import Array
 from analysis.prediction.frontier import best_recurrence
+from analysis.report.content.numbers import flops
 from analysis.report.figures.style import (
     GREY,
     MARKERS,
@@ -21,6 +22,7 @@ from analysis.report.figures.style import (
     letter,
     log_axis,
     reason,
+    text,
     whole_axis,
 )
 from analysis.report.fitted_study import FittedModel
@@ -102,7 +104,7 @@ def residuals(found: FittedModel, axes: Axes | None = None) -> Axes:
             color=budget_colour(position, len(budgets)),
             marker=MARKERS[position % len(MARKERS)],
             linewidth=0.8,
-            label=f"{budget:.3g}",
+            label=text(flops(budget)),
         )
     rest = ~np.isfinite(points.budget) if joined else np.ones(len(points), dtype=bool)
     if rest.any():

@@ -23,26 +23,20 @@ def exponents(
 ) -> Axes:
     """A model a group, a route a row: the estimate with its 95 % interval; dotted, the paper's own."""
     axes = axes_or_new(axes)
+    for _, label, marker, colour in ROUTES:
+        axes.plot([], [], linestyle="none", marker=marker, color=colour, label=label)
     for group, (name, route) in enumerate(routes.items()):
         for row, (quantity, label, marker, colour) in enumerate(ROUTES):
             value, height = getattr(route, quantity), group + 0.24 * (row - 1)
-            if not math.isfinite(value.value):
-                continue
+            series = f"_{name}, {label}"
             if math.isfinite(value.low):
-                axes.plot(
-                    [value.low, value.high], [height] * 2, color=colour, linewidth=1.4, label="_interval"
-                )
-            shown = label if group == 0 else f"_{label}"
-            axes.plot([value.value], [height], linestyle="none", marker=marker, color=colour, label=shown)
+                ends = [value.low, value.high]
+                axes.plot(ends, [height] * 2, color=colour, linewidth=1.4, label=f"{series};interval")
+            if math.isfinite(value.value):
+                axes.plot([value.value], [height], marker=marker, color=colour, label=f"{series};points")
         if paper and name in paper:
-            axes.plot(
-                [paper[name]] * 2,
-                [group - 0.38, group + 0.38],
-                color="black",
-                linewidth=1,
-                linestyle=":",
-                label="_paper",
-            )
+            ends = [group - 0.38, group + 0.38]
+            axes.plot([paper[name]] * 2, ends, color="black", linewidth=1, ls=":", label=f"_{name};paper")
     axes.set_ylim(len(routes) - 0.5, -0.5)
     axes.set_yticks(range(len(routes)), list(routes))
     axes.tick_params(axis="y", length=0)

@@ -9,6 +9,7 @@ from analysis.report.figures.style import (
     GREY,
     MODEL_COLOURS,
     SINGLE,
+    Colour,
     axes_or_new,
     blank,
     budget_colour,
@@ -72,6 +73,7 @@ def training(records: Records, column: str, label: str, axes: Axes | None = None
     axes = axes_or_new(axes)
     runs = shown_runs(records)
     depths = sorted(set(runs["mean_recurrence"]))
+    legend: dict[str, Colour] = {}
     for run in runs.to_dict("records"):
         rows = records.telemetry[records.telemetry["run_id"] == run["run_id"]]
         values = rows[column].to_numpy(dtype=float)
@@ -80,8 +82,7 @@ def training(records: Records, column: str, label: str, axes: Axes | None = None
             continue
         bad = run["state"] != "done"
         colour = MODEL_COLOURS[1] if bad else budget_colour(depths.index(run["mean_recurrence"]), len(depths))
-        name = f"recurrence {run['mean_recurrence']:g}" if not bad else f"{run['state']}"
-        taken = {line.get_label() for line in axes.lines}
+        legend[str(run["state"]) if bad else f"recurrence {run['mean_recurrence']:g}"] = colour
         steps = rows["step"].to_numpy(dtype=float)[good]
         axes.plot(
             steps,
@@ -89,10 +90,12 @@ def training(records: Records, column: str, label: str, axes: Axes | None = None
             color=colour,
             linewidth=1.4 if bad else 0.8,
             linestyle="--" if bad else "-",
-            label=name if name not in taken else f"_{name}",
+            label=f"_{run['run_id']};{column}",
         )
         if bad:
             axes.plot(steps[-1:], values[good][-1:], marker="X", color=colour, linestyle="none", label="_end")
+    for name, colour in legend.items():
+        axes.plot([], [], color=colour, linestyle="-" if name.startswith("recurrence") else "--", label=name)
     if not axes.lines:
         reason(axes, "No run has recorded this.")
         return axes

@@ -35,12 +35,18 @@ def saturation_curve(curve: TestTimeCurve, fit: SaturationFit, axes: Axes | None
     """One run: dots measured, a line fitted, dashed its mean recurrence, a star the best T."""
     axes = axes_or_new(axes)
     at = curve.test_recurrence
-    axes.axvline(curve.mean_recurrence, color=GREY, linewidth=0.7, linestyle="--", label="_mean recurrence")
+    axes.axvline(
+        curve.mean_recurrence, color=GREY, linewidth=0.7, linestyle="--", label="_measured;mean recurrence"
+    )
     if math.isfinite(fit.fit.best[-1]) and np.isfinite(fit.predict(at)).all():
         line = np.linspace(at.min(), at.max(), 120)
         dotted = fit.status is not FitStatus.CONVERGED
         axes.plot(
-            line, fit.predict(line), color=MODEL_COLOURS[1], linestyle=":" if dotted else "-", label="_fit"
+            line,
+            fit.predict(line),
+            color=MODEL_COLOURS[1],
+            linestyle=":" if dotted else "-",
+            label="_measured;fit",
         )
     axes.plot(
         at, curve.loss, linestyle="none", marker="o", markersize=3, color=MODEL_COLOURS[0], label="measured"
@@ -109,8 +115,6 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
         at = curve.test_recurrence
         predicted = fit.predict(curve.effective_parameters, curve.tokens, curve.mean_recurrence, at)
         off = 100 * (predicted / curve.loss - 1)
-        label = text(f"$mu_rec = {curve.mean_recurrence:g}$")
-        old = {line.get_label() for line in right.lines}
         right.plot(
             at / curve.mean_recurrence,
             off,
@@ -118,7 +122,7 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
             marker=marker,
             markersize=2.6,
             linewidth=0.7,
-            label=label if label not in old else f"_{label}",
+            label=f"_{curve.run_id};residual",
         )
     for curve in _lowest_of_each(chosen, depths):
         position = depths.index(curve.mean_recurrence)
@@ -138,7 +142,7 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
             marker=marker,
             markersize=3,
             color=colour,
-            label="_run",
+            label=f"_{curve.run_id};points",
         )
     left.set_xlabel("test recurrence T")
     left.set_ylabel("loss (nats)")
@@ -147,9 +151,11 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
     right.set_ylabel("predicted over measured (%)")
     letter(left, "a", "largest budget")
     letter(right, "b", "residuals")
-    named = dict(zip(*reversed(right.get_legend_handles_labels()), strict=True))
-    order = [text(f"$mu_rec = {depth:g}$") for depth in depths]
-    figure.legend([named[label] for label in order], order, loc="outside right center")
+    for position, depth in enumerate(depths):
+        colour, marker = budget_colour(position, len(depths)), MARKERS[position % len(MARKERS)]
+        label = text(f"$mu_rec = {depth:g}$")
+        right.plot([], [], color=colour, marker=marker, markersize=2.6, linewidth=0.7, label=label)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
     return figure
 
 
