@@ -24,6 +24,7 @@ class Dialect:
     word: str
     subscript: str
     power: str
+    bar: str
     times: str
     infinity: str
     signs: dict[str, str]
@@ -35,6 +36,7 @@ TYPST = Dialect(
     word='"{}"',
     subscript="{}_({})",
     power="^({})",
+    bar="overline({})",
     times=" times ",
     infinity="infinity",
     signs={"/": "\\/", "%": "\\%", "#": "\\#"},
@@ -45,6 +47,7 @@ LATEX = Dialect(
     word="\\mathrm{{{}}}",
     subscript="{}_{{{}}}",
     power="^{{{}}}",
+    bar="\\bar{{{}}}",
     times="\\times ",
     infinity="\\infty",
     signs={"<=": "\\leq ", ">=": "\\geq ", "%": "\\%", "#": "\\#", "~": "\\sim ", "*": "\\ast "},
@@ -117,6 +120,8 @@ def _name(name: str, dialect: Dialect) -> str:
         return dialect.greek.format(name)
     if name in _FUNCTIONS:
         return dialect.function.format(name)
+    if name.endswith("bar") and len(name) == 4:
+        return dialect.bar.format(name[0])
     return name if len(name) == 1 else dialect.word.format(name)
 
 

@@ -42,7 +42,7 @@ def test_time_chapter(findings: FittedStudy) -> Chapter | str:
     words = [
         f"{counted(len(found.saturation), 'trained run')} were evaluated at several test recurrences $T$. "
         "Each curve is fitted by least squares on log loss, and a floor is claimed only where the losses "
-        f"fall to one within noise: {counts}."
+        f"fall to one within noise. The verdicts: {counts}."
     ]
     if findings.study.name == PUBLISHED:
         words.append(

@@ -17,6 +17,7 @@ from analysis.report.figures.style import (
     letter,
     log_axis,
     reason,
+    text,
     whole_axis,
 )
 from analysis.report.records import Records
@@ -100,7 +101,7 @@ def training(records: Records, column: str, label: str, axes: Axes | None = None
         reason(axes, "No run has recorded this.")
         return axes
     axes.set_xlabel("step")
-    axes.set_ylabel(label)
+    axes.set_ylabel(text(label))
     axes.set_xscale("log")
     return axes
 
@@ -121,7 +122,7 @@ def stability(records: Records) -> Figure:
     wanted = (
         ("loss", "training loss (nats)", "loss"),
         ("state_norm", "norm of the state", "size of the state"),
-        ("injection_norm", "spectral norm of Abar", "the injection"),
+        ("injection_norm", "norm of $Abar$", "the injection"),
     )
     for axes, (column, label, title), which in zip(panels, wanted, "abc", strict=True):
         training(records, column, label, axes)

@@ -17,6 +17,7 @@ EVERY = [*FORMS.values(), *SATURATION.values(), *UNIFIED.values(), ORACLE_FLOOR,
         ("1e-7", "10^{-7}", "10^(-7)"),
         ("mu_rec^* = 4", "\\mu_{\\mathrm{rec}}^{\\ast } = 4", 'mu_("rec")^(*) = 4'),
         ("L_inf exp(-z T)", "L_{\\infty} \\exp(-z T)", "L_(infinity) exp(-z T)"),
+        ("Abar < 1", "\\bar{A} < 1", "overline(A) < 1"),
         ("T <= mu", "T \\leq  \\mu", "T <= mu"),
     ],
 )
