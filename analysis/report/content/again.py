@@ -12,28 +12,28 @@ PACKAGES = ("parcae-lab", "numpy", "scipy", "pandas", "matplotlib", "duckdb", "t
 SOURCES = (
     Source(
         key="parcae",
-        authors="Prairie, Novack, Berg-Kirkpatrick and Fu",
+        authors=("Prairie", "Novack", "Berg-Kirkpatrick", "Fu"),
         title="Parcae: Scaling Laws For Stable Looped Language Models",
         where="arXiv:2604.12946",
         year=2026,
     ),
     Source(
         key="hoffmann",
-        authors="Hoffmann et al.",
+        authors=("Hoffmann", "others"),
         title="Training Compute-Optimal Large Language Models",
         where="arXiv:2203.15556",
         year=2022,
     ),
     Source(
         key="czech",
-        authors="Czech et al.",
+        authors=("Czech", "others"),
         title="Problems with Chinchilla Approach 2: Systematic Biases in IsoFLOP Parabola Fits",
         where="arXiv:2603.22339",
         year=2026,
     ),
     Source(
         key="schwethelm",
-        authors="Schwethelm, Rueckert and Kaissis",
+        authors=("Schwethelm", "Rueckert", "Kaissis"),
         title="How Much Is One Recurrence Worth? Iso-Depth Scaling Laws for Looped Language Models",
         where="arXiv:2604.21106",
         year=2026,

@@ -31,6 +31,11 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     caption: str
 
+    def wordy(self, column: int) -> bool:
+        """Whether a column holds words, which stand at the left; numbers stand at the right."""
+        cells = [row[column] for row in self.rows]
+        return column == 0 or any(isinstance(cell, str) and cell[:1].isalpha() for cell in cells)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawing:
@@ -68,10 +73,17 @@ class Source:
     """A work that the report rests on."""
 
     key: str
-    authors: str
+    authors: tuple[str, ...]
+    """Last names; `others` for those not named."""
     title: str
     where: str
     year: int
+
+    @property
+    def by(self) -> str:
+        """The authors in prose: `Hoffmann et al.`, `Schwethelm, Rueckert and Kaissis`."""
+        *first, last = self.authors
+        return f"{', '.join(first)} {'et al.' if last == 'others' else f'and {last}'}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

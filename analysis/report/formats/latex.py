@@ -38,15 +38,14 @@ def bibtex(document: Document) -> str:
     """The sources."""
     entries = []
     for source in document.sources:
-        fields = (
-            {"author": f"{{{_prose(source.authors)}}}", "title": f"{{{_prose(source.title)}}}"}
-            if source.title
-            else {"author": f"{{{_prose(source.authors)}}}"}
-        )
-        fields |= {"howpublished": source.where, "year": str(source.year)}
-        entries.append(
-            "\n".join([f"@misc{{{source.key},", *(f"  {k} = {{{v}}}," for k, v in fields.items()), "}"])
-        )
+        fields = {
+            "author": " and ".join(source.authors),
+            "title": f"{{{_prose(source.title)}}}",
+            "howpublished": source.where,
+            "year": str(source.year),
+        }
+        lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
+        entries.append("\n".join([f"@misc{{{source.key},", *lines, "}"]))
     return "\n\n".join(entries) + "\n"
 
 
@@ -87,13 +86,14 @@ def _block(block: Block, figures: str) -> str:
 
 
 def _table(table: Table) -> str:
+    aligned = "".join("l" if table.wordy(i) else "r" for i in range(len(table.columns)))
     rows = [" & ".join(_prose(_text(cell)) for cell in row) + " \\\\" for row in table.rows]
     return "\n".join(
         [
             "\\begin{table}[tbp]\n\\centering\n\\small",
             f"\\caption{{{_prose(table.caption)}}}\\label{{tab:{table.name}}}",
             "\\begin{adjustbox}{max width=\\linewidth}",
-            f"\\begin{{tabular}}{{{'l' + 'r' * (len(table.columns) - 1)}}}",
+            f"\\begin{{tabular}}{{{aligned}}}",
             "\\toprule",
             " & ".join(_prose(column) for column in table.columns) + " \\\\",
             "\\midrule",

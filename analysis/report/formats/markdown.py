@@ -27,8 +27,7 @@ def _lines(document: Document, figures: str) -> Iterator[str]:
             yield _block(block, figures)
     yield "## Sources\n"
     for source in document.sources:
-        title = f"*{_prose(source.title)}*. " if source.title else ""
-        yield f"- {_prose(source.authors)} ({source.year}). {title}{source.where}."
+        yield f"- {_prose(source.by)} ({source.year}). *{_prose(source.title)}*. {source.where}."
     yield ""
 
 

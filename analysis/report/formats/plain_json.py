@@ -21,7 +21,7 @@ def plain_document(document: Document) -> dict[str, Any]:
             for chapter in document.chapters
         ],
         "sources": [
-            {"key": s.key, "authors": s.authors, "title": s.title or None, "where": s.where, "year": s.year}
+            {"key": s.key, "authors": list(s.authors), "title": s.title, "where": s.where, "year": s.year}
             for s in document.sources
         ],
     }

@@ -111,8 +111,10 @@ def _lines(document: Document) -> Iterator[str]:
     if document.sources:
         yield "#heading(numbering: none, outlined: false, level: 2)[Sources]\n#set text(8.8pt)"
         for source in document.sources:
-            title = f"_{typst_prose(source.title)}_. " if source.title else ""
-            yield f"- {typst_prose(source.authors)} ({source.year}). {title}{typst_prose(source.where)}."
+            yield (
+                f"- {typst_prose(source.by)} ({source.year}). _{typst_prose(source.title)}_. "
+                f"{typst_prose(source.where)}."
+            )
 
 
 def _first_page(document: Document) -> Iterator[str]:
@@ -146,7 +148,7 @@ def _block(block: Block, placement: str = "auto") -> str:
 
 
 def _table(table: Table) -> str:
-    left = [i for i in range(len(table.columns)) if _wordy(table, i)]
+    left = [i for i in range(len(table.columns)) if table.wordy(i)]
     align = ", ".join("left" if i in left else "right" for i in range(len(table.columns)))
     head = ", ".join(f"[#strong[{typst_prose(column)}]]" for column in table.columns)
     header = f"table.header({head}), table.hline(stroke: 0.4pt)," if any(table.columns) else ""
@@ -162,12 +164,6 @@ def _table(table: Table) -> str:
 
 def _text(cell: Cell) -> str:
     return cell if isinstance(cell, str) else cell.text
-
-
-def _wordy(table: Table, column: int) -> bool:
-    """Whether a column holds words, which stand at the left."""
-    cells = [row[column] for row in table.rows]
-    return column == 0 or any(isinstance(cell, str) and cell[:1].isalpha() for cell in cells)
 
 
 def _long(table: Table, column: int) -> bool:

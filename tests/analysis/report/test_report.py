@@ -230,3 +230,10 @@ def test_a_report_says_what_the_data_do_not_answer() -> None:
     last = document.chapters[-1].blocks[0]
     assert isinstance(last, str)
     assert last.startswith("The data do not answer: a loop against none")
+
+
+def test_sources_are_bibtex(document: Document) -> None:
+    entries = bibtex(document)
+    assert "author = {Hoffmann and others}," in entries
+    assert "author = {Schwethelm and Rueckert and Kaissis}," in entries
+    assert "Schwethelm, Rueckert and Kaissis (2026)." in markdown(document, "figures")
