@@ -2,6 +2,7 @@
 
 import math
 
+from analysis.engine.columns import table
 from analysis.engine.lack_of_fit import Fits
 from analysis.fits.forms import ModelForms
 from analysis.fits.training import ModelTrainingLaw
@@ -10,7 +11,7 @@ from analysis.prediction.frontier import Frontier
 from analysis.prediction.predict import Prediction
 from analysis.published import published
 from analysis.report.fitted_study import FittedModel
-from analysis.report.study_text import limits, number, spell, table
+from analysis.report.study_text import limits, number, spell
 
 
 def training_text(study: ModelTrainingLaw) -> str:

@@ -1,14 +1,13 @@
 """Every finding as text: pure functions, the same words for the terminal and for the PDF."""
 
 import math
-import platform
-from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
 
 from analysis.checks.held_out import FormResult
 from analysis.checks.robustness import Robustness
 from analysis.data.axis import Axis
-from analysis.data.points import Study, spaced
+from analysis.data.points import spaced
+from analysis.engine.columns import table
 from analysis.engine.intervals import Interval
 from analysis.engine.verdict import FitStatus
 from analysis.fits.equivalence import ArchitectureEquivalence, EquivalenceFit
@@ -21,7 +20,6 @@ from analysis.report.fitted_study import FittedModel, FittedTestTime, limit_erro
 PUBLISHED_GAMMAS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
 """Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
 SYMBOLS = {Axis.MEAN_RECURRENCE: "mu_rec*", Axis.PARAMETERS: "N*", Axis.TOKENS: "D*"}
-PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "duckdb")
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -36,19 +34,6 @@ def spell(value: Interval, digits: int = 3) -> str:
     if not math.isfinite(value.low):
         return f"{number(value.value, digits)} (no interval)"
     return f"{number(value.value, digits)} ({number(value.low, digits)} to {number(value.high, digits)})"
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Aligned columns in a fixed-width font."""
-    lines = [list(columns), *(list(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def isoflop_text(fit: IsoflopFit) -> str:
@@ -300,31 +285,3 @@ def comparison_text(forms: Sequence[FormResult]) -> str:
         lines += ["", f"{best.form}: {best.equation}"]
         lines.append(table(("unseen run", "FLOPs", "T", "loss", "predicted", "error %"), unseen))
     return "\n".join(lines)
-
-
-def provenance_text(study: Study) -> str:
-    """Versions, data, convention, and the runs used and left out."""
-    conventions = sorted({c for points in study.models.values() for c in points.conventions})
-    rows = [
-        ("sweep", f"{study.name} ({study.kind})"),
-        ("runs in the sweep", str(study.runs)),
-        (
-            "runs fitted",
-            f"{study.used} (" + ", ".join(f"{m}: {len(p)}" for m, p in study.models.items()) + ")",
-        ),
-        ("runs with test-time curves", str(len(study.curves))),
-        *((f"left out: {reason}", str(count)) for reason, count in study.left_out.items()),
-        ("FLOP convention", ", ".join(conventions) or "not recorded"),
-        ("corpus hash", ", ".join(study.corpus_hashes) or "not recorded"),
-        ("SHA-256 of the fitted data", study.data_hash),
-        ("python", platform.python_version()),
-        *((package, _version(package)) for package in ("parcae-lab", *PACKAGES)),
-    ]
-    return "\n".join(f"{name:<28}{value}" for name, value in rows)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "not installed"
