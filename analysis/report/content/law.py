@@ -113,10 +113,10 @@ def _trend(found: FittedModel) -> str:
 def _caption(name: str, found: FittedModel) -> str:
     fit = drawn_fit(found)
     optimum = ", and in orange the law's own optimum over budgets" if found.shape is not None else ""
+    budgets = "; marks and shades are the budgets of the isoFLOP curves" if found.isoflop.optima else ""
     return (
-        f"The {fit.law.name.replace('_', '-')} law of {name}. (a) Lines of equal loss (nats), the "
-        f"runs{optimum}. (b) Predicted over measured loss; marks and shades are the budgets of the isoFLOP "
-        "curves. A law that fits leaves no trend."
+        f"The {fit.law.name.replace('_', '-')} law of {name}. (a) Lines of equal loss (nats), and the "
+        f"runs{optimum}. (b) Predicted over measured loss{budgets}. A law that fits leaves no trend."
     )
 
 

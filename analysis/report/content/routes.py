@@ -19,7 +19,7 @@ def routes_chapter(findings: FittedStudy) -> Chapter | str:
         name: found
         for name, found in findings.models.items()
         if math.isfinite(found.routes.mean_recurrence.parabolas.value)
-        or math.isfinite(found.routes.mean_recurrence.law.value)
+        and math.isfinite(found.routes.mean_recurrence.law.value)
     }
     if not known:
         return NOTHING

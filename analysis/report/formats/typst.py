@@ -109,12 +109,14 @@ def _lines(document: Document) -> Iterator[str]:
         for block in chapter.blocks:
             yield _block(block)
     if document.sources:
-        yield "#heading(numbering: none, outlined: false, level: 2)[Sources]\n#set text(8.8pt)"
+        yield "#block(breakable: false)[#heading(numbering: none, outlined: false, level: 2)[Sources]"
+        yield "#set text(8.8pt)"
         for source in document.sources:
             yield (
                 f"- {typst_prose(source.by)} ({source.year}). _{typst_prose(source.title)}_. "
                 f"{typst_prose(source.where)}."
             )
+        yield "]"
 
 
 def _first_page(document: Document) -> Iterator[str]:
