@@ -10,7 +10,7 @@ DEMO_BUDGETS = 6e10,1.2e11,2.4e11
 DEMO_RECURRENCES = 2,3,4,6,8,12
 DEMO_SEED = 0
 
-.PHONY: demo test test-slurm test-others lint clean
+.PHONY: demo test test-slurm test-others lint mutants clean
 
 demo: $(READY)
 	mkdir -p $(DEMO)
@@ -34,6 +34,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+
+# Do the tests notice? Faults are planted one at a time; the score goes to bench/results/mutants.txt.
+mutants: $(READY)
+	$(BIN)/python -m tests.mutants.run
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info

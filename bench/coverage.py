@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from analysis.data.frames import published_tables
 from analysis.data.points import ModelPoints
 from analysis.data.study import build_study
 from analysis.engine.intervals import Interval
@@ -26,7 +27,6 @@ from analysis.fits.training import fit_coupled_law, fit_training_law
 from analysis.laws import COUPLED, TRAINING, Array, Law
 from analysis.prediction.frontier import best_recurrence, frontier, loss_at, whole_losses
 from analysis.prediction.shape import Shape, shape_of
-from analysis.published import published_tables
 from parcae.config import default_backward_depth
 from parcae.flops import flops_per_token
 from parcae.presets import preset

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.data.frames import published_tables
 from analysis.data.points import ModelPoints
 from analysis.data.study import build_study
 from analysis.engine.intervals import Interval
-from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
+from analysis.fits.isoflop.fit import fit_isoflop
+from analysis.fits.isoflop.result import IsoflopFit
 from analysis.fits.training import fit_training_law
 from analysis.laws import COUPLED, TRAINING, Array, Law
-from analysis.published import published_tables
 from parcae.config import default_backward_depth
 from parcae.flops import flops_per_token
 from parcae.presets import preset

@@ -20,7 +20,7 @@ from pathlib import Path
 from sweeps.folders.paths import Study
 from sweeps.folders.spec import RunSpec
 from sweeps.plan.manifest import find_sweep, read_manifest
-from sweeps.store.database import read_study
+from sweeps.store.database import read_sweep
 
 METRIC_LINES = 200
 BIN = Path(sys.executable).parent
@@ -54,7 +54,13 @@ def finish(study: Study, spec: RunSpec) -> None:
         "tokens": spec.tokens,
         "val_loss": losses[str(spec.training.mean_recurrence)],
         "losses": losses,
+        "validation_sequences": 1024,
+        "parameters": spec.parameters,
         "diverged_at": None,
+        "injection_norm": 0.4,
+        "seconds": 20.0,
+        "tokens_per_second": spec.tokens / 20,
+        "environment": {},
     }
     folder.result.write_text(json.dumps(result))
     lines = [
@@ -109,7 +115,7 @@ def main() -> None:
         timed_command("ingest: collect", "parcae-sweep", "collect")
         timed_command("ingest again, nothing new: collect", "parcae-sweep", "collect")
         timed_command("status", "parcae-sweep", "status")
-        assert set(read_study(study.db, None).runs["state"]) == {"done"}
+        assert {run.state for run in read_sweep(study.db, None).runs} == {"done"}
         ratio = seconds["ingest: collect"] / seconds["read the same folders, no database"]
         print(f"ingest / plain reading: {ratio:.2f}", flush=True)
         timed_command("report", "parcae-fit", "report")

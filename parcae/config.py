@@ -12,6 +12,12 @@ from typing import ClassVar
 from parcae.errors import InputError
 from parcae.records import Record
 
+LAYERS, WIDTH, VOCABULARY, CONTEXT = 1_024, 2**20, 2**24, 2**24
+"""The most that a model may have; a damaged file must not occupy the machine."""
+RECURRENCES = 1_000
+"""The most recurrences for which a model may be trained."""
+_POSITIONS = 2**28  # numbers in the table of rotations: 1 GiB
+
 
 class Injection(StrEnum):
     """How the prelude's output enters the recurrent state: Abar h + Bbar e (SCIENCE: paper section 3)."""
@@ -59,8 +65,8 @@ class DepthSampling(StrEnum):
     PER_SEQUENCE = "per-sequence"
     PER_BATCH = "per-batch"
     FIXED = "fixed"
-    HUGINN = "huginn"  # one draw a batch, as the released model of Geiping et al. has it: 1 + Poisson
-    LOG_NORMAL_POISSON = "log-normal-poisson"  # of former runs: not the released rule, so trained no more
+    HUGINN = "huginn"  # one draw per batch, as in the released model of Geiping et al.: 1 + Poisson
+    LOG_NORMAL_POISSON = "log-normal-poisson"  # in old runs only: not the released rule, so no longer trained
 
 
 class Optimiser(StrEnum):
@@ -69,27 +75,27 @@ class Optimiser(StrEnum):
 
 
 class Precision(StrEnum):
-    """Of arithmetic in training. A model is evaluated in the precision of its weights."""
+    """Arithmetic in training. A model is evaluated in the precision of its weights."""
 
-    FLOAT64 = "float64"  # weights too: to compare two ways of computing the same
+    FLOAT64 = "float64"  # weights too: for comparing two implementations
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16-mixed"
     """Matrix products and Muon's orthogonalisation. Weights, sums of gradients, optimiser states, residual
     stream and loss stay in float32."""
     BFLOAT16_WEIGHTS = "bfloat16"
-    """What an early version did when asked for bfloat16: weights and optimiser states too, so that most small
-    steps were rounded away. Such runs can be read; they are no longer trained."""
+    """The bfloat16 of an early version: weights and optimiser states too, so that most small steps were
+    rounded away. Such runs can be read but are no longer trained."""
 
 
 class InitialWeights(StrEnum):
-    """What a run starts from."""
+    """How the weights of a run are initialised."""
 
     NORMAL = "normal"  # the paper's appendix: N(0, 2 / (5 d)), C_out the identity
     RELEASED = "released"  # the released code: semi-orthogonal matrices, value embeddings N(0, 1)
 
 
 class Telemetry(StrEnum):
-    """How much a run tells of itself."""
+    """How much a run measures."""
 
     NORMAL = "normal"  # metrics.jsonl: under 2 % of a step
     EXTREME = "extreme"  # also layers.jsonl: norms through every layer of every recurrence
@@ -114,7 +120,7 @@ class ModelConfig(Record):
     context: int
     """Sequence length L, tokens."""
 
-    # Where a model departs from its recipe, as released checkpoints may. None: as the recipe has it.
+    # Departures from the recipe, as in some released checkpoints. None: the recipe's own.
     activation: Activation | None = None
     gated_mlp: bool | None = None
     qk_norm: bool | None = None
@@ -123,7 +129,7 @@ class ModelConfig(Record):
     value_tables: tuple[int, ...] | None = None
     """Layers that have a value-embedding table; prelude, recurrent and coda counted once each, from 0."""
     value_gates: tuple[int, ...] | None = None
-    """Layers that have a value-embedding gate. A layer without both makes no use of the one it has."""
+    """Layers that have a value-embedding gate. A layer with only one of the two does not use it."""
     key_value_heads: int | None = None
     """Of prelude and coda (grouped-query attention); the recurrent block has a pair for each head."""
     state_width: int | None = None
@@ -155,16 +161,28 @@ class ModelConfig(Record):
             raise InputError(
                 f"vocabulary {self.vocabulary} and context {self.context} must both be at least 2"
             )
+        self._check_limits()
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise InputError(
                 f"width {self.width} over {self.heads} heads must give an even, whole head dimension"
             )
         self._check_departures()
 
+    def _check_limits(self) -> None:
+        limits = {"layers": LAYERS, "vocabulary": VOCABULARY, "context": CONTEXT}
+        limits |= dict.fromkeys(("width", "mlp_width", "state_width", "recurrent_mlp_width"), WIDTH)
+        for name, limit in limits.items():
+            if (getattr(self, name) or 0) > limit:
+                raise InputError(f"{name} is {getattr(self, name)}; it can be at most {limit}")
+        if self.context * self.head_dimension > _POSITIONS:
+            raise InputError(
+                f"context {self.context} times head dimension {self.head_dimension} exceeds {_POSITIONS}"
+            )
+
     def _check_departures(self) -> None:
         if self.discretisation is not Discretisation.EULER and self.injection is not Injection.DIAGONAL:
             raise InputError(
-                f"discretisation {self.discretisation!r} is of the diagonal injection; "
+                f"discretisation {self.discretisation!r} needs the diagonal injection; "
                 f"this one is {self.injection.value!r}"
             )
         for name in ("key_value_heads", "state_width", "recurrent_mlp_width", "norm_epsilon", "rope_theta"):
@@ -273,14 +291,14 @@ class BlockShape:
     mlp_width: int
 
 
-def default_backward_depth(mean_recurrence: int) -> int:
+def default_backward_depth(mean_recurrence: float) -> int:
     """mu_bwd = ceil(mu_rec / 2), paper section 4."""
     return ceil(mean_recurrence / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Record):
-    """Everything beside the model and the text that decides the numbers of one training run."""
+    """Everything besides the model and the text that determines the numbers of a training run."""
 
     mean_recurrence: int
     """mu_rec: the mean of the sampled recurrences T; 1 trains a fixed depth of one recurrence."""
@@ -292,9 +310,9 @@ class TrainConfig(Record):
     """Sequences of one optimiser step, over all processes."""
     optimiser: Optimiser = Optimiser.ADAMW
     learning_rate: float
-    """Peak rate of Muon's matrices, or of everything under AdamW alone."""
+    """Peak learning rate of Muon's matrices, or of everything under AdamW alone."""
     adamw_learning_rate: float
-    """Peak rate of what Muon does not take; unused, and equal to learning_rate, under AdamW alone."""
+    """Peak learning rate of AdamW's parameters beside Muon; equal to learning_rate under AdamW alone."""
     weight_decay: float = 0.0
     """Initial decay of attention and MLP matrices, linear to 0 over the run."""
     cooldown: float = 0.5
@@ -312,6 +330,8 @@ class TrainConfig(Record):
         for name in ("mean_recurrence", "backward_depth", "steps", "batch_sequences"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.mean_recurrence > RECURRENCES:
+            raise InputError(f"mean_recurrence is {self.mean_recurrence}; it can be at most {RECURRENCES}")
         if self.backward_depth > self.mean_recurrence:
             raise InputError(
                 f"backward_depth {self.backward_depth} exceeds mean_recurrence {self.mean_recurrence}"
@@ -324,8 +344,9 @@ class TrainConfig(Record):
         if not 0 <= self.cooldown <= 1:
             raise InputError(f"cooldown is {self.cooldown}; it is a fraction between 0 and 1")
         wanted = tuple(sorted({*self.test_recurrences, self.mean_recurrence}))
-        if wanted[0] < 1:
-            raise InputError(f"test_recurrences holds {wanted[0]}; each must be at least 1")
+        if wanted[0] < 1 or wanted[-1] > RECURRENCES:
+            wrong = wanted[0] if wanted[0] < 1 else wanted[-1]
+            raise InputError(f"test_recurrences holds {wrong}; each must be from 1 to {RECURRENCES}")
         object.__setattr__(self, "test_recurrences", wanted)
 
     def tokens(self, context: int) -> int:
@@ -335,20 +356,20 @@ class TrainConfig(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
-    """How a run is executed. Nothing here decides its numbers, beyond the order of a floating-point sum."""
+    """How a run is executed. Nothing here changes its numbers, beyond the order of floating-point sums."""
 
     checkpoint_seconds: float | None = None
-    """Wall time between checkpoints; None saves as often as costs at most 1 % of it, and at most every five
+    """Wall time between checkpoints; None: as often as costs at most 1 % of the time, but at most every five
     seconds."""
     device: str | None = None
-    """Torch device; None takes the GPU where there is one."""
+    """Torch device; None: the GPU if there is one, else the CPU."""
     threads: int = 1
-    """CPU threads of this process. A resumed run keeps the number it began with."""
+    """CPU threads of this process. A resumed run keeps its first number."""
     micro_batch_sequences: int | None = None
-    """Sequences that a process computes at once; None takes all of its share, or as many as the GPU's memory
-    holds. Gradients are accumulated over the step."""
+    """Sequences that a process computes at once; None: its whole share, or as many as fit into the GPU's
+    memory. Gradients are accumulated over the step."""
     activation_checkpointing: bool = False
-    """Keep one state a recurrence for the backward pass and compute the rest anew: less memory, more time."""
+    """Keep one state per recurrence for the backward pass and recompute the rest: less memory, more time."""
     compile: bool | None = None
     """Compile the transformer layers; None does so on a GPU."""
     telemetry: Telemetry = Telemetry.NORMAL
@@ -357,7 +378,7 @@ class ExecutionConfig:
         kinds = [kind.value for kind in Telemetry]
         if self.telemetry not in kinds:
             raise InputError(f"telemetry is {self.telemetry!r}; it takes {' or '.join(kinds)}")
-        object.__setattr__(self, "telemetry", Telemetry(self.telemetry))  # a string where it comes from JSON
+        object.__setattr__(self, "telemetry", Telemetry(self.telemetry))  # a string if it comes from JSON
         if self.threads < 1:
             raise InputError(f"threads is {self.threads}; it must be at least 1")
         if self.micro_batch_sequences is not None and self.micro_batch_sequences < 1:

@@ -1,4 +1,4 @@
-"""The one exception that means: the request was wrong."""
+"""The two errors that the commands report in one sentence."""
 
 
 class InputError(ValueError):
@@ -9,4 +9,4 @@ class InputError(ValueError):
 
 
 class WorkFailed(Exception):
-    """The request was right but could not be carried out now. One sentence; the commands exit with 1."""
+    """A correct request failed for now. Its message is one sentence; the commands exit with 1."""

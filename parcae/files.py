@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever the process dies."""
+"""Files that are complete or absent, whenever the process dies."""
 
 import json
 import os
@@ -12,10 +12,10 @@ from parcae.errors import InputError
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file beside `path` to write to; it takes the place of `path` when the block ends well.
+    """A temporary file to write to, which replaces `path` when the block ends without an error.
 
-    A reader sees the old file or the new one. A `durable` file waits for the disk, and so outlives the
-    machine too. What could not be written whole is taken away again: a full disk needs the space.
+    A reader sees the old file or the new one. A `durable` file is flushed to the disk, so it survives a crash
+    of the machine. A file that could not be written completely is deleted: a full disk needs the space.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -31,13 +31,13 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def clear_leftovers(path: Path) -> None:
-    """Removes what killed writes of `path` have left beside it. Its name may hold wildcards."""
+    """Deletes temporary files of interrupted writes of `path`, whose name may contain wildcards."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         left.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Puts `content` at `path`, whole or not at all."""
+    """Writes `content` to `path`, completely or not at all."""
     with replacing(path, durable=durable) as file:
         file.write(content)
 
@@ -49,17 +49,17 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} as JSON: {error}") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no JSON object")
+        raise InputError(f"{path} is not a JSON object")
     return values
 
 
 def check_output(path: Path) -> Path:
-    """`path`, where a file can be written; ``InputError`` before any work is done for it."""
+    """`path`, if a file can be written there, else ``InputError``, before any work is done for it."""
     folder = path.absolute().parent
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder; name a file")
     if not folder.is_dir():
         raise InputError(f"cannot write {path}: there is no folder {folder}")
     if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write {path}: nothing may be written in {folder}")
+        raise InputError(f"cannot write {path}: {folder} is not writable")
     return path

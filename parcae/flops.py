@@ -1,4 +1,4 @@
-"""Parameters N and training FLOPs C: the only place that counts either.
+"""Counts parameters N and training FLOPs C; nothing else in the project does.
 
 Three kinds of parameters: those applied once per token, those applied once per recurrence, and look-ups
 (token and value embeddings), which cost no arithmetic. Symbols: d width, V vocabulary, L context,
@@ -25,16 +25,16 @@ class Convention(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterGroups:
-    """Unique parameters, by what applying them costs. The groups sum to the model's parameter count."""
+    """Unique parameters, grouped by the cost of applying them. The groups sum to the parameter count."""
 
     embedding: int
-    """Token embedding (V, d), a look-up; tied, it is the unembedding too: a product at the output."""
+    """Token embedding (V, d), a look-up; if tied, it is also the unembedding, a matrix product."""
     unembedding: int
-    """0 where it is tied."""
+    """0 if it is tied."""
     value_embeddings_once: int
     value_embeddings_recurrent: int
     matrices_once: int
-    """Matrices applied once per token: prelude, coda, what injects e, readout."""
+    """Matrices applied once per token: prelude, coda, injection of e, readout."""
     matrices_recurrent: int
     """Matrices applied once per recurrence: the recurrent block, and W1 of `concat`."""
     vectors: int
@@ -99,7 +99,7 @@ def parameter_count(model: ModelConfig) -> int:
 
 
 def counted_parameters(model: ModelConfig, convention: Convention = Convention.PAPER) -> tuple[int, int]:
-    """(once, recurrent): parameters counted by `convention`, applied per token once and per recurrence."""
+    """(once, recurrent): the parameters counted by `convention` that are applied once, or per recurrence."""
     groups = parameter_groups(model)
     once, recurrent = groups.matrices_once, groups.matrices_recurrent
     if convention is not Convention.OFFICIAL:
@@ -125,11 +125,12 @@ def flops_per_token(
     backward_depth: float,
     convention: Convention = Convention.PAPER,
 ) -> float:
-    """Training FLOPs a token: 2 a parameter forward, 4 backward, plus attention (appendix D).
+    """Training FLOPs per token: 2 per parameter forward, 4 backward, plus attention (appendix D).
 
-    Attention costs 4 d L forward for each layer and token, twice that backward: the products of every token
+    Attention costs 4 d L forward per layer and token, and twice that backward: the products of every token
     with every other, as torch counts them; causal kernels skip half. Recurrences beyond `backward_depth` are
-    forward only, but for convention `unrolled`, where all carry gradient. Without a loop there is one pass.
+    forward only, except under convention `unrolled`, where all carry gradient. A model without a loop has one
+    pass.
     """
     if not model.has_loop:
         mean_recurrence = backward_depth = 1
@@ -147,7 +148,7 @@ def batch_flops(
     backward_depth: int,
     convention: Convention = Convention.PAPER,
 ) -> float:
-    """Training FLOPs of one batch whose sequences recur `depths` times, computed where they are active alone.
+    """Training FLOPs of one batch whose sequences recur `depths` times; inactive sequences cost nothing.
 
     The last min(T, `backward_depth`) recurrences of a sequence carry gradient.
     """
@@ -158,7 +159,7 @@ def batch_flops(
 def flops_of_sequences(
     model: ModelConfig, sequences: int, recurrences: int, with_gradient: int, convention: Convention
 ) -> float:
-    """FLOPs of sequences with so many recurrences, and recurrences with gradient, in all."""
+    """FLOPs of `sequences` with these total numbers of recurrences, and of recurrences with gradient."""
     a_token = flops_per_token(
         model,
         mean_recurrence=recurrences / sequences,

@@ -1,4 +1,4 @@
-"""Named sizes, as a literal table, with the batch and learning rates each is trained at.
+"""Named sizes in a literal table, each with its batch size and learning rates.
 
 Sources: paper tables 2 and 3 for the published sizes; the nano family is this project's own, sized so
 that a study trains on two CPU cores; `bench/nano_rates.py` compares rates and batches.
@@ -74,8 +74,8 @@ def _rdm(recurrent_layers: int, width: int, heads: int) -> Preset:
 
 
 def _loop_alone(width: int, heads: int) -> Preset:
-    """Bytes, and one recurrent layer with neither prelude nor coda: the state is all there is, so that loops
-    pay early. docs/experiments.md has how shape, rate and cooldown were found."""
+    """Bytes, and one recurrent layer without prelude and coda: the state is the whole model, so loops pay
+    early. docs/experiments.md says how shape, rate and cooldown were found."""
     model = ModelConfig(
         prelude_layers=0,
         recurrent_layers=1,
@@ -100,7 +100,7 @@ def _loop_alone(width: int, heads: int) -> Preset:
 
 
 def _miniature(width: int, heads: int) -> Preset:
-    """Bytes, one layer a stage: a miniature of the transformer setup."""
+    """Bytes, one layer per stage: a miniature of the transformer setup."""
     model = ModelConfig(
         prelude_layers=1,
         recurrent_layers=1,
@@ -144,9 +144,9 @@ BASELINES: dict[str, dict[str, Any]] = {
     "residual-norm": {"injection": Injection.CONCAT, "residual_norm": True},  # RDM's other form
     "fixed": {"injection": Injection.NONE},  # the fixed-depth transformer
 }
-"""What Parcae is compared with, each with the blocks of any size: `small-140m-fixed`, `rdm-350m-concat`.
+"""The models that Parcae is compared with, each at any size: `small-140m-fixed`, `rdm-350m-concat`.
 
-A name of its own keeps an architecture's runs apart from another's in every fit.
+Separate names keep the runs of different architectures apart in every fit.
 """
 
 PRESETS: dict[str, Preset] = _SIZES | {

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import BIN
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("parcae", "sweeps")
+PACKAGES = ("parcae", "sweeps", "analysis")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 

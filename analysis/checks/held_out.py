@@ -6,13 +6,14 @@ and a single run's scatter (`analysis.engine.uncertainty`). Forms are ranked by 
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints, Study, TestTimeCurve, pooled
 from analysis.engine.fit import LawFit, fit_law
-from analysis.engine.intervals import RESAMPLES, Interval, interval
+from analysis.engine.intervals import RESAMPLES, Interval, finite, interval
 from analysis.engine.uncertainty import uncertainty
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import form_data, forms_for, noise_groups
@@ -31,6 +32,17 @@ class HeldOut:
     """NaN for a run's validation loss."""
     loss: float
     predicted: Interval
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "flops": finite(self.flops),
+            "test_recurrence": finite(self.test_recurrence),
+            "loss": self.loss,
+            "predicted": self.predicted.to_dict(),
+            "error_percent": finite(self.error_percent),
+            "covered": self.covered,
+        }
 
     @property
     def error_percent(self) -> float:
@@ -56,6 +68,20 @@ class FormResult:
     coverage: float
     """Fraction of unseen points inside their promised interval."""
     held_out: tuple[HeldOut, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `parcae-fit compare --json` prints of one form."""
+        return {
+            "form": self.form,
+            "equation": self.equation,
+            "status": self.status.value,
+            "message": self.message,
+            "fitted": self.fitted,
+            "train_error_percent": finite(self.train_error_percent),
+            "held_out_error_percent": finite(self.held_out_error_percent),
+            "coverage": finite(self.coverage),
+            "held_out": [run.to_dict() for run in self.held_out],
+        }
 
 
 def holdout(points: ModelPoints, *, top_budgets: int = 1, runs: Collection[str] = ()) -> Mask:
@@ -166,7 +192,7 @@ def _unseen(
 def compare_study(
     study: Study, *, top_budgets: int = 1, runs: Collection[str] = (), seed: int = 0
 ) -> Mapping[str, tuple[FormResult, ...]]:
-    """Model -> forms of its training law, "MODEL, test time" -> unified forms where there are curves, and
+    """Model -> forms of its training law, "MODEL, test time" -> unified forms if there are curves, and
     "ARCHITECTURE, all sizes" -> forms of all its sizes together, each without its own largest budgets.
 
     ``InputError`` when the choice leaves no model with something to fit and something to score.

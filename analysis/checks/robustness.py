@@ -4,22 +4,28 @@ The law is refitted under other Huber deltas, under squared error and without ea
 turn; the spread of each column is what those choices are worth, to be read beside the bootstrap interval.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from analysis.data.points import ModelPoints, spaced
 from analysis.engine.fit import DELTA
+from analysis.engine.formatting import number, table
+from analysis.engine.intervals import finite
 from analysis.engine.verdict import FitStatus
 from analysis.fits.isoflop.fit import fit_isoflop
 from analysis.fits.isoflop.power_law import slope
 from analysis.fits.training import TrainingFit, fit_training_law
-from analysis.prediction.frontier import Shape, best_recurrence, deepest_supported
+from analysis.prediction.frontier import best_recurrence, deepest_supported
+from analysis.prediction.shape import Shape
 
 MOST_LEFT_OUT = 12
 """Budgets left out in turn; of more, so many are taken at even distances."""
 PANEL_STARTS = 50
 """Starts of a refit: fifty end where five hundred do, and a study may have many budgets."""
+COLUMNS = ("E", "x", "y", "gamma_mean_recurrence", "gamma_parabolas")
 DELTAS = (1e-4, 3e-4, DELTA, 3e-3, 1e-2, np.inf)
 
 
@@ -42,8 +48,32 @@ class Variant:
 class Robustness:
     variants: tuple[Variant, ...]
 
+    def to_list(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "setting": v.setting,
+                "status": v.status.value,
+                **{column: finite(getattr(v, column)) for column in COLUMNS},
+            }
+            for v in self.variants
+        ]
+
+    def summary(self) -> str:
+        """The refits, below the spread of each column."""
+        rows = [
+            (v.setting, v.status.value, *(number(getattr(v, column)) for column in COLUMNS))
+            for v in self.variants
+        ]
+        spreads = [self.spread(column) for column in COLUMNS]
+        spread = (
+            "spread",
+            "",
+            *(f"{low:.3g} to {high:.3g}" if math.isfinite(low) else "–" for low, high in spreads),
+        )
+        return table(("setting", "status", "E", "x", "y", "gamma, law", "gamma, parabolas"), [spread, *rows])
+
     def spread(self, column: str) -> tuple[float, float]:
-        """(lowest, highest) finite value of a column; NaN where there is none."""
+        """(lowest, highest) finite value of a column; NaN if there is none."""
         values = np.array([getattr(variant, column) for variant in self.variants])
         values = values[np.isfinite(values)]
         return (float(values.min()), float(values.max())) if len(values) else (float("nan"),) * 2

@@ -7,16 +7,19 @@ from the laws, so they are believed where the routes disagree.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from analysis.data.axis import Axis
 from analysis.data.points import ModelPoints
 from analysis.engine.fit import LawFit
+from analysis.engine.formatting import number, spell, table
 from analysis.engine.intervals import NOTHING, Interval
 from analysis.fits.forms import form_data
-from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
+from analysis.fits.isoflop.fit import fit_isoflop
 from analysis.fits.isoflop.optimum import CurveVerdict
+from analysis.fits.isoflop.result import IsoflopFit
 from analysis.prediction.frontier import Frontier
 
 NARROW = 3.0
@@ -52,23 +55,23 @@ class Route:
 
     @property
     def believed(self) -> str:
-        """Which exponent is believed, and why; empty where there is but one or all agree."""
+        """Which exponent is believed, and why; empty if there is only one or all agree."""
         if not _known(self.law) or not np.isfinite(self.parabolas.value):
             return ""
         if self.disagree and _known(self.corrected):
             return (
-                f"for {self.quantity} believe {_spell(self.corrected)}, the parabolas corrected for their "
-                f"bias: the law's own {_spell(self.law)} stands and falls with its form"
+                f"for {self.quantity} trust the corrected parabolas, {_spell(self.corrected)}: the law's own "
+                f"{_spell(self.law)} depends on the form of the law"
             )
         if self.disagree:
             return (
-                f"for {self.quantity} believe neither: parabolas give {_spell(self.parabolas)}, the law "
-                f"{_spell(self.law)}, and the bias of the parabolas is not known"
+                f"for {self.quantity} trust neither: parabolas give {_spell(self.parabolas)}, the law "
+                f"{_spell(self.law)}, and the parabolas' bias is unknown"
             )
         if self.biased:
             return (
-                f"for {self.quantity} believe {_spell(self.corrected)}: plain parabolas are biased on this "
-                f"grid, and corrected they agree with the law's {_spell(self.law)}"
+                f"for {self.quantity} trust the corrected parabolas, {_spell(self.corrected)}: plain "
+                f"parabolas are biased on this grid; corrected, they agree with the law's {_spell(self.law)}"
             )
         return ""
 
@@ -85,11 +88,37 @@ class Routes:
     warnings: tuple[str, ...]
     """Plain sentences: where the routes disagree, and what is wrong with the grid."""
 
+    def to_dict(self) -> dict[str, Any]:
+        both = (self.mean_recurrence, self.tokens)
+        return {
+            "training_law": {
+                "gamma_mean_recurrence": self.mean_recurrence.law.to_dict(),
+                "gamma_tokens": self.tokens.law.to_dict(),
+            },
+            "believed": [route.believed for route in both if route.believed],
+            "warnings": list(self.warnings),
+        }
+
+    def summary(self) -> str:
+        both = (self.mean_recurrence, self.tokens)
+        rows = [
+            (
+                route.quantity,
+                spell(route.parabolas),
+                spell(route.corrected),
+                spell(route.law),
+                number(route.parabolas_of_law, 3),
+            )
+            for route in both
+        ]
+        columns = ("exponent of", "parabolas", "corrected", "law's minimum", "parabolas of the law")
+        return "\n".join([table(columns, rows), *(route.believed for route in both if route.believed)])
+
 
 def two_routes(
     points: ModelPoints, isoflop: IsoflopFit, law: LawFit | None, frontier: Frontier | None
 ) -> Routes:
-    """Both routes for one model; `law` is the chosen form, None where there is none."""
+    """Both routes for one model; `law` is the chosen form, None if there is none."""
     of_law = _parabolas_of_law(points, law)
     routes = [
         Route(
@@ -114,8 +143,8 @@ def two_routes(
             )
         if route.biased:
             warnings.append(
-                f"on this grid parabolas are biased: corrected for it, the exponent of {route.quantity} is "
-                f"{_spell(route.corrected)} where plain parabolas give {route.parabolas.value:.3f}"
+                f"parabolas are biased on this grid: the exponent of {route.quantity} is "
+                f"{_spell(route.corrected)} when corrected, and {route.parabolas.value:.3f} when not"
             )
     return Routes(mean_recurrence=routes[0], tokens=routes[1], warnings=tuple(warnings))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -12,22 +12,26 @@ from analysis.data.budgets import grouped_budgets
 from analysis.data.replicates import cells_of
 from analysis.laws import Array, Mask, Whole
 from parcae.errors import InputError
+from sweeps.store.rows import NO_LOOP
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ModelPoints:
-    """Finished runs of one model; every array has n values, one a run."""
+    """Finished runs of one model; every array has n values, one for each run."""
 
     model: str
     architecture: str
-    """How the loop takes up its input, such as `diagonal`; `no loop` where there is none."""
+    """How the loop takes up its input, such as `diagonal`; `no loop` if there is none."""
     run_ids: tuple[str, ...]
     flops: Array
     """Budget C; NaN where none was given."""
     mean_recurrence: Array
-    """NaN for a run without a loop."""
+    """1 for a run without a loop."""
     tokens: Array
     """NaN where unknown, as are the parameters."""
     effective_parameters: Array
@@ -47,6 +51,9 @@ class ModelPoints:
     def __len__(self) -> int:
         return len(self.loss)
 
+    def __repr__(self) -> str:
+        return f"ModelPoints({self.model}: {len(self)} runs, {len(self.budgets)} budgets)"
+
     @cached_property
     def budget(self) -> Array:
         """Each run's budget: that of all runs whose FLOPs are nearly its own; NaN where unknown."""
@@ -59,7 +66,7 @@ class ModelPoints:
 
     @cached_property
     def cells(self) -> Whole:
-        """A label a run; runs of one cell are replicates."""
+        """A label for each run; runs of one cell are replicates."""
         return cells_of(self.budget, self.mean_recurrence, self.effective_parameters, self.tokens)
 
     @property
@@ -70,7 +77,7 @@ class ModelPoints:
     @property
     def on_grid(self) -> Mask:
         """Which runs can lie on an isoFLOP curve: a budget and a mean recurrence are known."""
-        return np.asarray(np.isfinite(self.flops) & np.isfinite(self.mean_recurrence))
+        return self.along(Axis.MEAN_RECURRENCE)
 
     def along(self, axis: Axis) -> Mask:
         """Which runs can lie on an isoFLOP curve along `axis`: their budget and place on it are known."""
@@ -79,7 +86,9 @@ class ModelPoints:
             Axis.TOKENS: self.tokens,
             Axis.PARAMETERS: self.effective_parameters,
         }
-        return np.asarray(np.isfinite(self.flops) & np.isfinite(values[axis]))
+        placed = np.asarray(np.isfinite(self.flops) & np.isfinite(values[axis]))
+        has_none = axis is Axis.MEAN_RECURRENCE and self.architecture == NO_LOOP
+        return np.zeros_like(placed) if has_none else placed
 
     @property
     def usual_axis(self) -> Axis:
@@ -91,6 +100,26 @@ class ModelPoints:
             if len(np.unique(values[self.along(axis)])) > 1:
                 return axis
         return Axis.MEAN_RECURRENCE
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A row for each run, with the columns that the fits take."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "model": self.model,
+                "run_id": self.run_ids,
+                "flops": self.flops,
+                "mean_recurrence": self.mean_recurrence,
+                "tokens": self.tokens,
+                "parameters": self.effective_parameters,
+                "once_parameters": self.once_parameters,
+                "recurrent_parameters": self.recurrent_parameters,
+                "loss": self.loss,
+                "seeds": self.seeds,
+                "weights": self.weights,
+            }
+        )
 
     def select(self, keep: Mask) -> "ModelPoints":
         """The runs where `keep` (n,) is true."""
@@ -124,7 +153,7 @@ def known(values: Array) -> Array | None:
     return values if np.isfinite(values).all() else None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TestTimeCurve:
     """Losses of one trained model at several test recurrences (k values)."""
 
@@ -139,11 +168,16 @@ class TestTimeCurve:
     test_recurrence: Array
     loss: Array
     flops: float = float("nan")
-    """The budget; NaN where none was given."""
+    """The budget; NaN if none was given."""
+
+    def __repr__(self) -> str:
+        return f"TestTimeCurve({self.run_id}: {len(self.loss)} test recurrences)"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Study:
+    """What the fits use of a sweep, and what they leave out."""
+
     name: str
     kind: str
     models: Mapping[str, ModelPoints]
@@ -156,6 +190,21 @@ class Study:
     corpus_hashes: tuple[str, ...]
     data_hash: str
     """SHA-256 of every number the fits use."""
+
+    def __repr__(self) -> str:
+        models = ", ".join(f"{name} {len(points)}" for name, points in self.models.items())
+        return f"Study({self.name}: {self.used} of {self.runs} runs fitted; {models or 'no model'})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The data in numbers, with a hash to recognise them by."""
+        return {
+            "sweep": self.name,
+            "runs": self.runs,
+            "runs_fitted": self.used,
+            "left_out": dict(self.left_out),
+            "passed_over": sum(points.passed_over for points in self.models.values()),
+            "data_hash": self.data_hash,
+        }
 
     @property
     def used(self) -> int:

@@ -24,7 +24,7 @@ LEAST_FREEDOM = 2
 
 
 def cells_of(budgets: Array, mean_recurrence: Array, parameters: Array, tokens: Array) -> Whole:
-    """A label (n,) a run: its cell's. NaN, where unknown, equals NaN."""
+    """A label (n,) for each run: its cell's. NaN, where unknown, equals NaN."""
     keys = np.nan_to_num(np.stack([budgets, mean_recurrence, parameters], axis=1), nan=-1.0)
     outer = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
     inner = np.full(len(tokens), -1.0)
@@ -78,8 +78,8 @@ def better_runs(loss: Array, cells: Whole, settings: Whole, seeds: Array) -> Mas
             keep[at] = np.arange(len(at)) == np.argmin(loss[at])
         elif not known.any() and np.isfinite(seeds[at]).all():
             for seed in np.unique(seeds[at]):
-                mine = at[seeds[at] == seed]
-                keep[mine] = np.arange(len(mine)) == np.argmin(loss[mine])
+                same_seed = at[seeds[at] == seed]
+                keep[same_seed] = np.arange(len(same_seed)) == np.argmin(loss[same_seed])
     return keep
 
 

@@ -1,6 +1,6 @@
-"""How runs become points: what a fit may use, and a count of what it may not, with the reason.
+"""How runs become points: which runs a fit may use, and how many it may not, with the reason.
 
-Input is two tables as `sweeps.store` gives them, one row a run and one row a (run, test recurrence); the
+Input is two frames of what `sweeps.store` holds, a row for each run and for each (run, test recurrence); the
 published sweep comes from the package itself. Nothing is dropped without being counted.
 """
 
@@ -14,32 +14,44 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.budgets import grouped_budgets
-from analysis.data.model_names import architectures, group_names
+from analysis.data.frames import frames
+from analysis.data.model_names import group_names
 from analysis.data.points import ModelPoints, Study, TestTimeCurve
 from analysis.data.replicates import BudgetNoise, better_runs, budget_noise, cells_of, copies
 from analysis.laws import Array, Mask, Whole
+from analysis.published import published_sweep
 from sweeps.folders.paths import PUBLISHED
-from sweeps.store.database import StudyTables
+from sweeps.store.rows import NO_LOOP, SweepRows
 
 PASSED_OVER = "passed over for a better run of their cell, which differs in hyperparameters alone"
 
 
-def read_sweep(db: Path, sweep: str | None) -> StudyTables:
-    """The tables of a sweep (the latest when None), run folders collected first; `published` is built in."""
+def read_sweep(db: Path, sweep: str | None) -> SweepRows:
+    """The rows of a sweep (the latest when None), run folders collected first; `published` is built in."""
     if sweep == PUBLISHED:
-        from analysis.published import published_tables
-
-        runs, losses = published_tables()
-        return StudyTables(name=PUBLISHED, kind="imported", runs=runs, losses=losses)
+        return published_sweep()
     from sweeps.store.collect import collect_sweep
 
     return collect_sweep(db, sweep)
 
 
-def load_study(db: Path, sweep: str | None) -> Study:
-    """The study called `sweep` (the latest when None), as ``read_sweep`` finds it."""
-    tables = read_sweep(db, sweep)
-    return build_study(tables.name, tables.kind, tables.runs, tables.losses)
+def load_study(db: str | Path = "results.duckdb", sweep: str | None = None) -> Study:
+    """The finished runs of `sweep`, or of the latest one, in the database `db`; new results are read first.
+
+    `sweep="published"` is the paper's own study, which is built in. ``InputError`` if there is no such
+    database or sweep.
+    """
+    return study_of(read_sweep(Path(db), sweep))
+
+
+def study_of(rows: SweepRows) -> Study:
+    """The study of a sweep's rows."""
+    return build_study(rows.name, rows.kind, *frames(rows))
+
+
+def as_study(study: Study | str | Path) -> Study:
+    """A study as it is, or the latest of a database."""
+    return study if isinstance(study, Study) else load_study(study)
 
 
 def weighted(points: ModelPoints) -> tuple[ModelPoints, BudgetNoise]:
@@ -49,7 +61,7 @@ def weighted(points: ModelPoints) -> tuple[ModelPoints, BudgetNoise]:
 
 
 def weighted_study(study: Study) -> tuple[Study, list[str]]:
-    """The study with its runs weighed, and a sentence a model on what was done."""
+    """The study with its runs weighed, and a sentence for each model on what was done."""
     models, remarks = {}, []
     for name, points in study.models.items():
         models[name], noise = weighted(points)
@@ -58,7 +70,7 @@ def weighted_study(study: Study) -> tuple[Study, list[str]]:
             for budget, deviation in zip(noise.budgets, noise.deviations, strict=True)
         )
         if noise.differs:
-            remarks.append(f"{name}: weighed by the noise of each budget's replicates: {known} FLOPs")
+            remarks.append(f"{name}: weighted by the noise of each budget's replicates: {known} FLOPs")
         elif known:
             remarks.append(
                 f"{name}: equal weights, because the budgets' noise does not differ: {known} FLOPs"
@@ -69,7 +81,7 @@ def weighted_study(study: Study) -> tuple[Study, list[str]]:
 
 
 def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) -> Study:
-    """Sorts every run into what a fit uses and what it leaves out, with the reason."""
+    """Sorts runs into those that fits use and those left out, with the reason."""
     left_out: Counter[str] = Counter()
     table = runs.copy()
     numbers = ["flops", "mean_recurrence", "tokens", "once_parameters", "recurrent_parameters"]
@@ -80,7 +92,6 @@ def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) 
     table = table[table["state"] == "done"].reset_index(drop=True)
     table["effective"] = effective(table)
     table["group"] = group_names(table)
-    table["architecture"] = architectures(table)
     curves = _curves(table, losses, left_out)
     lossless = table["val_loss"].isna() & table["run_id"].isin([curve.run_id for curve in curves])
     table = _sieve(table, ~lossless, left_out, "with test-time losses alone, used for saturation only")
@@ -88,7 +99,7 @@ def build_study(name: str, kind: str, runs: pd.DataFrame, losses: pd.DataFrame) 
         table, table["val_loss"].between(0, np.inf, inclusive="neither"), left_out, "without a loss"
     )
     sized = table["tokens"].notna() & table["effective"].notna()
-    gridded = table["flops"].notna() & table["mean_recurrence"].notna()
+    gridded = table["flops"].notna() & table["mean_recurrence"].notna() & (table["architecture"] != NO_LOOP)
     table = _sieve(table, sized | gridded, left_out, "with neither a budget nor tokens and parameters")
     models = {}
     for group, rows in table.groupby("group", sort=False):
@@ -116,7 +127,7 @@ def _cells(rows: pd.DataFrame) -> Whole:
 
 
 def _settings(rows: pd.DataFrame) -> Whole:
-    """A label a run for its hyperparameters; -1 where they are unknown."""
+    """A label for each run's hyperparameters; -1 where they are unknown."""
     if "hyperparameters" not in rows:
         return np.full(len(rows), -1)
     return pd.factorize(rows["hyperparameters"])[0].astype(np.int64)
@@ -139,9 +150,9 @@ def _better(rows: pd.DataFrame) -> Mask:
     return better_runs(loss, _cells(rows), _settings(rows), seeds)
 
 
-def effective(table: pd.DataFrame) -> pd.Series:
-    """N(mu_rec) a run; NaN where neither the shape nor the parameters are known."""
-    looped = table["once_parameters"] + table["mean_recurrence"].fillna(0.0) * table["recurrent_parameters"]
+def effective(table: pd.DataFrame) -> "pd.Series[float]":
+    """N(mu_rec) of each run; NaN where neither the shape nor the parameters are known."""
+    looped = table["once_parameters"] + table["mean_recurrence"] * table["recurrent_parameters"]
     return looped.fillna(table["parameters"])
 
 
@@ -186,13 +197,13 @@ def _curves(table: pd.DataFrame, losses: pd.DataFrame, left_out: Counter[str]) -
         left_out,
         "test-time losses that are no number",
     )
-    columns = ["run_id", "group", "flops", "mean_recurrence", "tokens", "effective"]
+    columns = ["run_id", "group", "architecture", "flops", "mean_recurrence", "tokens", "effective"]
     runs = {run["run_id"]: run for run in table[columns].to_dict("records")}
     curves = []
     for run_id, rows in losses.sort_values("test_recurrence").groupby("run_id", sort=True):
         run = runs[run_id]
         rows = rows.drop_duplicates("test_recurrence")
-        if len(rows) < 2 or not np.isfinite(float(run["mean_recurrence"])):
+        if len(rows) < 2 or run["architecture"] == NO_LOOP:
             continue
         curves.append(
             TestTimeCurve(

@@ -6,6 +6,7 @@ not averaged: Besiroglu et al. arXiv 2404.10102).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,7 +44,7 @@ class SortedPoints:
     """Mean log loss."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LawFit:
     """A law's best parameters, and everything a refit needs."""
 
@@ -60,6 +61,15 @@ class LawFit:
     best: Array
     """Parameters (p,) in the problem's units."""
     points: SortedPoints
+
+    def __repr__(self) -> str:
+        known = "".join(f", {name}={value:.4g}" for name, value in self.values.items() if value == value)
+        return f"LawFit({self.law.name}, {self.status}{known}, points={len(self.residuals)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        numbers = {**self.values, "huber": self.huber, "mean_error": self.mean_error}
+        known = {name: value if np.isfinite(value) else None for name, value in numbers.items()}
+        return {**known, "status": self.status.value, "message": self.message}
 
     @property
     def decided(self) -> bool:

@@ -16,13 +16,21 @@ LEVEL = 0.95
 """Nominal coverage of every interval."""
 
 
+def finite(value: float) -> float | None:
+    """A number for JSON, which has no NaN: None if it is missing."""
+    return float(value) if np.isfinite(value) else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """An estimate with its 95 % limits; NaN where there is none."""
+    """An estimate with its 95 % limits; NaN if there is none."""
 
     value: float
     low: float
     high: float
+
+    def to_dict(self) -> dict[str, float | None]:
+        return {name: finite(getattr(self, name)) for name in ("value", "low", "high")}
 
     def overlaps(self, other: "Interval") -> bool:
         return self.low <= other.high and other.low <= self.high

@@ -10,6 +10,7 @@ Shapes: n runs, q added columns.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from scipy.special import bdtr, fdtrc
@@ -45,6 +46,9 @@ class LackOfFit:
     """One sentence."""
     p_values: dict[str, float]
     """Test -> probability of residuals like these by chance; a test that was not possible is absent."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"verdict": self.verdict.value, "message": self.message, "p_values": dict(self.p_values)}
 
 
 UNTESTED = LackOfFit(verdict=Fits.UNTESTED, message="no law was fitted, so none could be tested", p_values={})

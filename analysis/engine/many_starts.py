@@ -55,7 +55,7 @@ def _best(parameters: Array, objective: Array, sets: int, kept: int) -> Array:
     by_set = objective.reshape(sets, -1)
     order = np.argsort(by_set, axis=1, kind="stable")[:, :kept]
     rows = np.arange(sets)[:, None] * by_set.shape[1] + order
-    return parameters[rows.ravel()]
+    return np.asarray(parameters[rows.ravel()])
 
 
 def draw_starts(law: Law, starts: int, seed: int) -> Array:

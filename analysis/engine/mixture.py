@@ -23,7 +23,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mixture:
-    """The chosen form's parameters (1, p), and draws of the forms that can't be told from it."""
+    """The chosen form's parameters (1, p), and draws of the forms that cannot be distinguished from it."""
 
     law: Law
     vector: Array

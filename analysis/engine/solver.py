@@ -118,7 +118,7 @@ class Problem:
     def objective(self, residuals: Array, weights: Array) -> Array:
         """Summed Huber loss (R,)."""
         clipped = np.clip(residuals, -self.delta, self.delta)
-        return (weights * clipped * (residuals - 0.5 * clipped)).sum(-1)
+        return np.asarray((weights * clipped * (residuals - 0.5 * clipped)).sum(-1))
 
     def jacobian(
         self, parameters: Array, log_loss: Array

@@ -1,6 +1,7 @@
 """What a fit accepts: plain lists of finite, positive numbers; ``InputError`` names what is not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +21,40 @@ NAMES = {
 LARGEST = 1e250
 """No number may be larger, or smaller than its inverse; squares of relative losses must fit a float."""
 LARGEST_LOSS = 1e60
+
+
+class Table(Protocol):
+    """A DataFrame: named columns of one length."""
+
+    @property
+    def columns(self) -> Iterable[Any]: ...
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+def columns_of(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The arguments of a fit by name: arrays as they are, or the columns of a table given as the first.
+
+    A table has a column for each required argument; those it has of the optional ones are taken too.
+    """
+    optional = optional or {}
+    first, table = next(iter(required.items()))
+    if not hasattr(table, "columns"):
+        missing = [name for name, values in required.items() if values is None]
+        if missing:
+            raise InputError(f"{missing[0]} is missing; give {', '.join(required)}, or a DataFrame of them")
+        return {**required, **optional}
+    beside = [n for n, values in {**required, **optional}.items() if n != first and values is not None]
+    if beside:
+        raise InputError(f"{beside[0]} is given beside a DataFrame; make it a column, {beside[0]!r}, instead")
+    known = [str(name) for name in table.columns]
+    for name in required:
+        if name not in known:
+            raise InputError(f"the DataFrame has no column {name!r}; it has {', '.join(known) or 'none'}")
+    return {
+        **{name: table[name] for name in required},
+        **{name: table[name] if name in known else None for name in optional},
+    }
 
 
 def checked(law: Law, data: Mapping[str, ArrayLike], loss: ArrayLike) -> tuple[dict[str, Array], Array]:

@@ -1,27 +1,29 @@
 """What a recurrence is worth: L = E + A (N_once + r^phi N_rec)^-alpha + B D^-beta.
 
 phi is 1 if a recurrence is worth as much as a unique block and 0 if it is worth nothing; Schwethelm et al.
-(arXiv 2604.21106) measured 0.46 in 116 runs. Each architecture has a phi of its own, of all its sizes
-together and of each; runs without a loop belong in every fit, as what a recurrence is measured against.
+(arXiv 2604.21106) measured 0.46 in 116 runs. phi is fitted to each architecture, to all its sizes
+together and to each; runs without a loop belong in every fit, as what a recurrence is measured against.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.data.model_names import NO_LOOP
 from analysis.data.points import ModelPoints
 from analysis.engine.fit import STARTS, LawFit, fit_law
-from analysis.engine.intervals import RESAMPLES, Interval, parameter_intervals
+from analysis.engine.formatting import LIMITS, brief, limits, table
+from analysis.engine.intervals import RESAMPLES, Interval, finite, parameter_intervals
 from analysis.engine.uncertainty import uncertainty
+from analysis.engine.validation import Table, columns_of
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import noise_groups
-from analysis.laws import COUPLED, EQUIVALENCE, TOKENS_ONLY, TRAINING, Array
+from analysis.laws import EQUIVALENCE, FORMS, Array
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class EquivalenceFit:
     """Parameters with intervals, NaN where the status says that the points do not decide them."""
 
@@ -34,8 +36,35 @@ class EquivalenceFit:
     message: str
     points: int
     aicc: float
-    """Akaike's criterion, corrected for few runs; NaN where nothing was decided."""
+    """Akaike's criterion, corrected for few runs; NaN if nothing was decided."""
     fit: LawFit
+
+    def __repr__(self) -> str:
+        return brief(self, "phi", "status", "points")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `parcae-fit equivalence --json` prints of one fit."""
+        values = {name: value.to_dict() for name, value in self.intervals.items()}
+        return {
+            "phi": values["phi"],
+            **{name: value["value"] for name, value in values.items() if name != "phi"},
+            "intervals": values,
+            "huber": finite(self.huber),
+            "status": self.status.value,
+            "message": self.message,
+            "points": self.points,
+        }
+
+    def summary(self) -> str:
+        """The equation, the verdict, then the parameters with their limits."""
+        return "\n".join([EQUIVALENCE.equation, *self.lines])
+
+    @property
+    def lines(self) -> list[str]:
+        names = ("E", "A", "alpha", "B", "beta", "phi")
+        rows = [(name, *limits(self.intervals[name])) for name in names]
+        decided = [table(LIMITS, rows)] if self.fit.decided else []
+        return [f"{self.status}: {self.message}", *decided]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +79,17 @@ class JointForm:
     """Mean of |prediction / loss - 1|, a fraction."""
     status: FitStatus
 
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "form": self.form,
+            "equation": self.equation,
+            "aicc": finite(self.aicc),
+            "mean_error": finite(self.mean_error),
+            "status": self.status.value,
+        }
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ArchitectureEquivalence:
     """One architecture's phi."""
 
@@ -59,12 +97,24 @@ class ArchitectureEquivalence:
     joint: EquivalenceFit
     """All sizes and all runs without a loop."""
     sizes: Mapping[str, EquivalenceFit]
-    """Each size with all runs without a loop; empty where there is one size."""
+    """Each size with all runs without a loop; empty if there is one size."""
     forms: tuple[JointForm, ...]
     """The forms of the law on all sizes together, best first."""
     looped: int
     baselines: int
     """Runs fitted that have no loop or a mean recurrence of 1."""
+
+    def __repr__(self) -> str:
+        return f"ArchitectureEquivalence({self.architecture}: {self.joint!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self.joint.to_dict(),
+            "looped": self.looped,
+            "baselines": self.baselines,
+            "sizes": {size: fit.to_dict() for size, fit in self.sizes.items()},
+            "forms": [form.to_dict() for form in self.forms],
+        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,14 +127,12 @@ class _Runs:
     tokens: Array
     loss: Array
     noise: Array
-    """A label a run, alike for runs that may share noise."""
+    """A label for each run, alike for runs that may share noise."""
 
     @classmethod
     def of(cls, points: ModelPoints) -> "_Runs":
         points = points.select(points.sized)
         loop = np.isfinite(points.mean_recurrence) & (points.recurrent_parameters > 0)
-        if points.architecture == NO_LOOP:
-            loop[:] = False
         split = ~loop | np.isfinite(points.once_parameters)
         points, loop = points.select(split), loop[split]
         groups = np.array([f"{points.model} {label:.17g}" for label in noise_groups(points)], dtype=object)
@@ -113,29 +161,43 @@ class _Runs:
 
 
 def fit_equivalence(
-    once_parameters: ArrayLike,
-    recurrent_parameters: ArrayLike,
-    mean_recurrence: ArrayLike,
-    tokens: ArrayLike,
-    loss: ArrayLike,
+    once_parameters: ArrayLike | Table,
+    recurrent_parameters: ArrayLike | None = None,
+    mean_recurrence: ArrayLike | None = None,
+    tokens: ArrayLike | None = None,
+    loss: ArrayLike | None = None,
     *,
     strata: ArrayLike | None = None,
     resamples: int = RESAMPLES,
     starts: int = 2 * STARTS,  # one exponent more to search than the training law has
     seed: int = 0,
 ) -> EquivalenceFit:
-    """Fits n runs: parameters applied once and per recurrence, r, D and loss in nats.
+    """What a recurrence is worth, phi in L = E + A (N_once + r^phi N_rec)^-alpha + B D^-beta.
 
-    Either kind of parameters may be 0, but not both of a run. `strata` (n labels) are alike for runs that may
-    share noise, such as those of one budget; None where each run's noise is its own.
+    For n runs: `once_parameters` N_once, `recurrent_parameters` N_rec, `mean_recurrence` r, training `tokens`
+    D and `loss` in nats, all (n,); or a DataFrame with these columns, and `strata` if it has them. Either
+    kind of parameters may be 0, but not both of a run. `strata` (n labels) are alike for runs that may share
+    noise, such as those of one budget; without them each run has its own. Source: Schwethelm et al., arXiv
+    2604.21106. ``InputError`` for numbers that are not positive and finite.
     """
+    given = columns_of(
+        {
+            "once_parameters": once_parameters,
+            "recurrent_parameters": recurrent_parameters,
+            "mean_recurrence": mean_recurrence,
+            "tokens": tokens,
+            "loss": loss,
+        },
+        {"strata": strata},
+    )
     data = {
-        "once": once_parameters,
-        "recurrent": recurrent_parameters,
-        "mu": mean_recurrence,
-        "D": tokens,
+        "once": given["once_parameters"],
+        "recurrent": given["recurrent_parameters"],
+        "mu": given["mean_recurrence"],
+        "D": given["tokens"],
     }
-    fit = fit_law(EQUIVALENCE, data, loss, starts=starts, seed=seed)
+    fit = fit_law(EQUIVALENCE, data, given["loss"], starts=starts, seed=seed)
+    strata = given["strata"]
     labels = np.arange(len(fit.residuals)) if strata is None else np.asarray(strata)
     spread = uncertainty(fit, labels, draws=resamples, seed=seed) if fit.usable else None
     draws = np.full((1, len(EQUIVALENCE.parameters)), np.nan) if spread is None else spread.draws
@@ -195,10 +257,16 @@ def _fit(runs: _Runs, seed: int) -> EquivalenceFit:
 
 
 def _ranked(runs: _Runs, equivalence: EquivalenceFit, seed: int) -> tuple[JointForm, ...]:
-    """The forms of the law on all sizes, by Akaike's criterion."""
-    data = {"N": runs.once + runs.mean_recurrence * runs.recurrent, "D": runs.tokens}
+    """The registered forms of the law on all sizes, by Akaike's criterion."""
+    data = {
+        "N": runs.once + runs.mean_recurrence * runs.recurrent,
+        "D": runs.tokens,
+        "mu": runs.mean_recurrence,
+        "once": runs.once,
+        "recurrent": runs.recurrent,
+    }
     fits = {EQUIVALENCE: (equivalence.fit, equivalence.aicc)}
-    for law in (TRAINING, COUPLED, TOKENS_ONLY):
+    for law in (law for law in FORMS.values() if law is not EQUIVALENCE):
         fit = fit_law(law, {name: data[name] for name in law.variables}, runs.loss, seed=seed)
         known = uncertainty(fit, runs.noise, draws=1, seed=seed).aicc if fit.usable else float("nan")
         fits[law] = fit, known

@@ -9,6 +9,7 @@ Shapes: n runs, R draws of all forms together, B budgets.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -16,7 +17,7 @@ from scipy.special import stdtrit
 from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints
 from analysis.engine.fit import STARTS, LawFit, fit_each
-from analysis.engine.intervals import NOTHING, RESAMPLES, Interval, parameter_intervals
+from analysis.engine.intervals import NOTHING, RESAMPLES, Interval, finite, parameter_intervals
 from analysis.engine.lack_of_fit import UNTESTED, LackOfFit, lack_of_fit
 from analysis.engine.mixture import Mixture, Part
 from analysis.engine.uncertainty import Uncertainty, uncertainty
@@ -32,16 +33,16 @@ FEWEST_FOLDS = 3
 """Held-out budgets without which a paired difference rules nothing out: runs of one share their noise."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FormFit:
     """One form on all runs of a model, and how it did on the runs held out."""
 
     law: Law
     fit: LawFit
     uncertainty: Uncertainty | None
-    """None where the fit decides nothing."""
+    """None if the fit decides nothing."""
     intervals: Mapping[str, Interval]
-    """A parameter's each."""
+    """Of each parameter."""
     errors: Array
     """|prediction / loss - 1| (n,) of each held-out run, in percent; NaN where it was not predicted."""
     rolling_error_percent: float
@@ -56,30 +57,54 @@ class FormFit:
     """Akaike weight among the forms that are not ruled out; 0 for one that is."""
     lack_of_fit: LackOfFit
 
+    def __repr__(self) -> str:
+        return f"FormFit({self.fit!r}, weight={self.weight:.2f})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints of every form."""
+        return {
+            "form": self.law.name,
+            "equation": self.law.equation,
+            "source": self.law.source,
+            "status": self.fit.status.value,
+            "message": self.fit.message,
+            "huber": finite(self.fit.huber),
+            "aicc": finite(self.uncertainty.aicc) if self.uncertainty else None,
+            "weight": finite(self.weight),
+            "rolling_error_percent": finite(self.rolling_error_percent),
+            "held_out_error_percent": finite(self.held_out_error_percent),
+            "behind_percent": {**self.behind.to_dict(), "standard_error": finite(self.behind_error)},
+            "lack_of_fit": self.lack_of_fit.to_dict(),
+        }
+
     @property
     def ruled_out(self) -> bool:
         return bool(self.weight == 0)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ModelForms:
-    """Every form on one model; `chosen` is None where none is usable."""
+    """Every form on one model; `chosen` is None if none is usable."""
 
     points: ModelPoints
     forms: Mapping[str, FormFit]
     chosen: FormFit | None
 
+    def __repr__(self) -> str:
+        chosen = self.chosen.law.name if self.chosen else "none chosen"
+        return f"ModelForms({self.points.model}: {chosen} of {', '.join(self.forms)})"
+
     @property
     def alike(self) -> tuple[FormFit, ...]:
-        """The chosen form, then those that can't be told from it, the weightiest first."""
+        """The chosen form, then those that cannot be distinguished from it, the weightiest first."""
         kept = [form for form in self.forms.values() if not form.ruled_out]
         return tuple(sorted(kept, key=lambda form: (form is not self.chosen, -form.weight)))
 
     @property
     def mixture(self) -> Mixture | None:
-        """The draws of all forms that can't be told apart and know a loop, by their weights.
+        """The draws of all forms that cannot be distinguished and know a loop, by their weights.
 
-        None where there is no chosen form, or where the loop makes no difference in it.
+        None if no form is chosen, or if its loss does not depend on the loop.
         """
         if self.chosen is None or not knows_loop(self.chosen.law):
             return None
@@ -202,7 +227,7 @@ def _chosen(forms: Sequence[FormFit]) -> FormFit | None:
 
 
 def noise_groups(points: ModelPoints) -> Array:
-    """A label a run (n,), alike for runs that may share noise: its budget, or its own where it has none."""
+    """Labels (n,), alike for runs that may share noise: a run's budget, or a number if it has none."""
     budgets = grouped_budgets(points.flops)
     alone = ~np.isfinite(budgets)
     return np.where(alone, -1.0 - np.cumsum(alone), budgets)

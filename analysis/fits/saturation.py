@@ -5,14 +5,16 @@ Least squares on log loss (Parcae section 5, tables 12 and 13); all losses are f
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.data.points import TestTimeCurve, spaced
 from analysis.engine.fit import DELTA, LawFit, fit_each
-from analysis.engine.intervals import Interval
-from analysis.engine.validation import finite_numbers
+from analysis.engine.formatting import LIMITS, brief, limits, number, table
+from analysis.engine.intervals import Interval, finite
+from analysis.engine.validation import Table, columns_of, finite_numbers
 from analysis.engine.verdict import FitStatus
 from analysis.fits.floor import judge
 from analysis.laws import SATURATION, Array
@@ -30,10 +32,10 @@ def huber_loss(residuals: ArrayLike, delta: float = DELTA) -> Array:
     """Huber's loss of each residual, not yet summed."""
     values = np.asarray(residuals, dtype=float)
     clipped = np.clip(values, -delta, delta)
-    return clipped * (values - 0.5 * clipped)
+    return np.asarray(clipped * (values - 0.5 * clipped))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SaturationFit:
     """L(T) of one run. NaN where the status claims nothing of a parameter.
 
@@ -59,6 +61,35 @@ class SaturationFit:
     points: int
     fit: LawFit
 
+    def __repr__(self) -> str:
+        return brief(self, "form", "L_inf", "Z", "z", "status", "points")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `parcae-fit saturation --json` prints of a run, less the run itself."""
+        return {
+            "L_inf": finite(self.L_inf),
+            "Z": finite(self.Z),
+            "z": finite(self.z),
+            "huber": finite(self.huber),
+            "points": self.points,
+            "status": self.status.value,
+            "message": self.message,
+            "intervals": {name: value.to_dict() for name, value in self.intervals.items()},
+            "best_test_recurrence": finite(self.best_test_recurrence),
+            "best_loss": finite(self.best_loss),
+        }
+
+    def summary(self) -> str:
+        """The verdict first, then the parameters and the lowest loss."""
+        lines = [SATURATION[self.form].equation, f"{self.status}: {self.message}"]
+        if self.intervals:
+            lines.append(table(LIMITS, [(name, *limits(value)) for name, value in self.intervals.items()]))
+        else:
+            values = ((name, number(getattr(self, name))) for name in ("L_inf", "Z", "z"))
+            lines.append(table(("", "value"), values))
+        lowest = f"{number(self.best_loss)} at T = {number(self.best_test_recurrence)}"
+        return "\n".join([*lines, f"lowest loss {lowest}, of {self.points}"])
+
     def predict(self, test_recurrence: ArrayLike) -> Array:
         """Loss in nats at each T (n,) by the fitted curve, whatever the verdict on it."""
         t = np.atleast_1d(np.asarray(test_recurrence, dtype=float))
@@ -66,13 +97,20 @@ class SaturationFit:
 
 
 def fit_saturation(
-    test_recurrence: ArrayLike, loss: ArrayLike, *, form: str = EXPONENTIAL, seed: int = 0
+    test_recurrence: ArrayLike | Table,
+    loss: ArrayLike | None = None,
+    *,
+    form: str = EXPONENTIAL,
+    seed: int = 0,
 ) -> SaturationFit:
-    """Fits one of the four forms to k losses of one model at its test recurrences.
+    """L(T) = L_inf + Z exp(-z T) of one model, and whether its losses fall to a floor (Parcae section 5).
 
+    For k losses: `test_recurrence` T (k,), `loss` (k,) in nats; or a DataFrame with these columns. `form` is
+    one of `analysis.laws.SATURATION` (table 12).
     ``InputError`` for an unknown form or numbers that are not positive and finite.
     """
-    return fit_curves([(test_recurrence, loss)], form=form, seed=seed)[0]
+    given = columns_of({"test_recurrence": test_recurrence, "loss": loss})
+    return fit_curves([(given["test_recurrence"], given["loss"])], form=form, seed=seed)[0]
 
 
 def fit_curves(
@@ -142,6 +180,13 @@ class FormScore:
     extrapolation: float
     """The same fits scored at T > mu_rec."""
     runs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "in_distribution": finite(self.in_distribution),
+            "extrapolation": finite(self.extrapolation),
+            "runs": self.runs,
+        }
 
 
 def score_forms(curves: Sequence[TestTimeCurve]) -> tuple[FormScore, ...]:

@@ -7,6 +7,7 @@ runs of one budget may share theirs: intervals come from draws that do the same
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,13 +15,16 @@ from numpy.typing import ArrayLike
 from analysis.data.budgets import grouped_budgets
 from analysis.data.points import TestTimeCurve
 from analysis.engine.fit import DELTA, LawFit, fit_law
-from analysis.engine.intervals import Interval, parameter_intervals
+from analysis.engine.formatting import LIMITS, brief, limits, table
+from analysis.engine.intervals import Interval, finite, parameter_intervals
 from analysis.engine.mixture import Mixture, Part
 from analysis.engine.uncertainty import Uncertainty, uncertainty
+from analysis.engine.validation import Table, columns_of
 from analysis.engine.verdict import FitStatus
 from analysis.laws import ORACLE_FLOOR, UNIFIED, Array
 from parcae.errors import InputError
 
+PARAMETERS = ("E", "X", "x", "Y", "y", "Z", "z", "gamma", "k")
 GAMMA_ONE = "gamma_one"
 """The paper's form of the unified law."""
 UNIFIED_STARTS = 1000
@@ -30,12 +34,12 @@ DRAWS = 400
 FLOOR_PARAMETERS = 5
 """E, X, x, Y and y, which only differences between runs can decide."""
 SPARE_RUNS = 3
-"""Runs beyond one a parameter of the floor that intervals take."""
+"""Runs that intervals need beyond one for each parameter of the floor."""
 LEAST_WEIGHT = 0.01
 """A form of less Akaike weight than this is ruled out."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class UnifiedFit:
     """L(T | mu_rec, D) of one model. NaN where the status says that the points do not decide a parameter."""
 
@@ -52,7 +56,7 @@ class UnifiedFit:
     k: float
     """How much size and tokens are coupled; 1 where the floor is the training law's."""
     intervals: Mapping[str, Interval]
-    """A fitted parameter's each; empty where the points do not say how sure they are."""
+    """Of each fitted parameter; empty if the points do not decide them."""
     uncertainty: Uncertainty | None
     huber: float
     """Summed Huber loss over all (run, T) points."""
@@ -62,6 +66,38 @@ class UnifiedFit:
     message: str
     points: int
     fit: LawFit
+
+    def __repr__(self) -> str:
+        return brief(self, "form", *PARAMETERS, "status", "points")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `parcae-fit unified --json` prints of one form."""
+        spread = self.uncertainty
+        return {
+            **{name: finite(getattr(self, name)) for name in PARAMETERS},
+            "huber": finite(self.huber),
+            "mean_error": finite(self.mean_error),
+            "points": self.points,
+            "status": self.status.value,
+            "message": self.message,
+            "intervals": {name: value.to_dict() for name, value in self.intervals.items()},
+            "aicc": finite(spread.aicc) if spread else None,
+            "noise_shared_in_a_budget": finite(spread.ratio) if spread else None,
+        }
+
+    def summary(self) -> str:
+        """The equation, then the parameters with their limits, or why there are none."""
+        if not self.intervals or self.uncertainty is None:
+            return f"{UNIFIED[self.form].equation}\n{self.status}: {self.message}"
+        rows = [(name, *limits(value)) for name, value in self.intervals.items()]
+        shared = f"{self.uncertainty.ratio:.2g} of a run's own"
+        return "\n".join(
+            [
+                UNIFIED[self.form].equation,
+                table(LIMITS, rows),
+                f"noise shared in a budget: {shared}; intervals draw whole runs",
+            ]
+        )
 
     @property
     def usable(self) -> bool:
@@ -82,11 +118,11 @@ class UnifiedFit:
 
 
 def fit_unified_law(
-    parameters: ArrayLike,
-    tokens: ArrayLike,
-    mean_recurrence: ArrayLike,
-    test_recurrence: ArrayLike,
-    loss: ArrayLike,
+    parameters: ArrayLike | Table,
+    tokens: ArrayLike | None = None,
+    mean_recurrence: ArrayLike | None = None,
+    test_recurrence: ArrayLike | None = None,
+    loss: ArrayLike | None = None,
     *,
     form: str = GAMMA_ONE,
     runs: ArrayLike | None = None,
@@ -96,20 +132,39 @@ def fit_unified_law(
     seed: int = 0,
     delta: float = DELTA,
 ) -> UnifiedFit:
-    """Best of `starts` for n (run, T) points: effective parameters N, tokens D, mu_rec, T, loss in nats.
+    """L = E + X N^-x + Y D^-y + Z exp(-z T / mu_rec), the best of `starts` (Parcae section 5, table 14).
 
-    `runs` (n labels) says which losses are one run's; without it there are no intervals. `budgets` (n labels)
-    are alike for runs that may share noise; None where each run's is its own.
+    For n losses: effective `parameters` N, training `tokens` D, `mean_recurrence` mu_rec, `test_recurrence` T
+    and `loss` in nats, all (n,); or a DataFrame with these columns, and `runs` and `budgets` if it has them.
+    `runs` (n labels) say which losses belong to one run; without them there are no intervals. `budgets` (n
+    labels) are alike for runs that may share noise; without them each run has its own. `form` is one of
+    `analysis.laws.UNIFIED`. ``InputError`` for an unknown form or numbers that are not positive and finite.
     """
+    given = columns_of(
+        {
+            "parameters": parameters,
+            "tokens": tokens,
+            "mean_recurrence": mean_recurrence,
+            "test_recurrence": test_recurrence,
+            "loss": loss,
+        },
+        {"runs": runs, "budgets": budgets},
+    )
+    runs, budgets = given["runs"], given["budgets"]
     if form not in UNIFIED:
         raise InputError(f"there is no unified form {form!r}; the forms are {', '.join(UNIFIED)}")
-    data = {"N": parameters, "D": tokens, "mu": mean_recurrence, "T": test_recurrence}
-    fit = fit_law(UNIFIED[form], data, loss, starts=starts, seed=seed, delta=delta)
+    data = {
+        "N": given["parameters"],
+        "D": given["tokens"],
+        "mu": given["mean_recurrence"],
+        "T": given["test_recurrence"],
+    }
+    fit = fit_law(UNIFIED[form], data, given["loss"], starts=starts, seed=seed, delta=delta)
     spread, message = None, fit.message
     if runs is not None and fit.usable:
         units, needed = len(np.unique(np.asarray(runs))), FLOOR_PARAMETERS + SPARE_RUNS
         if units >= needed:
-            shared = runs if budgets is None else budgets
+            shared = np.asarray(runs if budgets is None else budgets)
             spread = uncertainty(fit, shared, runs=runs, draws=resamples, seed=seed)
         else:
             message += f"; no intervals, which take {needed} runs, and there are {units}"
@@ -149,7 +204,7 @@ def fit_unified_forms(
 
 
 def unified_mixture(forms: Mapping[str, UnifiedFit]) -> Mixture | None:
-    """The likeliest form by Akaike's criterion, and the draws of all that can't be told from it.
+    """The likeliest form by Akaike's criterion, and the draws of all that cannot be distinguished from it.
 
     None where no form has draws.
     """

@@ -76,7 +76,7 @@ class Coupled(NamedTuple):
         return np.asarray(-(self.shares * np.log(self.shares)).sum(1))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Law:
     name: str
     equation: str
@@ -86,6 +86,9 @@ class Law:
     coupling: Coupling | None = None
     spare_points: int = 3
     """Distinct points that a fit needs beyond one a parameter; with fewer it follows the noise."""
+
+    def __repr__(self) -> str:
+        return f"Law({self.name}: {self.equation})"
 
     @property
     def coefficients(self) -> tuple[str, ...]:

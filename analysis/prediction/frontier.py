@@ -3,17 +3,18 @@
 Minimise L over the mean recurrence, with N = once + mu_rec recurrent and D = C / price(mu_rec) (Parcae
 section 5). What is advised is a whole recurrence at the planner's price; the exponents are those of the
 continuous optimum under the smooth price (`analysis.prediction.shape`). Intervals come from draws of every
-form that can't be told from the chosen one.
+form that cannot be distinguished from the chosen one.
 Shapes: R parameter rows (the fit, or draws), B budgets.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.data.points import ModelPoints
-from analysis.engine.intervals import NOTHING, Interval, holding, interval
+from analysis.engine.intervals import NOTHING, Interval, finite, holding, interval
 from analysis.engine.mixture import Mixture
 from analysis.fits.isoflop.power_law import FEWEST_OPTIMA, slope
 from analysis.laws import TRAINING, Array, Law, Mask
@@ -99,6 +100,23 @@ class FrontierPoint:
     beyond_trained: float
     """The best whole recurrence of all, where it is not among the trained ones; else NaN."""
 
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "flops": self.flops,
+            "mean_recurrence": self.mean_recurrence.to_dict(),
+            "tokens": self.tokens.to_dict(),
+            "loss": self.loss.to_dict(),
+            "loss_without_loop": finite(self.loss_without_loop),
+            "gain_percent": self.gain_percent.to_dict(),
+            "interior": self.interior,
+            "continuous": {
+                "mean_recurrence": self.continuous_recurrence.to_dict(),
+                "tokens": self.continuous_tokens.to_dict(),
+            },
+            "within_0.1_percent": [finite(end) for end in self.near_best],
+            "best_beyond_trained": finite(self.beyond_trained),
+        }
+
     @property
     def supported(self) -> bool:
         return bool(np.isfinite(self.loss.value))
@@ -117,6 +135,12 @@ class Frontier:
     """Smallest and largest mean recurrence of the runs."""
     warnings: tuple[str, ...]
     """A sentence for each budget whose optimum the runs do not support."""
+
+    @property
+    def over_budgets(self) -> str:
+        """What the exponents are slopes over."""
+        flops = self.slope_flops
+        return f"{len(flops)} budgets, {flops[0]:.3g} to {flops[-1]:.3g} FLOPs"
 
 
 def deepest_supported(points: ModelPoints) -> float:
@@ -178,7 +202,7 @@ def frontier(
 
 
 def _used(flops: Array, inside: Mask, slope_over: ArrayLike | None) -> Mask:
-    """Budgets of the exponents: those asked for that have an optimum, or, of too few, all with one."""
+    """Budgets of the exponents: the given ones with an optimum, or all with one if those are too few."""
     if slope_over is not None:
         asked = np.isin(flops, np.asarray(slope_over, dtype=float)) & inside
         if asked.sum() >= FEWEST_OPTIMA:

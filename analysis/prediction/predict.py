@@ -2,23 +2,29 @@
 
 From the chosen form's own minimum (`analysis.prediction.frontier`), as a whole recurrence at the planner's
 price; L(T) from the unified law where the model has losses at several test recurrences. Beyond what the runs
-support the answer is a refusal, unless asked for.
+support, a prediction is refused unless it is asked for.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy.optimize.elementwise import find_root
 
 from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints, Study
-from analysis.engine.intervals import RESAMPLES, Interval, interval
+from analysis.data.study import as_study
+from analysis.engine.formatting import brief, number, span, spell
+from analysis.engine.intervals import RESAMPLES, Interval, finite, interval
+from analysis.engine.mixture import Mixture
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.fits.unified import GAMMA_ONE, fit_unified_forms, unified_mixture
+from analysis.laws import Array
 from analysis.prediction.frontier import (
     DEEPEST_FACTOR,
-    Mixture,
     advice,
     best_recurrence,
     deepest_supported,
@@ -32,6 +38,8 @@ from parcae.errors import InputError
 
 FURTHEST = 4.0
 """Budgets up to this factor beyond the sampled ones are predicted: where coverage was measured."""
+DEAREST = 1e6
+"""A token at the best mean recurrence costs at most this many times a token without a loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +49,19 @@ class TestTimeLoss:
     test_recurrence: float
     loss: Interval
 
+    def to_dict(self) -> dict[str, Any]:
+        return {"test_recurrence": self.test_recurrence, "loss": self.loss.to_dict()}
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Prediction:
+    """The optimum for a budget, and the loss to expect there."""
+
     model: str
     form: str
     """The form whose optimum this is."""
     alike: tuple[str, ...]
-    """The forms that can't be told from it; their spread is in the intervals."""
+    """The forms that cannot be distinguished from it; their spread is in the intervals."""
     flops: float
     mean_recurrence: Interval
     """The whole recurrence advised."""
@@ -64,12 +77,55 @@ class Prediction:
     """Smallest and largest whole recurrence whose loss is within 0.1 % of the best."""
     test_time: tuple[TestTimeLoss, ...]
     extrapolated: tuple[str, ...]
-    """What of this lies beyond what was trained, a sentence each."""
+    """What of this lies beyond the trained runs, one sentence each."""
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return brief(self, "model", "flops", "form", "mean_recurrence", "tokens", "loss")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `parcae-fit predict --json` prints."""
+        return {
+            "model": self.model,
+            "form": self.form,
+            "alike": list(self.alike),
+            "flops": self.flops,
+            "mean_recurrence": self.mean_recurrence.value,
+            "tokens": self.tokens.value,
+            "loss": self.loss.to_dict(),
+            "intervals": {
+                "mean_recurrence": self.mean_recurrence.to_dict(),
+                "tokens": self.tokens.to_dict(),
+            },
+            "continuous": {
+                "mean_recurrence": self.continuous_recurrence.to_dict(),
+                "tokens": self.continuous_tokens.to_dict(),
+                "loss": self.continuous_loss.to_dict(),
+            },
+            "within_0.1_percent": [finite(end) for end in self.near_best],
+            "test_time": [loss.to_dict() for loss in self.test_time],
+            "extrapolated": list(self.extrapolated),
+            "warnings": list(self.warnings),
+        }
+
+    def summary(self) -> str:
+        beside = f", widened by {' and '.join(self.alike)}" if self.alike else ""
+        lines = [
+            f"{self.model} at {self.flops:.3g} FLOPs, by the {self.form} law{beside}",
+            f"best mean recurrence  {spell(self.mean_recurrence)}; "
+            f"{span(self.near_best)} within 0.1 % of the best loss",
+            f"tokens                {spell(self.tokens)}",
+            f"loss (nats)           {spell(self.loss, 4)}",
+            f"continuous optimum    mean recurrence {spell(self.continuous_recurrence, 4)}, tokens "
+            f"{number(self.continuous_tokens.value)}, loss {number(self.continuous_loss.value, 6)}",
+            *(f"loss at T = {t.test_recurrence:<8g} {spell(t.loss, 4)}" for t in self.test_time),
+            *(f"extrapolated: {sentence}" for sentence in self.extrapolated),
+        ]
+        return "\n".join(lines)
 
 
 def predict(
-    study: Study,
+    study: Study | str | Path,
     model: str | None = None,
     *,
     flops: float | None = None,
@@ -80,21 +136,24 @@ def predict(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Prediction:
-    """The optimum for a budget of `flops`, or the one whose best tokens are `tokens`, for one model.
+    """The best mean recurrence and tokens for `flops`, or for the budget whose best tokens are `tokens`.
 
-    `convention` says how FLOPs were counted where the runs contradict their own. ``InputError`` when the
-    model is unknown, no form is decided, or the request lies further out than the data support and
-    `extrapolate` is not given.
+    `study` is loaded, or the path of a database, whose latest study is taken; `model` is needed if it has
+    several. The losses at each `test_recurrence` come from the unified law. `convention` says how FLOPs were
+    counted if the runs contradict their own. Losses are in nats, intervals 95 %.
+    ``InputError`` if the model is unknown, no form is decided, or the request lies further out than the data
+    support and `extrapolate` is not given.
     """
+    study = as_study(study)
     points = _model(study, model)
     shape = shape_of(points, convention)
     if shape is None:
         raise InputError(
-            f"cannot predict for {points.model!r}: the cost of its loop is unknown, which takes runs of one "
-            "shape at two or more mean recurrences with their FLOPs"
+            f"cannot predict for {points.model!r}: the cost of its loop is unknown; it takes runs of one "
+            "shape at two or more mean recurrences, with their FLOPs"
         )
     if (flops is None) == (tokens is None):
-        raise InputError("give either a budget in FLOPs or tokens, not both and not neither")
+        raise InputError("give either a budget in FLOPs or a number of tokens")
     given, name = (flops, "budget") if flops is not None else (tokens, "tokens")
     if given is None or not (np.isfinite(given) and given > 0):
         raise InputError(f"{name} is {given}; it must be a positive number")
@@ -103,7 +162,7 @@ def predict(
     budget = float(flops) if flops is not None else _budget_for(mixture, shape, float(given))
     warnings = _unsupported(points, shape, mixture, budget, test_recurrence, study)
     if warnings and not extrapolate:
-        raise InputError(f"{warnings[0]}; give --extrapolate to have the answer all the same")
+        raise InputError(f"{warnings[0]}; use --extrapolate to predict it anyway")
     value, draws, weights = mixture.evaluate(
         lambda law, rows: np.maximum(best_recurrence(rows, shape, [budget], law), 1.0)
     )
@@ -139,8 +198,8 @@ def _mixture(model: str, forms: ModelForms) -> Mixture:
         return forms.mixture
     if forms.chosen is not None:
         raise InputError(
-            f"cannot predict for {model!r}: the {forms.chosen.law.name} form does best, in which the mean "
-            "recurrence makes no difference, so there is no best one"
+            f"cannot predict for {model!r}: the {forms.chosen.law.name} form does best, and in it the "
+            "loss does not depend on the mean recurrence, so there is no best one"
         )
     fit = forms.forms["training"].fit
     raise InputError(f"cannot predict for {model!r}: its training law is {fit.status}: {fit.message}")
@@ -156,7 +215,7 @@ def _is_trained(points: ModelPoints, budget: float) -> bool:
 def _extrapolated(
     points: ModelPoints, mixture: Mixture, shape: Shape, budget: float, advised: float, anywhere: float
 ) -> list[str]:
-    """What of an answer lies beyond the trained budgets and recurrences, a sentence each."""
+    """What of an answer lies beyond the trained budgets and recurrences, one sentence each."""
     found = []
     low, high = trained_range(points)
     sized = points.select(points.sized)
@@ -187,17 +246,18 @@ def _model(study: Study, model: str | None) -> ModelPoints:
 
 
 def _budget_for(mixture: Mixture, shape: Shape, tokens: float) -> float:
-    """The budget C whose best tokens D*(C) are `tokens`, by bisection: D* grows with C."""
-    low = np.log(tokens * float(shape.flops_per_token(1.0)))
-    high = low + np.log(1e6)
-    for _ in range(60):
-        middle = (low + high) / 2
-        best = np.maximum(best_recurrence(mixture.vector, shape, [np.exp(middle)], mixture.law), 1.0)
-        if float(np.exp(middle) / shape.flops_per_token(best)[0, 0]) < tokens:
-            low = middle
-        else:
-            high = middle
-    return float(np.exp((low + high) / 2))
+    """The budget C whose best tokens D*(C) are `tokens`; D* grows with C."""
+
+    def excess(log_budget: Array) -> Array:
+        flops = np.exp(log_budget)
+        best = np.maximum(best_recurrence(mixture.vector, shape, flops, mixture.law)[0], 1.0)
+        return np.asarray(log_budget - np.log(shape.flops_per_token(best) * tokens))
+
+    smallest = np.log(tokens * shape.flops_per_token([1.0]))
+    found = find_root(excess, (smallest, smallest + np.log(DEAREST)))
+    if not found.success.all():
+        raise InputError(f"there is no budget whose best tokens are {tokens:g}; give --flops instead")
+    return float(np.exp(found.x[0]))
 
 
 def _unsupported(
@@ -208,7 +268,7 @@ def _unsupported(
     wanted: Sequence[float],
     study: Study,
 ) -> list[str]:
-    """What in the request lies further out than the runs support, a sentence each."""
+    """What in the request lies further out than the runs support, one sentence each."""
     found = []
     sized = points.select(points.sized)
     spent = sized.tokens * shape.flops_per_token(sized.mean_recurrence)

@@ -2,7 +2,7 @@
 
 Whole recurrences cost what the planner says: `parcae.flops` with backward depth ceil(mu_rec / 2). A
 continuous optimum, which exponents need, is priced by the smooth curve through the even recurrences' prices,
-where ceil(mu_rec / 2) is mu_rec / 2. Somebody else's runs are priced by their own FLOPs / tokens.
+where ceil(mu_rec / 2) is mu_rec / 2. Imported runs of other models are priced by their own FLOPs / tokens.
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.data.convention import CountedFlops
 from analysis.data.points import ModelPoints
 from analysis.laws import Array, Data
 from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token
 from parcae.presets import PRESETS
 
-OWN = "own"
-"""The convention of runs that are priced by their own FLOPs / tokens, whatever their model's name."""
 CONTRADICTION = 0.03
 """FLOPs / tokens further than this from the convention's price contradict it; achieved FLOPs are off by 1 or
 2 % (assumption)."""
@@ -25,7 +24,7 @@ CONTRADICTION = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A model's parameters and training FLOPs a token, both straight lines in the mean recurrence."""
+    """A model's parameters and training FLOPs per token, both straight lines in the mean recurrence."""
 
     once_parameters: float
     recurrent_parameters: float
@@ -67,14 +66,14 @@ def shape_of(points: ModelPoints, convention: str | None = None) -> Shape | None
     its runs. ``InputError`` when a preset's runs cost otherwise than their convention says, and none is given
     that settles it.
     """
-    if convention is not None and convention not in (*Convention, OWN):
+    if convention is not None and convention not in list(CountedFlops):
         raise InputError(f"there is no convention {convention!r}; give {_choices()}")
     points = points.select(points.sized)
     once, recurrent = np.unique(points.once_parameters), np.unique(points.recurrent_parameters)
     if len(once) != 1 or len(recurrent) != 1 or not np.isfinite(once[0]) or not recurrent[0] > 0:
         return None
     conventions = points.conventions if convention is None else (convention,)
-    if points.model in PRESETS and len(conventions) == 1 and conventions[0] != OWN:
+    if points.model in PRESETS and len(conventions) == 1 and conventions[0] != CountedFlops.OWN:
         price = _preset_price(points.model, Convention(conventions[0]))
         if convention is None:
             _refuse_contradiction(points, price, conventions[0])
@@ -95,7 +94,7 @@ def shape_of(points: ModelPoints, convention: str | None = None) -> Shape | None
 
 
 def _preset_price(model: str, convention: Convention) -> tuple[float, float, bool]:
-    """FLOPs a token without a loop, those a recurrence adds on the smooth curve, and whether it truncates."""
+    """FLOPs per token without a loop, those of a recurrence on the smooth curve, and whether it truncates."""
     zero, two = (
         flops_per_token(PRESETS[model].model, mean_recurrence=m, backward_depth=m / 2, convention=convention)
         for m in (0.0, 2.0)
@@ -121,13 +120,13 @@ def _refuse_contradiction(points: ModelPoints, price: tuple[float, float, bool],
     at = int(np.argsort(ratio)[len(ratio) // 2])
     raise InputError(
         f"{points.model}: run {known.run_ids[at]} of mean recurrence {known.mean_recurrence[at]:g} spent "
-        f"{own[at]:.4g} FLOPs a token, but convention {convention!r} counts {expected[at]:.4g}; say how the "
-        f"FLOPs were counted with --convention: {_choices()}"
+        f"{own[at]:.4g} FLOPs per token, but convention {convention!r} counts {expected[at]:.4g}; say how "
+        f"the FLOPs were counted with --convention: {_choices()}"
     )
 
 
 def _choices() -> str:
-    return f"{', '.join(c.value for c in Convention)}, or {OWN} for FLOPs / tokens as they are"
+    return f"{', '.join(c.value for c in Convention)}, or {CountedFlops.OWN} for FLOPs / tokens as they are"
 
 
 def _own_price(points: ModelPoints) -> tuple[float, float, bool] | None:

@@ -5,16 +5,14 @@ loss to about 0.0005, 0.002 where a star lies over the dot. Perplexities of tabl
 logarithm.
 """
 
+import math
 from functools import cache
 from importlib.resources import files
 
-import numpy as np
 import pandas as pd
 
-from parcae.config import default_backward_depth
-from parcae.flops import Convention, counted_parameters, flops_per_token, parameter_count
-from parcae.presets import preset
-from sweeps.store.database import RUN_COLUMNS
+from sweeps.folders.paths import PUBLISHED
+from sweeps.store.rows import LossRow, SweepRows, given_row
 
 
 @cache
@@ -24,46 +22,27 @@ def published(table: str) -> pd.DataFrame:
         return pd.read_csv(file)
 
 
-def published_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(runs, losses) as `sweeps.store` would give them, convention `paper`."""
-    rows: list[dict[str, object]] = []
-    for point in published("isoflop_figure4").to_dict("records"):
-        name, flops = str(point["model"]), float(point["flops"])
-        mean_recurrence = int(point["mean_recurrence"])
-        model = preset(name).model
-        once, recurrent = counted_parameters(model, Convention.PAPER)
-        cost = flops_per_token(
-            model,
-            mean_recurrence=mean_recurrence,
-            backward_depth=default_backward_depth(mean_recurrence),
+def published_sweep() -> SweepRows:
+    """The isoFLOP points, and the test-time curves as runs of which the losses alone are known."""
+    runs = [
+        given_row(
+            run_id=f"{point['model']}/{point['flops']:.3g}/{point['mean_recurrence']}",
+            model=str(point["model"]),
+            flops=float(point["flops"]),
+            mean_recurrence=float(point["mean_recurrence"]),
+            val_loss=float(point["val_loss"]),
         )
-        rows.append(
-            {
-                "run_id": f"{name}/{flops:.3g}/{mean_recurrence}",
-                "model": name,
-                "state": "done",
-                "flops": flops,
-                "convention": Convention.PAPER.value,
-                "mean_recurrence": mean_recurrence,
-                "backward_depth": default_backward_depth(mean_recurrence),
-                "tokens": flops / cost,
-                "once_parameters": once,
-                "recurrent_parameters": recurrent,
-                "parameters": parameter_count(model),
-                "val_loss": point["val_loss"],
-            }
+        for point in published("isoflop_figure4").to_dict("records")
+    ]
+    losses = []
+    for (model, sampling), curve in published("testtime_table8").groupby(["model", "sampling"]):
+        run_id = f"{model}/{sampling}"
+        mean_recurrence = float(curve["mean_recurrence"].iloc[0])
+        runs.append(
+            given_row(run_id=run_id, model=str(model), mean_recurrence=mean_recurrence, val_loss=None)
         )
-    test_time = published("testtime_table8").assign(
-        run_id=lambda t: t["model"] + "/" + t["sampling"], loss=lambda t: np.log(t["val_perplexity"])
-    )
-    for run_id, curve in test_time.groupby("run_id"):
-        rows.append(
-            {
-                "run_id": run_id,
-                "model": curve["model"].iloc[0],
-                "state": "done",
-                "mean_recurrence": curve["mean_recurrence"].iloc[0],
-            }
-        )
-    runs = pd.DataFrame(rows).reindex(columns=[*RUN_COLUMNS, "predicted_loss"])
-    return runs, test_time[["run_id", "test_recurrence", "loss"]]
+        losses += [
+            LossRow(run_id=run_id, test_recurrence=int(at), loss=math.log(perplexity))
+            for at, perplexity in zip(curve["test_recurrence"], curve["val_perplexity"], strict=True)
+        ]
+    return SweepRows(name=PUBLISHED, kind="imported", runs=tuple(runs), losses=tuple(losses))

@@ -1,8 +1,9 @@
 """Everything the laws say about one study, fitted once: what the report prints and draws."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,21 +12,27 @@ from analysis.checks.two_routes import Routes, two_routes
 from analysis.data.axis import Axis
 from analysis.data.points import ModelPoints, Study, TestTimeCurve, known
 from analysis.engine.fit import LawFit
+from analysis.engine.verdict import FitStatus
 from analysis.fits.equivalence import ArchitectureEquivalence, study_equivalence
 from analysis.fits.forms import ModelForms, fit_forms
-from analysis.fits.isoflop.fit import IsoflopFit, fit_isoflop
+from analysis.fits.isoflop.fit import fit_isoflop
+from analysis.fits.isoflop.optimum import CurveVerdict
+from analysis.fits.isoflop.result import IsoflopFit
 from analysis.fits.saturation import FormScore, SaturationFit, fit_curves, score_forms
 from analysis.fits.training import ModelTrainingLaw, model_training_law
 from analysis.fits.unified import UnifiedFit, fit_oracle_floor, fit_unified_forms
 from analysis.prediction.frontier import Frontier, frontier
 from analysis.prediction.shape import Shape, shape_of
+from parcae.errors import InputError
 
 THREADS = 2
 """Fits at once: their arithmetic is on arrays, which numpy works through without holding up others."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FittedModel:
+    """Every fit to the runs of one model."""
+
     points: ModelPoints
     shape: Shape | None
     isoflop: IsoflopFit
@@ -34,42 +41,102 @@ class FittedModel:
     """Every form of the law, and which is chosen."""
     frontier: Frontier | None
     routes: Routes
-    robustness: Robustness
+
+    def __repr__(self) -> str:
+        return f"FittedModel({self.points!r}, {self.forms!r})"
+
+    @cached_property
+    def robustness(self) -> Robustness:
+        """Many refits, made on first use."""
+        return robustness(self.points, self.shape)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FittedTestTime:
-    __test__ = False
+    """Every fit to losses over test recurrences, made on first use."""
 
-    saturation: tuple[tuple[TestTimeCurve, SaturationFit], ...]
-    forms: tuple[FormScore, ...]
-    unified: Mapping[str, Mapping[str, UnifiedFit]]
-    """Model -> form -> fit, for models whose runs have parameters and tokens."""
-    oracle: Mapping[str, LawFit]
+    curves: tuple[TestTimeCurve, ...]
+
+    def __repr__(self) -> str:
+        return f"FittedTestTime({len(self.curves)} runs)"
+
+    @cached_property
+    def saturation(self) -> tuple[tuple[TestTimeCurve, SaturationFit], ...]:
+        """Each run with its own curve."""
+        fits = fit_curves([(curve.test_recurrence, curve.loss) for curve in self.curves])
+        return tuple(zip(self.curves, fits, strict=True))
+
+    @cached_property
+    def forms(self) -> tuple[FormScore, ...]:
+        """The four forms of saturation, scored."""
+        return score_forms(self.curves)
+
+    @cached_property
+    def unified(self) -> Mapping[str, Mapping[str, UnifiedFit]]:
+        """Model -> form -> fit, for models whose runs have parameters and tokens."""
+        fits = {model: fit_unified_forms(curves) for model, curves in self._by_model.items()}
+        return {model: forms for model, forms in fits.items() if forms}
+
+    @cached_property
+    def oracle(self) -> Mapping[str, LawFit]:
+        """Model -> the law above each run's measured floor, for the same models."""
+        return {model: fit_oracle_floor(self._by_model[model]) for model in self.unified}
+
+    @property
+    def _by_model(self) -> Mapping[str, list[TestTimeCurve]]:
+        names = dict.fromkeys(curve.model for curve in self.curves)
+        return {name: [curve for curve in self.curves if curve.model == name] for name in names}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FittedStudy:
+    """Every fit to one study."""
+
     study: Study
     models: Mapping[str, FittedModel]
     test_time: FittedTestTime
     equivalence: tuple[ArchitectureEquivalence, ...]
-    """Each looped architecture's."""
+    """Of each looped architecture."""
+
+    def __repr__(self) -> str:
+        return f"FittedStudy({self.study!r})"
 
 
 def fit_study(study: Study, convention: str | None = None) -> FittedStudy:
-    """Fits every law to `study`; where the data have no answer the fit's status says so."""
+    """Fits every law to `study`; a fit that the data cannot decide says so in its status."""
     models = study.models
     with ThreadPoolExecutor(THREADS) as threads:
         fitted = [threads.submit(fit_model, points, convention) for points in models.values()]
         equivalence = threads.submit(study_equivalence, list(models.values()))
-        test_time = threads.submit(fit_test_time, study)
         return FittedStudy(
             study=study,
             models=dict(zip(models, [one.result() for one in fitted], strict=True)),
-            test_time=test_time.result(),
+            test_time=FittedTestTime(curves=study.curves),
             equivalence=equivalence.result(),
         )
+
+
+def fit_models(
+    study: Study, convention: str | None = None, axis: Axis | None = None
+) -> Mapping[str, FittedModel]:
+    """Each model of `study`. ``InputError`` if no run can be fitted."""
+    study.require_points()
+    return {name: fit_model(points, convention, axis) for name, points in study.models.items()}
+
+
+def require_enough(
+    study: Study, what: str, verdicts: Iterable[tuple[FitStatus | CurveVerdict, str]], otherwise: str = ""
+) -> None:
+    """``InputError`` if every fit has too few points, or `otherwise` if there is none.
+
+    `verdicts` are each fit's verdict and sentence.
+    """
+    messages = []
+    for verdict, message in verdicts:
+        if verdict not in (FitStatus.TOO_FEW_POINTS, CurveVerdict.TOO_FEW_POINTS):
+            return
+        messages.append(message)
+    raise InputError(f"sweep {study.name!r} has too few {what}: {messages[0] if messages else otherwise}")
 
 
 def isoflop_of(points: ModelPoints, axis: Axis | None = None) -> IsoflopFit:
@@ -94,35 +161,15 @@ def fit_model(points: ModelPoints, convention: str | None = None, axis: Axis | N
     forms = fit_forms(points)
     training = model_training_law(forms.points, forms.forms["training"])
     vertices = [optimum.flops for optimum in isoflop.interior]
-    along = frontier(forms.mixture, points, shape, points.budgets, vertices) if shape else None
+    law_frontier = frontier(forms.mixture, points, shape, points.budgets, vertices) if shape else None
     return FittedModel(
         points=points,
         shape=shape,
         isoflop=isoflop,
         training=training,
         forms=forms,
-        frontier=along,
-        routes=two_routes(points, isoflop, forms.chosen.fit if forms.chosen else None, along),
-        robustness=robustness(points, shape),
-    )
-
-
-def fit_test_time(study: Study) -> FittedTestTime:
-    saturation = fit_curves([(curve.test_recurrence, curve.loss) for curve in study.curves])
-    unified: dict[str, Mapping[str, UnifiedFit]] = {}
-    oracle: dict[str, LawFit] = {}
-    for model in dict.fromkeys(curve.model for curve in study.curves):
-        curves = [curve for curve in study.curves if curve.model == model]
-        forms = fit_unified_forms(curves)
-        if not forms:
-            continue
-        unified[model] = forms
-        oracle[model] = fit_oracle_floor(curves)
-    return FittedTestTime(
-        saturation=tuple(zip(study.curves, saturation, strict=True)),
-        forms=score_forms(study.curves),
-        unified=unified,
-        oracle=oracle,
+        frontier=law_frontier,
+        routes=two_routes(points, isoflop, forms.chosen.fit if forms.chosen else None, law_frontier),
     )
 
 

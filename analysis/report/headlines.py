@@ -1,24 +1,34 @@
 """What page 1 says: findings within what was trained, what is extrapolated, and warnings."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
+from analysis.engine.formatting import number, span, spell
 from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
 from analysis.report.fitted_study import FittedModel, FittedStudy
-from analysis.report.law_text import over_budgets, span
-from analysis.report.study_text import PUBLISHED_GAMMAS, number, passed_over_text, spell
+from analysis.report.law_text import passed_over_text
 from sweeps.folders.paths import PUBLISHED
+
+PAPER = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
+"""Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
+
+
+def paper_exponents(findings: FittedStudy) -> dict[str, tuple[float, float]]:
+    """The paper's exponents, beside its own runs only: a model's name alone says nothing of its data."""
+    return dict(PAPER) if findings.study.name == PUBLISHED else {}
 
 
 def headlines(findings: FittedStudy) -> list[str]:
-    """The main findings, a sentence each."""
+    """The main findings, one sentence each."""
     sentences = []
     for name, found in findings.models.items():
         gamma_v, gamma_d = found.isoflop.gamma_axis, found.isoflop.gamma_tokens
         if found.points.passed_over:
             sentences.append(f"{name}: {passed_over_text(found.points.passed_over)}.")
         if math.isfinite(gamma_v.exponent.value):
-            published = PUBLISHED_GAMMAS.get(name) if findings.study.name == PUBLISHED else None
+            published = paper_exponents(findings).get(name)
             beside = f" (paper: {published[0]:g} and {published[1]:g})" if published else ""
             sentences.append(
                 f"{name}: the best {found.isoflop.axis.words} grows as C^{spell(gamma_v.exponent)} and the "
@@ -46,7 +56,7 @@ def headlines(findings: FittedStudy) -> list[str]:
 
 def law_headlines(name: str, found: FittedModel) -> list[str]:
     """What a model's laws say within what was trained."""
-    form, law, along = found.forms.chosen, found.training.law, found.frontier
+    form, law, frontier = found.forms.chosen, found.training.law, found.frontier
     if form is None:
         return [f"{name}: no training law, {law.status}: {law.message}."]
     unseen = (
@@ -56,7 +66,7 @@ def law_headlines(name: str, found: FittedModel) -> list[str]:
     )
     values = ", ".join(f"{key} = {number(value, 3)}" for key, value in form.fit.values.items())
     alike = [other.law.name for other in found.forms.alike[1:]]
-    beside = f"; {' and '.join(alike)} can't be told from it" if alike else ""
+    beside = f"; {' and '.join(alike)} cannot be distinguished from it" if alike else ""
     sentences = [
         f"{name}: the {form.law.name} law, {form.law.equation}, with {values}: mean error "
         f"{100 * form.fit.mean_error:.2f} % on {len(form.fit.residuals)} runs{unseen}{beside}."
@@ -67,15 +77,15 @@ def law_headlines(name: str, found: FittedModel) -> list[str]:
         test = found.forms.forms[other].lack_of_fit
         if test.verdict is Fits.DOES_NOT_FIT:
             sentences.append(f"{name}: the {other} law does not fit: {test.message}.")
-    if along and math.isfinite(along.gamma_mean_recurrence.value):
+    if frontier and math.isfinite(frontier.gamma_mean_recurrence.value):
         sentences.append(
-            f"{name}: by the {along.form} law's own minimum over {over_budgets(along)}, the best mean "
-            f"recurrence grows as C^{spell(along.gamma_mean_recurrence)} and tokens as "
-            f"C^{spell(along.gamma_tokens)}."
+            f"{name}: by the {frontier.form} law's own minimum over {frontier.over_budgets}, the best mean "
+            f"recurrence grows as C^{spell(frontier.gamma_mean_recurrence)} and tokens as "
+            f"C^{spell(frontier.gamma_tokens)}."
         )
-    supported = [p for p in along.points if p.supported] if along else []
-    if along and supported:
-        last, (low, high) = supported[-1], along.trained
+    supported = [p for p in frontier.points if p.supported] if frontier else []
+    if frontier and supported:
+        last, (low, high) = supported[-1], frontier.trained
         gain = f", {spell(last.gain_percent, 2)} % below the loss without a loop" if low <= 1 else ""
         sentences.append(
             f"{name}: at {last.flops:.3g} FLOPs the best of the trained mean recurrences ({low:g} to "
@@ -86,14 +96,14 @@ def law_headlines(name: str, found: FittedModel) -> list[str]:
 
 
 def extrapolations(findings: FittedStudy) -> list[str]:
-    """What the laws say beyond what was trained, a sentence each with its own interval."""
+    """What the laws say beyond what was trained, one sentence each with its own interval."""
     sentences = []
     for name, found in findings.models.items():
-        along = found.frontier
-        if along is None:
+        frontier = found.frontier
+        if frontier is None:
             continue
-        low, high = along.trained
-        supported = [p for p in along.points if p.supported]
+        low, high = frontier.trained
+        supported = [p for p in frontier.points if p.supported]
         if low > 1 and supported:
             gains = "; ".join(
                 f"{spell(p.gain_percent, 2)} % below it at {p.flops:.3g} FLOPs with mean recurrence "
@@ -101,11 +111,11 @@ def extrapolations(findings: FittedStudy) -> list[str]:
                 for p in (supported if len(supported) <= 4 else [*supported[:2], supported[-1]])
             )
             sentences.append(
-                f"{name}: mean recurrence 1 was not trained; by the {along.form} law a loop's loss is "
+                f"{name}: mean recurrence 1 was not trained; by the {frontier.form} law a loop's loss is "
                 f"{gains}."
             )
         sentences += [
-            f"{name}: at {p.flops:.3g} FLOPs the {along.form} law's best mean recurrence of all is "
+            f"{name}: at {p.flops:.3g} FLOPs the {frontier.form} law's best mean recurrence of all is "
             f"{p.beyond_trained:g} (continuous: {spell(p.continuous_recurrence)}), which was not trained "
             f"({low:g} to {high:g} were)."
             for p in supported
@@ -123,3 +133,10 @@ def warnings(findings: FittedStudy) -> list[str]:
             for run, off in found.training.far_off.items()
         ]
     return sentences
+
+
+def page_1_text(findings: FittedStudy, files: Sequence[Path]) -> str:
+    """The same as lines of text, and the `files` written, the report first."""
+    beyond = [f"extrapolated: {sentence}" for sentence in extrapolations(findings)]
+    more = [f"and {len(files) - 1} files in {files[-1].parent}"] if len(files) > 1 else []
+    return "\n".join([*headlines(findings), *beyond, f"report: {files[0]}", *more])

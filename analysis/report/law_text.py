@@ -1,46 +1,37 @@
 """The laws of a model as text: parameters, the forms side by side, the frontier, a prediction."""
 
 import math
+from collections.abc import Mapping
 
-from analysis.engine.columns import table
-from analysis.engine.lack_of_fit import Fits
+from analysis.engine.formatting import LIMITS, limits, number, span, spell, table
 from analysis.fits.forms import ModelForms
-from analysis.fits.training import ModelTrainingLaw
-from analysis.laws import TRAINING
-from analysis.prediction.frontier import Frontier
-from analysis.prediction.predict import Prediction
-from analysis.published import published
 from analysis.report.fitted_study import FittedModel
-from analysis.report.study_text import limits, number, spell
 
 
-def training_text(study: ModelTrainingLaw) -> str:
-    """One model's training law: the verdict first, then parameters with intervals."""
-    law = study.law
-    lines = [TRAINING.equation, f"{law.status}: {law.message}"]
-    if study.lack_of_fit.verdict is Fits.DOES_NOT_FIT:
-        lines.append(f"does not fit: {study.lack_of_fit.message}")
-    if law.fit.decided:
-        rows = [(name, *limits(study.intervals[name])) for name in ("E", "X", "x", "Y", "y")]
-        lines += [
-            table(("", "value", "2.5 %", "97.5 %"), rows),
-            f"summed Huber {law.huber:.3g}, mean error {100 * law.fit.mean_error:.3f} % on {law.points} runs",
-            *_table_11(study.points.model),
-            *(f"far off: {run}, predicted {100 * off:+.1f} %" for run, off in study.far_off.items()),
-        ]
-    return "\n".join(lines)
+def isoflop_text(models: Mapping[str, FittedModel]) -> str:
+    """Each model's curves, and both routes to the optimum."""
+    return "\n".join(
+        f"{name}\n{found.isoflop.summary()}\n\n{found.routes.summary()}\n{_passed_over(found)}"
+        for name, found in models.items()
+    )
 
 
-def _table_11(model: str) -> list[str]:
-    """The paper's own fit of a published model, whose convention for N is not known."""
-    paper = published("parametric_table11").set_index("model")
-    if model not in paper.index:
-        return []
-    row = paper.loc[model]
-    return [
-        f"paper (table 11): E {row['E']:g}, x {row['x']:g}, y {row['y']:g}, "
-        f"summed Huber {row['huber_sum']:.2g}"
-    ]
+def training_text(models: Mapping[str, FittedModel]) -> str:
+    """Each model's training law, the other forms, the frontier and the robustness panel."""
+    return "\n".join(
+        f"{name}\n{found.training.summary()}\n\n{forms_text(found.forms)}\n\n{frontier_text(found)}\n\n"
+        f"{found.robustness.summary()}\n{_passed_over(found)}"
+        for name, found in models.items()
+    )
+
+
+def _passed_over(found: FittedModel) -> str:
+    return f"{passed_over_text(found.points.passed_over)}\n" if found.points.passed_over else ""
+
+
+def passed_over_text(passed_over: int) -> str:
+    """How many runs a fit to the best of each cell does not use."""
+    return f"fitted to the best run of each cell; {passed_over} runs with other hyperparameters were not used"
 
 
 def forms_text(forms: ModelForms) -> str:
@@ -63,15 +54,15 @@ def forms_text(forms: ModelForms) -> str:
         lines += ["", f"{form.law.name}: {form.law.equation}", f"{form.fit.status}: {form.fit.message}"]
         lines.append(f"{form.lack_of_fit.verdict}: {form.lack_of_fit.message}")
         values = [(name, *limits(value)) for name, value in form.intervals.items()]
-        lines.append(table(("", "value", "2.5 %", "97.5 %"), values))
+        lines.append(table(LIMITS, values))
     return "\n".join(lines)
 
 
 def frontier_text(findings: FittedModel) -> str:
     """The chosen form's optimum at each budget, against no loop for the same FLOPs."""
-    along = findings.frontier
-    if along is None:
-        return "No frontier: no form that knows the loop is decided, or the cost of the loop is not known."
+    frontier = findings.frontier
+    if frontier is None:
+        return "No frontier: the runs decide no form that depends on the loop, or its cost is unknown."
     rows = [
         (
             f"{p.flops:.3g}",
@@ -82,42 +73,15 @@ def frontier_text(findings: FittedModel) -> str:
             spell(p.continuous_recurrence),
             spell(p.gain_percent, 2),
         )
-        for p in along.points
+        for p in frontier.points
     ]
-    low, high = along.trained
-    lines = [f"Optima of the {along.form} law: whole recurrences of the trained {low:g} to {high:g}"]
-    if along.slope_flops:
+    low, high = frontier.trained
+    lines = [f"Optima of the {frontier.form} law: whole recurrences of the trained {low:g} to {high:g}"]
+    if frontier.slope_flops:
         lines += [
-            f"exponents of the continuous optimum over {over_budgets(along)}: mean recurrence "
-            f"{spell(along.gamma_mean_recurrence)}, tokens {spell(along.gamma_tokens)}"
+            f"exponents of the continuous optimum over {frontier.over_budgets}: mean recurrence "
+            f"{spell(frontier.gamma_mean_recurrence)}, tokens {spell(frontier.gamma_tokens)}"
         ]
     beside = "" if low <= 1 else " (extrapolated)"
     columns = ("FLOPs", "mu_rec*", "within 0.1 %", "D*", "loss*", "continuous", f"gain on no loop, %{beside}")
     return "\n".join([*lines, table(columns, rows)])
-
-
-def span(ends: tuple[float, float]) -> str:
-    """10 to 18, or one number where both ends are the same."""
-    low, high = ends
-    return number(low) if low == high or not math.isfinite(low) else f"{low:g} to {high:g}"
-
-
-def over_budgets(along: Frontier) -> str:
-    flops = along.slope_flops
-    return f"{len(flops)} budgets, {flops[0]:.3g} to {flops[-1]:.3g} FLOPs"
-
-
-def prediction_text(prediction: Prediction) -> str:
-    beside = f", widened by {' and '.join(prediction.alike)}" if prediction.alike else ""
-    lines = [
-        f"{prediction.model} at {prediction.flops:.3g} FLOPs, by the {prediction.form} law{beside}",
-        f"best mean recurrence  {spell(prediction.mean_recurrence)}; "
-        f"{span(prediction.near_best)} within 0.1 % of the best loss",
-        f"tokens                {spell(prediction.tokens)}",
-        f"loss (nats)           {spell(prediction.loss, 4)}",
-        f"continuous optimum    mean recurrence {spell(prediction.continuous_recurrence, 4)}, tokens "
-        f"{number(prediction.continuous_tokens.value)}, loss {number(prediction.continuous_loss.value, 6)}",
-        *(f"loss at T = {t.test_recurrence:<8g} {spell(t.loss, 4)}" for t in prediction.test_time),
-        *(f"extrapolated: {sentence}" for sentence in prediction.extrapolated),
-    ]
-    return "\n".join(lines)

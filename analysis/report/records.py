@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.data.frames import runs_frame
 from analysis.data.points import Study
 from sweeps.folders.paths import PUBLISHED
-from sweeps.store.database import StudyTables
-from sweeps.store.telemetry import read_telemetry
+from sweeps.store.database import read_telemetry
+from sweeps.store.rows import SweepRows
 
 COLUMNS = (
     *(
@@ -54,9 +55,9 @@ class Records:
         return self.runs[self.runs["state"].isin(states)]
 
 
-def records_of(tables: StudyTables, db: Path | None) -> Records:
-    """The records of a sweep's tables; telemetry comes from the database, unless the sweep is built in."""
-    runs = tables.runs.copy()
+def records_of(rows: SweepRows, db: Path | None) -> Records:
+    """The records of a sweep's rows; telemetry comes from the database, unless the sweep is built in."""
+    runs = runs_frame(rows.runs)
     for column in ("flops", "realised_flops", "mean_recurrence", "tokens", "val_loss"):
         runs[column] = pd.to_numeric(runs[column], errors="coerce").astype(float)
     specs, results = (runs[name].map(_plain) for name in ("spec", "result"))
@@ -64,10 +65,10 @@ def records_of(tables: StudyTables, db: Path | None) -> Records:
     runs["injection"] = [s.get("model", {}).get("injection", "") for s in specs]
     runs["seconds"] = [result.get("seconds", np.nan) for result in results]
     runs["diverged_at"] = [(result.get("diverged_at") or {}).get("step", np.nan) for result in results]
-    planned = db is not None and tables.name != PUBLISHED and tables.kind == "planned"
+    planned = db is not None and rows.name != PUBLISHED and rows.kind == "planned"
     return Records(
         runs=runs,
-        telemetry=read_telemetry(db, tables.name) if planned and db else _no_telemetry(),
+        telemetry=read_telemetry(db, rows.name) if planned and db else _no_telemetry(),
         last_result=_last_day(runs["signature"]),
     )
 

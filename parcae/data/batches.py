@@ -20,7 +20,7 @@ Tokens = npt.NDArray[np.int64]
 
 
 class Batches:
-    """Training batches: non-overlapping windows, all of them once an epoch, in an order of the epoch's own.
+    """Training batches: non-overlapping windows, each once per epoch, in an order drawn for the epoch.
 
     Each epoch cuts the text at another offset, so no byte is always first in its window.
     """

@@ -24,7 +24,7 @@ def generator(seed: int, stream: Stream, index: int = 0) -> np.random.Generator:
 
 
 def torch_seeds(seed: int, stream: Stream, index: int, count: int) -> list[int]:
-    """`count` seeds for torch generators, one a sequence, of `stream` at `index`."""
+    """`count` seeds for torch generators, one per sequence, of `stream` at `index`."""
     # 63 bits: what a torch generator accepts on every device.
     state = np.random.SeedSequence([seed, stream, index]).generate_state(count, np.uint64)
     return [int(value) for value in state >> np.uint64(1)]

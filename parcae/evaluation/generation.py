@@ -1,4 +1,4 @@
-"""Text from a trained model, a token at a time: greedy or sampled, with a cache and an early exit.
+"""Text from a trained model, token by token: greedy or sampled, with a cache and an early exit.
 
 S tokens of the one sequence, V vocabulary, T recurrences.
 """
@@ -19,7 +19,7 @@ STATE_SEED = 0  # of h_0, as `LoopedTransformer.logits_at` draws it
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """What followed a prompt."""
+    """The continuation of a prompt."""
 
     tokens: tuple[int, ...]
     recurrences: tuple[int, ...]

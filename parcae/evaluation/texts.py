@@ -21,13 +21,13 @@ TEST_RECURRENCES = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24)
 
 @dataclass(frozen=True, kw_only=True)
 class TextLosses:
-    """What one model makes of one text."""
+    """The losses of one model on one text."""
 
     text: str
     tokens: int
     """Tokens predicted."""
     losses: dict[int, float]
-    """Nats a token by T."""
+    """Nats per token, by T."""
 
 
 def evaluate_texts(
@@ -37,12 +37,12 @@ def evaluate_texts(
 
     A file of more than `most_tokens` is sampled, in windows spread evenly over it.
 
-    Byte models alone: ``InputError`` for another vocabulary. Models without a loop are evaluated at T = 1.
+    Only for byte models: ``InputError`` for another vocabulary. Models without a loop are evaluated at T = 1.
     """
     model, config = pretrained.model, pretrained.model.config
     if pretrained.tokenizer != BYTES:
         raise InputError(
-            f"the model's {config.vocabulary:,} tokens are another tokenizer's, which is not with it; "
+            f"the model's {config.vocabulary:,} tokens are those of a tokenizer that is not stored with it; "
             "eval reads text as bytes, for models of 256 tokens"
         )
     if most_tokens < 1:

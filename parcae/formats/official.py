@@ -4,8 +4,8 @@ Names and rules are those of the release of arXiv 2604.12946.
 
 The official code numbers layers twice. Value-embedding tables go by a layer's place, prelude, recurrent and
 coda layers counted once each; gates by a number that puts the coda after `mean_recurrence` recurrent blocks,
-and by the parity of `n_layers_in_recurrent_block * mean_backprop_depth`. A layer adds value embeddings where
-it has both. So it is the file that says which layers have which, and not every model can be written.
+and by the parity of `n_layers_in_recurrent_block * mean_backprop_depth`. A layer adds value embeddings if it
+has both. Therefore only the file shows which layers have which, and not every model can be written.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ WEIGHTS = (
     *("pytorch_model.bin", "model.pt", "model.bin", "model.safetensors"),
     *(f"model.safetensors{INDEX}", f"pytorch_model.bin{INDEX}"),
 )
-"""Where a state dict may be, the official loaders' places first; the first that is there."""
+"""Names of a state dict's file; the first that exists is read. Those of the official loaders come first."""
 
 _TABLE_TOLERANCE = 0.01  # the position table may have been rounded to bfloat16
 _STAGES = ("prelude", "recurrent", "coda")
@@ -49,7 +49,7 @@ class OfficialModel:
     mean_recurrence: int
     backward_depth: int
     used_vocabulary: int
-    """Entries the tokenizer has; the embedding may be padded beyond."""
+    """Entries of the tokenizer; the embedding may be padded."""
 
 
 def read_official(folder: Path, values: dict[str, Any]) -> OfficialModel:
@@ -76,10 +76,10 @@ def read_official(folder: Path, values: dict[str, Any]) -> OfficialModel:
         transposed = not loop or values.get("use_fused_head") in ("hhe", "full-triton")
         weights["unembedding.weight"] = head.T if transposed else head
     elif head is not None and loop and not torch.equal(head, weights["embedding.weight"]):
-        # The official fixed-depth transformer may have a head of its own that it makes no use of when tied.
+        # The official fixed-depth transformer may have a separate head that it does not use when tied.
         raise InputError(f"{path} holds an lm_head.weight that differs from wte, and config.json ties them")
     if state:
-        raise InputError(f"{path} holds {min(state)}, for which the model of its config.json has no place")
+        raise InputError(f"{path} holds {min(state)}, which is no weight of the model in its config.json")
     return OfficialModel(
         config=config,
         weights=weights,
@@ -90,10 +90,11 @@ def read_official(folder: Path, values: dict[str, Any]) -> OfficialModel:
 
 
 def official_layout(model: OfficialModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(config.json, state dict) as the official code has them; ``InputError`` where it cannot be this model.
+    """(config.json, state dict) in the official layout; ``InputError`` if the official code has no such
+    model.
 
-    What the official code always has and the model lacks is written so that it does nothing: value-embedding
-    tables of zeros, a readout that is the identity.
+    Parts that the official code always has and the model lacks are written such that they have no effect:
+    value-embedding tables of zeros, a readout that is the identity.
     """
     config, weights = model.config, model.weights
     if config.residual_norm:
@@ -147,7 +148,7 @@ def official_layout(model: OfficialModel) -> tuple[dict[str, Any], dict[str, Ten
 
 
 def _model_config(values: dict[str, Any], state: dict[str, Tensor], path: Path) -> ModelConfig:
-    """What config.json says, held against the file, which alone says where value embeddings are."""
+    """The configuration in config.json, checked against the weights, which show the value embeddings."""
     loop, layers = has_loop(values), layer_counts(values)
     stages = ("prelude.", "core_block.", "coda.") if loop else ("h.",)
     found = [_count(state, f"transformer.{stage}") for stage in stages]
@@ -245,7 +246,7 @@ def _count(state: dict[str, Tensor], prefix: str) -> int:
 
 
 def _check_positions(positions: Tensor, config: ModelConfig, path: Path) -> None:
-    """The buffer of positions says nothing that config.json doesn't, unless they disagree."""
+    """The buffer of positions must agree with config.json."""
     expected = rotation_table(
         min(config.context, positions.numel()), config.head_dimension, config.rope_theta
     )

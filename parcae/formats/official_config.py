@@ -51,7 +51,7 @@ def check_supported(values: dict[str, Any]) -> None:
 
 
 def layer_counts(values: dict[str, Any]) -> list[int]:
-    """Layers of prelude, recurrent block and coda; how a model without a loop is split decides nothing."""
+    """Layers of prelude, recurrent block and coda; the split of a model without a loop has no effect."""
     if has_loop(values):
         return [whole(values, f"n_layers_in_{stage}") for stage in ("prelude", "recurrent_block", "coda")]
     total = whole(values, "n_layer", 16)

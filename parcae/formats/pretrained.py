@@ -8,23 +8,25 @@ A folder of ours holds `model.safetensors` and `config.json`. Everything is read
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from parcae.config import ModelConfig, TrainConfig
+from parcae.config import RECURRENCES, ModelConfig, TrainConfig
 from parcae.data.tokenizer import BYTES
 from parcae.errors import InputError
 from parcae.files import read_json, replacing
 from parcae.formats.official import WEIGHTS, OfficialModel, official_layout, read_official
 from parcae.formats.weights import build_model, read_state
 from parcae.model.transformer import LoopedTransformer
+from parcae.records import from_plain, to_plain
 from parcae.training.checkpoints.checkpoint import newest_first
+from parcae.training.folder import SPEC
 
 FORMAT = "parcae-lab 1"
-CONFIG, OWN_WEIGHTS, RUN_SPEC = "config.json", "model.safetensors", "spec.json"
+CONFIG, OWN_WEIGHTS = "config.json", "model.safetensors"
 DOWNLOADED = (CONFIG, *WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin")
 """Of a repository: weights alone, also those in several files."""
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -32,14 +34,39 @@ _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A trained model and what one has to know to use it."""
+    """A trained model with what is needed to use it."""
 
     model: LoopedTransformer
     mean_recurrence: int
     """mu_rec it was trained at; 1 without a loop."""
     backward_depth: int
     tokenizer: str | None
-    """`bytes`, or None where it is not known here."""
+    """`bytes`, or None if it is unknown."""
+
+    def __post_init__(self) -> None:
+        for name in ("mean_recurrence", "backward_depth"):
+            if not 1 <= getattr(self, name) <= RECURRENCES:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be from 1 to {RECURRENCES}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ModelFile:
+    """config.json of this project's own folders."""
+
+    format: str
+    model: ModelConfig
+    mean_recurrence: int
+    backward_depth: int
+    tokenizer: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TrainedModel:
+    """The part of a run's specification that describes its model; the rest belongs to the sweep."""
+
+    model: ModelConfig
+    training: TrainConfig
+    tokenizer: str
 
 
 def load_model(source: str | Path) -> LoopedTransformer:
@@ -50,8 +77,8 @@ def load_model(source: str | Path) -> LoopedTransformer:
 def load_pretrained(source: str | Path) -> Pretrained:
     """The model in a folder or, with the extra `hub`, in a Hugging Face repository `owner/name`.
 
-    A folder may be one of ours, one that the official code saved, or that of a run, whose newest whole
-    checkpoint it then is. ``InputError`` says in a sentence why something cannot be loaded.
+    A folder may be one of ours, one that the official code saved, or a run's, of which the newest complete
+    checkpoint is loaded. ``InputError`` says why something cannot be loaded.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -61,20 +88,20 @@ def load_pretrained(source: str | Path) -> Pretrained:
     if (folder / CONFIG).is_file():
         values = read_json(folder / CONFIG)
         return _own(folder, values) if "format" in values else _official(folder, values)
-    if (folder / RUN_SPEC).is_file():
+    if (folder / SPEC).is_file():
         return _run(folder)
-    raise InputError(f"{folder} is no model folder: it holds neither {CONFIG} nor the {RUN_SPEC} of a run")
+    raise InputError(f"{folder} is not a model folder: it has neither {CONFIG} nor the {SPEC} of a run")
 
 
 def save_model(pretrained: Pretrained, folder: Path, *, official: bool = False) -> None:
     """Writes `model.safetensors` and `config.json`, or with `official` what the official code reads.
 
-    ``InputError`` where the official code has no such model, or where the folder holds something else.
+    ``InputError`` if the official code has no such model, or if the folder exists and is not empty.
     """
     from safetensors.torch import save
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"cannot write a model to {folder}: it is there already; give a new folder")
+        raise InputError(f"cannot write a model to {folder}: it already exists; give a new folder")
     model = pretrained.model
     weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     if official:
@@ -91,24 +118,26 @@ def save_model(pretrained: Pretrained, folder: Path, *, official: bool = False) 
         )
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / WEIGHTS[0]) as file:
-            torch.save(_with_storage_of_its_own(state), file)
+            torch.save(_without_shared_storage(state), file)
     else:
-        values = {
-            "format": FORMAT,
-            "model": model.config.to_dict(),
-            "mean_recurrence": pretrained.mean_recurrence,
-            "backward_depth": pretrained.backward_depth,
-            "tokenizer": pretrained.tokenizer,
-        }
+        values = to_plain(
+            _ModelFile(
+                format=FORMAT,
+                model=model.config,
+                mean_recurrence=pretrained.mean_recurrence,
+                backward_depth=pretrained.backward_depth,
+                tokenizer=pretrained.tokenizer,
+            )
+        )
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / OWN_WEIGHTS) as file:
-            file.write(save(_with_storage_of_its_own(weights)))
+            file.write(save(_without_shared_storage(weights)))
     with replacing(folder / CONFIG) as file:
         file.write(json.dumps(values, indent=2, allow_nan=False).encode() + b"\n")
 
 
-def _with_storage_of_its_own(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A slice would be saved with all that it is a slice of."""
+def _without_shared_storage(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies: a slice would be saved with the whole tensor that it is a slice of."""
     return {name: tensor.clone().contiguous() for name, tensor in state.items()}
 
 
@@ -117,20 +146,15 @@ def _own(folder: Path, values: dict[str, Any]) -> Pretrained:
         raise InputError(
             f"{folder / CONFIG} has format {values.get('format')!r}; this version reads {FORMAT!r}"
         )
-    try:
-        config = ModelConfig.from_dict(values["model"])
-        recurrence, backward = int(values["mean_recurrence"]), int(values["backward_depth"])
-        tokenizer = values["tokenizer"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"cannot read {folder / CONFIG}: {error}") from error
+    read = from_plain(_ModelFile, values, str(folder / CONFIG))
     path = folder / OWN_WEIGHTS
     if not path.is_file():
         raise InputError(f"there is no {OWN_WEIGHTS} in {folder}")
     return Pretrained(
-        model=build_model(config, read_state(path), path),
-        mean_recurrence=recurrence,
-        backward_depth=backward,
-        tokenizer=tokenizer,
+        model=build_model(read.model, read_state(path), path),
+        mean_recurrence=read.mean_recurrence,
+        backward_depth=read.backward_depth,
+        tokenizer=read.tokenizer,
     )
 
 
@@ -145,31 +169,28 @@ def _official(folder: Path, values: dict[str, Any]) -> Pretrained:
 
 
 def _run(folder: Path) -> Pretrained:
-    """The newest whole checkpoint of a run. Training wrote the weights, a sweep the specification."""
-    spec = read_json(folder / RUN_SPEC)
-    try:
-        config, training = ModelConfig.from_dict(spec["model"]), TrainConfig.from_dict(spec["training"])
-        tokenizer = spec["tokenizer"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"cannot read {folder / RUN_SPEC}: {error}") from error
+    """The newest complete checkpoint of a run. Training wrote the weights, the sweep the specification."""
+    values = read_json(folder / SPEC)
+    own = {field.name: values[field.name] for field in fields(_TrainedModel) if field.name in values}
+    read = from_plain(_TrainedModel, own, str(folder / SPEC))
     paths = newest_first(folder)
     if not paths:
         raise InputError(f"the run in {folder} has no checkpoint yet")
     refusal = None
     for path in paths:
         try:
-            model = build_model(config, read_state(path), path)
+            model = build_model(read.model, read_state(path), path)
             break
-        except InputError as error:  # the one before it may be whole
+        except InputError as error:  # the one before it may be complete
             refusal = refusal or error
     else:
         assert refusal is not None
         raise refusal
     return Pretrained(
         model=model,
-        mean_recurrence=training.mean_recurrence,
-        backward_depth=training.backward_depth,
-        tokenizer=tokenizer,
+        mean_recurrence=read.training.mean_recurrence,
+        backward_depth=read.training.backward_depth,
+        tokenizer=read.tokenizer,
     )
 
 

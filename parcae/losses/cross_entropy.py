@@ -1,4 +1,4 @@
-"""Cross-entropy from the unembedding's input, a piece of the batch at a time.
+"""Cross-entropy from the unembedding's input, in pieces of the batch.
 
 The logits of 32 sequences of 2,048 tokens over a vocabulary of 32,768 are 8 GiB in float32, and their
 gradient as much again. Here a piece's logits live only while its loss and gradients are computed.
@@ -18,14 +18,14 @@ LOGITS_AT_ONCE = 2**26  # 256 MiB in float32: a sequence of 2,048 tokens at a vo
 def cross_entropy(y: Tensor, unembedding: Tensor, targets: Tensor) -> Tensor:
     """Mean of -log softmax(y W^T)[target], a scalar, for y (N, d), W (V, d) and targets (N,).
 
-    The product is taken in autocast's type where that is on, the rest in float32 or better.
+    The product is computed in autocast's type if that is on, the rest in float32 or better.
     """
-    loss: Tensor = _CrossEntropy.apply(y, unembedding, targets)
+    loss: Tensor = _CrossEntropy.apply(y, unembedding, targets)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Finds the gradients on the way forward, so that no logits are kept or computed twice."""
+    """Computes the gradients in the forward pass, so that no logits are kept or computed twice."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, unembedding: Tensor, targets: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from parcae.data.batches import Tokens
 from parcae.data.randomness import Stream, torch_seeds
 from parcae.model.transformer import Encoded, LoopedTransformer, initial_state
 
-TOKENS_A_PASS = 4_096  # a few sequences at a time: faster on a core than the whole set, and small logits
+TOKENS_PER_PASS = 4_096  # a few sequences at a time: faster on a core than the whole set, and small logits
 STATE_SEED = 0  # every model is evaluated from the same initial states
 
 
@@ -21,16 +21,16 @@ STATE_SEED = 0  # every model is evaluated from the same initial states
 def evaluate(
     model: LoopedTransformer, tokens: Tokens, targets: Tokens, recurrences: Sequence[int]
 ) -> dict[int, float]:
-    """Mean loss in nats a token at each T of `recurrences`, over tokens and targets (B, S).
+    """Mean loss in nats per token at each T of `recurrences`, over tokens and targets (B, S).
 
     Sums are taken in float64, and sequences a few at a time in a fixed order: the same model gives the
-    same digits again. The fixed-depth transformer has one loss, whatever T.
+    same digits again. The fixed-depth transformer has the same loss at every T.
     """
     if not model.config.has_loop and list(recurrences) != [1]:
         return dict.fromkeys(recurrences, evaluate(model, tokens, targets, [1])[1])
     weight = model.embedding.weight
     seeds = torch_seeds(STATE_SEED, Stream.EVALUATION, 0, len(tokens))
-    rows = max(1, TOKENS_A_PASS // tokens.shape[1])
+    rows = max(1, TOKENS_PER_PASS // tokens.shape[1])
     sums = dict.fromkeys(recurrences, 0.0)
     for first in range(0, len(tokens), rows):
         part = slice(first, first + rows)

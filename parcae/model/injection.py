@@ -27,7 +27,7 @@ class StateUpdate(nn.Module, ABC):
 
     @abstractmethod
     def discretise(self, e: Tensor) -> tuple[Tensor, Tensor]:
-        """(Abar, Bbar e), once a forward pass, outside the loop; e (B, S, d), Bbar e (B, S, d_h)."""
+        """(Abar, Bbar e), once per forward pass, outside the loop; e (B, S, d), Bbar e (B, S, d_h)."""
 
     def update(self, transition: Tensor, h: Tensor, injected: Tensor) -> Tensor:
         """Abar h + Bbar e, each (B, S, d_h), for an Abar that is a diagonal, (d_h,)."""
@@ -35,11 +35,11 @@ class StateUpdate(nn.Module, ABC):
 
     @abstractmethod
     def spectral_norm(self) -> float:
-        """rho(Abar); NaN where it is not finite."""
+        """rho(Abar); NaN if it is not finite."""
 
     @abstractmethod
     def input_norm(self) -> float:
-        """Spectral norm of Bbar; NaN where it is not finite."""
+        """Spectral norm of Bbar; NaN if it is not finite."""
 
 
 class Diagonal(StateUpdate):
@@ -47,9 +47,9 @@ class Diagonal(StateUpdate):
 
     Every entry of Abar lies strictly between 0 and 1, so rho(Abar) < 1 whatever the parameters.
 
-    With a zero-order hold, Bbar = (Delta A)^-1 (exp(Delta A) - I) Delta B: what e does over a step in which
-    it stays. B starts as the identity either way, and Bbar therefore as ln(5) / 2 = 0.80, or by the hold as
-    1 - Abar = 0.55, for which h = e is the steady state.
+    With a zero-order hold, Bbar = (Delta A)^-1 (exp(Delta A) - I) Delta B: the effect of an e that is
+    constant over a step. B starts as the identity either way, and Bbar therefore as ln(5) / 2 = 0.80, or by
+    the hold as 1 - Abar = 0.55, for which h = e is the steady state.
     """
 
     def __init__(
@@ -76,20 +76,20 @@ class Diagonal(StateUpdate):
         return torch.exp(-self.delta() * self._log_rate().exp()).clamp(info.tiny, 1 - info.eps)
 
     def input_scale(self) -> Tensor:
-        """What Bbar multiplies the rows of B by, (d_h,)."""
+        """The factors (d_h,) by which Bbar scales the rows of B."""
         delta = self.delta()
         if self.discretisation is Discretisation.EULER:
             return delta
         log_rate = self._log_rate()
         x = delta * log_rate.exp()
         small = x < SERIES_BELOW
-        # Each side of where() sees only what it can take: a gradient of NaN times 0 is NaN.
+        # Each side of where() gets arguments with a finite gradient: NaN times 0 is NaN.
         near = delta * mean_decay_series(torch.where(small, x, 0))
         far = -torch.expm1(-torch.where(small, 1, x)) * torch.exp(-log_rate)
         return torch.where(small, near, far)
 
     def _log_rate(self) -> Tensor:
-        """log(-A), (d_h,), where its exponential and that of its negative are numbers."""
+        """log(-A), (d_h,), limited so that its exponential and that of its negative are finite."""
         limit = -math.log(torch.finfo(self.log_A.dtype).tiny) - 1
         return self.log_A.clamp(-limit, limit)
 
@@ -159,7 +159,7 @@ class Concat(StateUpdate):
 
 
 def reset_to_identity(matrix: Tensor, generator: torch.Generator) -> None:
-    """The identity; where it is not square, orthogonal rows or columns."""
+    """The identity; for a matrix that is not square, orthogonal rows or columns."""
     if matrix.shape[0] == matrix.shape[1]:
         nn.init.eye_(matrix)
     else:
@@ -167,13 +167,13 @@ def reset_to_identity(matrix: Tensor, generator: torch.Generator) -> None:
 
 
 def largest_singular_value(matrix: Tensor) -> float:
-    """By the eigenvalues of its Gram matrix in float64; NaN where the matrix is not finite.
+    """From the eigenvalues of its Gram matrix in float64; NaN if the matrix is not finite.
 
-    Some tenfold cheaper than a decomposition, and exact enough: the largest one loses no digits.
+    About ten times cheaper than a decomposition, and exact enough: the largest one loses no digits.
     """
     matrix = matrix.detach().double()
     gram = matrix @ matrix.T
-    if not math.isfinite(float(gram.trace())):  # the sum of all squares; a diverged run has such
+    if not math.isfinite(float(gram.trace())):  # the sum of all squares is not finite in a diverged run
         return math.nan
     if gram.is_cuda:  # a decomposition takes a GPU longer than a step of a small model
         return math.sqrt(largest_eigenvalue_by_squaring(gram))

@@ -84,7 +84,8 @@ class Attention(nn.Module):
             k, v = past.write(k, v)
         causal = past is None or x.shape[1] > 1
         y = F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=g != h)
-        return self.out(y.transpose(1, 2).flatten(2))
+        attended: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return attended
 
 
 class MLP(nn.Module):

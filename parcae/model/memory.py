@@ -1,9 +1,9 @@
 """Keys and values of positions already read, so that the next token is computed alone.
 
-In a loop a layer has keys of its own at every recurrence: position i at recurrence t attends to the others at
-recurrence t. Kept so, cached logits are those of a whole pass, at the cost of T times the memory; kept for
-the last recurrence alone, memory is that of a model without a loop and the logits are an approximation
-(Geiping et al., arXiv 2502.05171).
+In a loop a layer has separate keys at every recurrence: position i at recurrence t attends to the other
+positions at recurrence t. If all are kept, cached logits equal those of a whole pass and take T times the
+memory; if only those of the last recurrence are kept, memory is that of a model without a loop and logits are
+an approximation (Geiping et al., arXiv 2502.05171).
 
 B batch, G key-value heads, S positions, C head dimension.
 """
@@ -22,7 +22,7 @@ class Keep(StrEnum):
 
 
 class KeysValues:
-    """One layer's, each (B, G, S, C), of the positions settled in `memory` and of those being computed."""
+    """Those of one layer, each (B, G, S, C): of the positions settled in `memory` and of the current ones."""
 
     def __init__(self, memory: "Memory") -> None:
         self.memory = memory
@@ -30,7 +30,7 @@ class KeysValues:
         self.values: Tensor | None = None
 
     def write(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Puts these after the settled positions, over what was there; all that there is then."""
+        """Puts these after the settled positions, replacing any others there; returns all."""
         if self.keys is not None and self.values is not None:
             settled = self.memory.length
             keys = torch.cat([self.keys[:, :, :settled], keys], dim=2)
@@ -49,18 +49,18 @@ class Memory:
         self._slots: dict[tuple[int, int], KeysValues] = {}
 
     def once(self, layer: int) -> KeysValues:
-        """Of a layer outside the loop."""
+        """The slot of a layer outside the loop."""
         return self._slots.setdefault((layer, 0), KeysValues(self))
 
     def recurrence(self, layer: int, t: int) -> KeysValues:
-        """Of a recurrent layer at recurrence t, from 0."""
+        """The slot of a recurrent layer at recurrence t, from 0."""
         return self._slots.setdefault((layer, t if self.keep is Keep.EVERY else 0), KeysValues(self))
 
     def settle(self, count: int, layers: range, spent: int, recurrences: int) -> None:
         """Keeps the `count` positions just computed.
 
-        Where they stopped after `spent` of T = `recurrences`, later tokens find what the recurrent `layers`
-        had then at every recurrence after.
+        If they stopped after `spent` of T = `recurrences`, the keys and values of the recurrent `layers` at
+        that recurrence also serve for every later one.
         """
         if self.keep is Keep.EVERY:
             for layer in layers:

@@ -6,8 +6,8 @@
     y     = LN(C(C_out h_T))                readout, coda, final norm; logits by the tied unembedding
 
 B batch, S sequence, d width, d_h width of the state, V vocabulary, T recurrences. Sequences of one batch
-may have depths of their own. They are aligned at the end: those with a smaller T start later, so that all
-end together.
+may have different depths. They are aligned at the end: those with a smaller T start later, so that all end
+together.
 """
 
 import math
@@ -30,14 +30,14 @@ STATE_CUT = 3.0  # deviations at which the normal of the initial state is cut
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the loop and the coda need of the tokens, computed once a forward pass."""
+    """What the loop and the coda need of the tokens, computed once per forward pass."""
 
     injected: Tensor
     """Bbar e, (B, S, d_h); for the fixed-depth transformer the prelude's output."""
     transition: Tensor
     """Abar as the injection applies it; unused without a loop."""
     values: dict[int, Tensor]
-    """Value embeddings of the tokens, by layer, a head of channels for each key-value head."""
+    """Value embeddings of the tokens, by layer, with one head of channels per key-value head."""
 
     def leading(self, count: int) -> "Encoded":
         """The first `count` sequences."""
@@ -78,7 +78,7 @@ class LoopedTransformer(nn.Module):
         self.register_buffer("rotation", table, persistent=False)
 
     def encode(self, tokens: Tensor, memory: Memory | None = None) -> Encoded:
-        """The prelude and whatever else does not change within the loop; tokens (B, S).
+        """The prelude and everything else that does not change within the loop; tokens (B, S).
 
         With `memory`, the tokens follow those it holds.
         """
@@ -98,7 +98,7 @@ class LoopedTransformer(nn.Module):
         return Encoded(injected, transition, values)
 
     def recur(self, h: Tensor, encoded: Encoded, memory: Memory | None = None, t: int = 0) -> Tensor:
-        """One recurrence, h_t -> h_t+1, each (B, S, d_h); only a `memory` needs to be told t."""
+        """One recurrence, h_t -> h_t+1, each (B, S, d_h); only a `memory` needs t."""
         if self.injection is None:
             x = encoded.injected
         else:
@@ -114,7 +114,8 @@ class LoopedTransformer(nn.Module):
         first = self.config.prelude_layers + self.config.recurrent_layers
         for layer, block in enumerate(self.coda, start=first):
             x = block(x, self._table(x, memory), encoded.values.get(layer), memory and memory.once(layer))
-        return self.final_norm(x)
+        normed: Tensor = self.final_norm(x)
+        return normed
 
     def _table(self, x: Tensor, memory: Memory | None) -> Tensor:
         """The rotations of the positions of x (B, S, ...)."""
@@ -133,12 +134,12 @@ class LoopedTransformer(nn.Module):
     def logits_at(self, tokens: Tensor, recurrences: int, state: Tensor | None = None) -> Tensor:
         """Logits (B, S, V) after T = `recurrences` of tokens (B, S), from h_0 = `state` (B, S, d_h).
 
-        Without a state, one of the configuration's kind is drawn, the same at every call. A model without a
-        loop has the same logits whatever T and h_0.
+        Without a state, one is drawn as the configuration says, the same at every call. The logits of a model
+        without a loop do not depend on T and h_0.
         """
         config, (batch, length) = self.config, tokens.shape
         if not 1 <= length <= config.context:
-            raise InputError(f"there are {length} tokens a sequence; the model takes 1 to {config.context}")
+            raise InputError(f"there are {length} tokens per sequence; the model takes 1 to {config.context}")
         if recurrences < 1:
             raise InputError(f"the recurrences are {recurrences}; they must be at least 1")
         if state is None:
@@ -164,12 +165,12 @@ class LoopedTransformer(nn.Module):
         """(h_T, h_T-1), each (B, S, d_h), from h_0 and each sequence's T, deepest first.
 
         Only sequences that have started are computed: a leading slice, which grows. Only the last
-        `backward_depth` recurrences carry gradient; with `recompute`, the backward pass computes them anew
-        instead of keeping their activations.
+        `backward_depth` recurrences carry gradient; with `recompute`, the backward pass recomputes
+        their activations instead of keeping them.
         """
         assert list(depths) == sorted(depths, reverse=True)
         if self.injection is None:
-            depths = [1] * len(depths)  # any further pass would compute the same again
+            depths = [1] * len(depths)  # another pass would repeat the first
         h = previous = state[:0]
         for remaining, active in active_counts(depths):
             h = torch.cat([h, state[len(h) : active]]) if len(h) < active else h
@@ -212,9 +213,9 @@ def active_counts(depths: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def initial_state(config: ModelConfig, seeds: Sequence[int], like: Tensor) -> Tensor:
-    """h_0 of one sequence a seed, (B, S, d_h), S the context. `like` gives device and type.
+    """h_0 of one sequence per seed, (B, S, d_h), S the context, with the device and type of `like`.
 
-    Each sequence has a seed of its own, so that a batch split in any way draws the same states.
+    With a seed per sequence, a batch that is split in any way draws the same states.
     """
     shape = (len(seeds), config.context, config.loop_width)
     state = torch.zeros(shape, device=like.device, dtype=like.dtype)

@@ -1,7 +1,7 @@
 """Training a run: the loop, a step, depths, optimisers, processes, checkpoints, metrics.
 
-Uses model, data and losses. `from parcae.training import train` is the door. It loads torch when it is
-opened, so that the files of a run can be read without torch.
+Uses model, data and losses. `from parcae.training import train` loads torch on first use, so that the files
+of a run can be read without torch.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -18,7 +18,7 @@ def sample_depths(training: TrainConfig, step: int) -> npt.NDArray[np.int64]:
     """T of each sequence of the batch at 0-based `step`, (batch_sequences,), each at least 1.
 
     The last min(T, backward_depth) recurrences carry gradient. A mean recurrence of 1 is the fixed-depth
-    baseline: T = 1 always. ``InputError`` for a rule that is trained no more.
+    baseline: T = 1 always. ``InputError`` for a rule that is no longer trained.
     """
     _check_trained(training)
     count, mean = training.batch_sequences, training.mean_recurrence
@@ -60,12 +60,12 @@ def _check_trained(training: TrainConfig) -> None:
 
 
 def _huginn_centre(mean: int) -> float:
-    """Mean of the logarithm of a rate whose own mean is `mean`."""
+    """Mean of the logarithm of a rate whose mean is `mean`."""
     return log(mean) - HUGINN_DEVIATION**2 / 2
 
 
 def _draw_probabilities(training: TrainConfig) -> npt.NDArray[np.float64]:
-    """P(draw = j) for j = 0 .. mu_bwd - 1 of the Poisson draw that T is made of."""
+    """P(draw = j) for j = 0 .. mu_bwd - 1, of the Poisson draw from which T is computed."""
     rates, weights = np.array([float(training.mean_recurrence)]), np.ones(1)
     if training.sampling is DepthSampling.HUGINN:
         nodes, weights = np.polynomial.hermite.hermgauss(QUADRATURE_NODES)
@@ -73,7 +73,7 @@ def _draw_probabilities(training: TrainConfig) -> npt.NDArray[np.float64]:
         rates = np.exp(_huginn_centre(training.mean_recurrence) + sqrt(2) * HUGINN_DEVIATION * nodes)
     draws = np.arange(training.backward_depth)
     factorials = np.array([lgamma(draw + 1) for draw in draws])
-    return np.exp(draws[:, None] * np.log(rates) - rates - factorials[:, None]) @ weights
+    return np.asarray(np.exp(draws[:, None] * np.log(rates) - rates - factorials[:, None]) @ weights)
 
 
 def realised_flops(
@@ -81,9 +81,9 @@ def realised_flops(
 ) -> float:
     """Training FLOPs of a whole run, from the depths that its steps draw.
 
-    The planned FLOPs take every depth to be the mean. Depths of at least 1 and their truncation at mu_bwd
-    change that: +1.0 % at mean recurrence 2, -0.9 % at 4 (small-140m). A run that ended early has fewer
-    `steps`.
+    Planned FLOPs assume that every depth is the mean. That depths are at least 1 and are truncated at mu_bwd
+    changes the FLOPs by +1.0 % at mean recurrence 2 and by -0.9 % at 4 (small-140m). A run that ended early
+    has fewer `steps`.
     """
     recurrences = with_gradient = 0
     for step in range(training.steps):

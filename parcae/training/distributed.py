@@ -1,7 +1,7 @@
-"""Several processes train one run: who they are, and the few things on which they must agree.
+"""Several processes that train one run: how they find each other, and the operations that they share.
 
-Whoever starts them says so in the environment: torchrun, or SLURM's srun with one task a process. One process
-needs nothing of this, and opens no connection.
+torchrun, or SLURM's srun with one task per process, describes them in the environment. A single process opens
+no connection.
 """
 
 import os
@@ -21,28 +21,29 @@ from torch import Tensor
 from parcae.errors import InputError
 
 TIMEOUT = timedelta(minutes=30)
-"""How long a process waits for the others. One that died is noticed at once where its connection closes; this
-is for one that hangs. The longest wait that is none: compiling, or the first process's evaluation."""
+"""How long a process waits for the others. A process that died is noticed at once, when its connection
+closes; this is for one that hangs. The longest legitimate waits are compilation and the first process's
+evaluation."""
 PART_NUMBERS = 2**24  # summed in one call: few calls, and little memory for the copy
-FIRST_PORT, PORTS = 20_000, 12_000  # below the ports that Linux gives out by itself
+FIRST_PORT, PORTS = 20_000, 12_000  # below the ports that Linux assigns automatically
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """This process's place among those of its run."""
+    """This process among the processes of its run."""
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
-    """Rank on its own node: which GPU it takes."""
+    """Rank on its node, which selects its GPU."""
     rendezvous: str = ""
     """Where the processes find each other, as torch's `init_method`."""
 
 
 def find_launch(environment: Mapping[str, str] = os.environ) -> Launch:
-    """From torchrun's variables, else from those of a SLURM step, else one process."""
+    """Read from torchrun's variables, else from those of a SLURM step; else a single process."""
     if "RANK" in environment and "WORLD_SIZE" in environment:
         return Launch(
             rank=int(environment["RANK"]),
@@ -84,7 +85,7 @@ def _first_address(environment: Mapping[str, str]) -> str:
         return "127.0.0.1"
     try:
         socket.getaddrinfo(name, None)
-    except OSError:  # SLURM may know a node by another name than the network does
+    except OSError:  # SLURM's name of a node may differ from the network's
         return _slurm_address(name) or name
     return name
 
@@ -108,7 +109,7 @@ def _slurm_address(node: str) -> str | None:
 
 
 def _port(environment: Mapping[str, str]) -> int:
-    """The same on every process of a step, another for another job."""
+    """The same for every process of a step, another one for another job."""
     if "MASTER_PORT" in environment:
         return int(environment["MASTER_PORT"])
     job, step = (int(environment.get(name, 0)) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
@@ -116,8 +117,8 @@ def _port(environment: Mapping[str, str]) -> int:
 
 
 class Processes:
-    """The processes of a run, as one of them sees them. Every method but `share` is a no-op for one process;
-    else it is a call that all of them make, in the same order."""
+    """The processes of a run. Every method except `share` must be called by all of them, in the same order;
+    with a single process it does nothing."""
 
     def __init__(self, rank: int, count: int) -> None:
         self.rank, self.count = rank, count
@@ -128,9 +129,9 @@ class Processes:
         return self.rank == 0
 
     def share(self, order: Sequence[T]) -> list[T]:
-        """This process's part of a batch that is sorted by work: as many for each, of nearly equal work.
+        """This process's part of a batch that is sorted by work: equal numbers of nearly equal work.
 
-        Dealt back and forth, so that nobody always gets the deeper one of a round.
+        Sequences are dealt back and forth, so that no process always gets the deeper one of a round.
         """
         rounds = [order[first : first + self.count] for first in range(0, len(order), self.count)]
         return [each[self.rank] if i % 2 == 0 else each[-1 - self.rank] for i, each in enumerate(rounds)]
@@ -144,10 +145,10 @@ class Processes:
     def add(self, tensors: Iterable[Tensor]) -> None:
         """Replaces each of `tensors` by its sum over the processes.
 
-        All at once, and after the backward pass: most gradients of a looped model, those of the recurrent
-        block and of the embeddings, are complete only when all of it is, so that DistributedDataParallel
-        would have next to nothing to overlap. And always laid out alike, so that a sum is taken in the same
-        order: its buckets, laid out anew after the first step, do not promise that to a resumed run.
+        This happens after the backward pass: most gradients of a looped model, those of the recurrent block
+        and of the embeddings, are complete only at its end, so DistributedDataParallel would have little to
+        overlap. The layout is always the same, so sums are taken in the same order; the buckets of
+        DistributedDataParallel change after the first step, which would change the sums of a resumed run.
         """
         if self.count == 1:
             return
@@ -166,11 +167,11 @@ class Processes:
         return [value / self.count for value in total.tolist()]
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so for at least one process. Returns when all have come here."""
+        """Whether `flag` is true for at least one process. Waits for all of them."""
         return self.mean([float(flag)]) != [0.0]
 
     def from_first(self, value: T) -> T:
-        """What the first process gave; what the others give is ignored."""
+        """The `value` of the first process; those of the others are ignored."""
         if self.count == 1:
             return value
         values: list[Any] = [value if self.is_first else None]
@@ -180,7 +181,7 @@ class Processes:
 
 
 def _parts(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Leading runs of `tensors`, of one type each and of at least PART_NUMBERS numbers where there are."""
+    """Splits `tensors` into parts of one type, each of about PART_NUMBERS numbers if there are that many."""
     part: list[Tensor] = []
     for tensor in tensors:
         if part and (tensor.dtype != part[0].dtype or sum(t.numel() for t in part) >= PART_NUMBERS):
@@ -193,7 +194,7 @@ def _parts(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
-    """The processes of `launch`, connected until the block ends: gloo, and on a GPU also NCCL.
+    """Within the block, the processes of `launch` are connected by gloo, and on GPUs also by NCCL.
 
     A process group that the caller has opened is used and left open.
     """
@@ -220,9 +221,9 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
 
 
 def choose_device(name: str | None, local_rank: int) -> torch.device:
-    """The device called `name`; unless given, this process's own GPU, or the CPU where there is none.
+    """The device called `name`; by default this process's GPU, or the CPU if there are no GPUs.
 
-    ``InputError`` for a device that is not here.
+    ``InputError`` for a device that this machine does not have.
     """
     gpus = torch.cuda.device_count()
     try:
@@ -233,5 +234,5 @@ def choose_device(name: str | None, local_rank: int) -> torch.device:
         return device
     if (device.index or 0) >= gpus:
         raise InputError(f"the device is {name}, but there are {gpus} GPUs here")
-    # SLURM may show each process its own GPU only.
+    # SLURM may show each process only its own GPU.
     return torch.device("cuda", local_rank % gpus if device.index is None else device.index)

@@ -1,9 +1,9 @@
-"""What a device can do at most, and the part of it that training used."""
+"""The peak speed of devices, and the fraction of it that training used."""
 
 PEAK_BF16_FLOPS: dict[str, float] = {
-    # Dense bfloat16 FLOPs a second of the tensor cores, with sums in float32, by the whole name that the
-    # driver gives the device, less the word NVIDIA. Sources are the makers' data sheets, unless another is
-    # named. Most sheets of NVIDIA's count sparsity, which doubles: s is what they print.
+    # Dense bfloat16 FLOPs per second of the tensor cores, with sums in float32, by the driver's whole name of
+    # the device without the word NVIDIA. Sources are the makers' data sheets, unless another is named. Most
+    # of NVIDIA's sheets count sparsity, which doubles the number: s marks the printed number.
     "H100 80GB HBM3": 989.5e12,  # H100 data sheet, SXM: s 1,979e12
     "H100 PCIe": 756.5e12,  # H100 data sheet, PCIe: s 1,513e12
     "H100 NVL": 835.5e12,  # H100 data sheet, NVL: s 1,671e12
@@ -43,7 +43,7 @@ PEAK_BF16_FLOPS: dict[str, float] = {
     "GeForce RTX 3090": 71e12,  # GA102 white paper
     "GeForce RTX 4090": 165.2e12,  # Ada white paper
     "GeForce RTX 5090": 209.5e12,  # RTX Blackwell white paper
-    "AMD Instinct MI250X": 191.5e12,  # MI250X data sheet: 383e12 a card, of whose two dies each is a device
+    "AMD Instinct MI250X": 191.5e12,  # MI250X data sheet: 383e12 per card; each of its two dies is a device
     "AMD Instinct MI300X": 1_307.4e12,  # MI300X data sheet
     "AMD Instinct MI325X": 1_307.4e12,  # MI325X data sheet
     "AMD Instinct MI355X": 2_516.6e12,  # MI355X data sheet: 2.5e15, rounded; 1,024 x 1,024 at 2.4 GHz
@@ -51,9 +51,9 @@ PEAK_BF16_FLOPS: dict[str, float] = {
 
 
 def peak_flops_per_second(device_name: str) -> float | None:
-    """Peak of one device by the name its driver gives it; None for a CPU and for what is not in the table.
+    """Peak of one device by its driver's name; None for a CPU and for devices that are not in the table.
 
-    A slice of a device (MIG) and a namesake of another size have names of their own, and so no peak.
+    A slice of a device (MIG) and a variant of another size have different names, and therefore no peak.
     """
     return PEAK_BF16_FLOPS.get(device_name.removeprefix("NVIDIA "))
 
@@ -61,10 +61,10 @@ def peak_flops_per_second(device_name: str) -> float | None:
 def model_flops_utilisation(
     flops_per_token: float, tokens_per_second: float, device_name: str, devices: int = 1
 ) -> float | None:
-    """MFU: FLOPs that the model's tokens take, over the peak of all devices; None where that is not known.
+    """MFU: the FLOPs of the model's tokens over the peak of all devices; None if the peak is unknown.
 
-    `flops_per_token` is best of convention `paper`, which counts what is computed: a recomputed activation
-    is no useful FLOP, and a recurrence without gradient is not counted as one with it.
+    `flops_per_token` should be of convention `paper`, which counts what the model needs: recomputed
+    activations do not count, and a recurrence without gradient counts less than one with gradient.
     """
     peak = peak_flops_per_second(device_name)
     return None if peak is None else flops_per_token * tokens_per_second / (peak * devices)

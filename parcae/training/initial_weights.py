@@ -1,4 +1,4 @@
-"""What a run starts from: the paper's normals, or the released code's semi-orthogonal matrices.
+"""Initial weights: the paper's normals, or the released code's semi-orthogonal matrices.
 
 d width, d_h width of the state, H heads, C head dimension, V vocabulary.
 """
@@ -56,7 +56,7 @@ def _draw_released(model: LoopedTransformer, generator: torch.Generator) -> None
     width = model.config.width
     _semi_orthogonal(model.embedding.weight, width, generator)
     for table in model.value_embeddings.parameters():
-        nn.init.normal_(table, generator=generator)  # what torch gives a table that nobody resets
+        nn.init.normal_(table, generator=generator)  # torch's default for a table
     for part in model.modules():
         match part:
             case RMSNorm():
@@ -66,7 +66,7 @@ def _draw_released(model: LoopedTransformer, generator: torch.Generator) -> None
                     _semi_orthogonal(matrix, part.qkv.in_features, generator)
                 nn.init.zeros_(part.out.weight)
                 if part.gate is not None:
-                    bound = 1 / math.sqrt(part.gate.in_features)  # what torch gives a linear layer
+                    bound = 1 / math.sqrt(part.gate.in_features)  # torch's default for a linear layer
                     nn.init.uniform_(part.gate.weight, -bound, bound, generator=generator)
             case MLP():
                 _semi_orthogonal(part.inner.weight, part.inner.in_features, generator)

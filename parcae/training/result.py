@@ -1,13 +1,14 @@
-"""result.json: what one run found. Readable without torch."""
+"""result.json: the outcome of a run. It is read without torch."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
 
+from parcae.errors import InputError
 from parcae.files import replacing
-
-FILE_NAME = "result.json"
+from parcae.records import from_plain, to_plain
+from parcae.training.folder import RESULT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,38 +31,40 @@ class Result:
     tokens: int
     """Training tokens seen."""
     val_loss: float | None
-    """Nats a token at T = mean_recurrence; None if diverged."""
+    """Nats per token at T = mean_recurrence; None if diverged."""
     losses: dict[str, float]
-    """Validation loss in nats a token, by T; empty if diverged."""
+    """Validation loss in nats per token, by T; empty if diverged."""
     validation_sequences: int
     parameters: int
     diverged_at: Divergence | None
     injection_norm: float | None
-    """rho(Abar) at the end; None without a loop, or where it is not finite."""
+    """rho(Abar) at the end; None without a loop, or if it is not finite."""
     seconds: float
     """Training wall time."""
     tokens_per_second: float
     environment: dict[str, str | int]
     model_flops_utilisation: float | None = None
-    """MFU against the bfloat16 peak of the devices; None on a CPU or a device whose peak is not known."""
+    """MFU against the bfloat16 peak of the devices; None on a CPU or a device of unknown peak."""
     realised_flops: float | None = None
-    """Training FLOPs of the depths that were drawn, in the run's convention; the planned ones take each to be
-    the mean. None in results of an early version."""
+    """Training FLOPs of the depths that were drawn, in the run's convention; planned FLOPs assume that each
+    is the mean. None in results of an early version."""
 
     def write(self, folder: Path) -> None:
-        with replacing(folder / FILE_NAME) as file:
-            file.write(json.dumps(asdict(self), indent=2, allow_nan=False).encode() + b"\n")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The result whose `asdict` is `values`; ``ValueError`` for anything else."""
-        if {"model_flops_utilisation", "realised_flops", *values} != {field.name for field in fields(cls)}:
-            raise ValueError("these are not the keys of a result")
-        at = values["diverged_at"]
-        return cls(**{**values, "diverged_at": None if at is None else Divergence(**at)})
+        with replacing(folder / RESULT) as file:
+            file.write(json.dumps(to_plain(self), indent=2, allow_nan=False).encode() + b"\n")
 
 
 def read_result(folder: Path) -> Result | None:
-    """The result in `folder`, or None where the run has not ended."""
-    path = folder / FILE_NAME
-    return Result.from_dict(json.loads(path.read_text())) if path.exists() else None
+    """The result in `folder`, or None if the run has not ended. ``InputError`` if it is not a result.
+
+    A later version may have added keys to it.
+    """
+    path = folder / RESULT
+    try:
+        return from_plain(Result, json.loads(path.read_bytes()), str(path), more_keys=True)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: its JSON is incomplete") from error

@@ -1,8 +1,8 @@
-"""Trains one run in its folder, from wherever it stands, to its result.
+"""Trains one run in its folder, from its newest checkpoint to its result.
 
-metrics.jsonl      one line a logged step
-layers.jsonl       where telemetry is `extreme`: norms through the model, likewise
-checkpoint/        the last two
+metrics.jsonl      one line per logged step
+layers.jsonl       if telemetry is `extreme`: norms through the model, one line per logged step
+checkpoint/        the last two checkpoints
 result.json        written last: the run has ended
 """
 
@@ -26,15 +26,16 @@ from parcae.errors import InputError
 from parcae.files import clear_leftovers
 from parcae.flops import Convention, flops_per_token, parameter_count
 from parcae.losses.evaluate import evaluate
+from parcae.records import to_plain
 from parcae.training.checkpoints.checkpoint import Checkpoint, map_tensors, resume
 from parcae.training.checkpoints.writer import CheckpointWriter
 from parcae.training.depth import realised_flops
 from parcae.training.distributed import Processes, choose_device, find_launch, joined
+from parcae.training.folder import LAYERS, METRICS, RESULT
 from parcae.training.hardware import model_flops_utilisation
 from parcae.training.initial_weights import new_model
-from parcae.training.metrics import FILE_NAME, LAYERS_FILE_NAME, JsonLines, log_interval
+from parcae.training.metrics import JsonLines, Metrics, log_interval
 from parcae.training.optimisers.groups import build_optimisers, clip_gradients, move, set_rates
-from parcae.training.result import FILE_NAME as RESULT
 from parcae.training.result import Divergence, Result, read_result
 from parcae.training.stability import finite, has_diverged, injection_norm
 from parcae.training.step import Gradients, Measured
@@ -53,9 +54,9 @@ def train(
 ) -> Result | None:
     """Trains `model` on `corpus`, resuming from the folder's checkpoint if there is one.
 
-    Returns the result when the run is done or has diverged, at once if it had ended before; None when
-    `stop`, asked after every step, became true: a checkpoint has then been written. On a CPU a run that
-    was interrupted, however often and however abruptly, ends with the numbers of one that was not.
+    Returns the result when the run is done or has diverged, immediately if it had ended before; None if
+    `stop`, which is called after every step, became true: then a checkpoint has been written. On a CPU a run
+    that was interrupted, however often and however abruptly, ends with the numbers of one that was not.
     `convention` says how the result counts the FLOPs that were spent.
 
     Where torchrun or SLURM started several processes, each calls this with the same arguments, trains on its
@@ -136,13 +137,13 @@ class _Run:
         self.started = time.monotonic()
 
     def _open(self) -> None:
-        """What the first process writes while the run goes on."""
-        self.metrics = JsonLines(self.folder / FILE_NAME, self.step)
+        """Opens the files that the first process writes during training."""
+        self.metrics = JsonLines(self.folder / METRICS, self.step)
         if self.metrics.last_step < self.step - self.step % log_interval(self.training.steps):
-            gap = f"{self.folder / FILE_NAME} lacks lines before step {self.step}, at which the run goes on"
+            gap = f"{self.folder / METRICS} lacks lines before step {self.step}, at which the run goes on"
             print(gap, file=sys.stderr)
         if self.execution.telemetry is Telemetry.EXTREME:
-            self.layers = JsonLines(self.folder / LAYERS_FILE_NAME, self.step)
+            self.layers = JsonLines(self.folder / LAYERS, self.step)
         weights = sum(parameter.nbytes for parameter in self.model.parameters())
         self.checkpoints = CheckpointWriter(
             self.folder,
@@ -177,7 +178,7 @@ class _Run:
                     elif self.checkpoints.is_due():
                         self.checkpoints.save(self._checkpoint())
                 if stopping:
-                    self.processes.any(False)  # nobody leaves before the checkpoint is written
+                    self.processes.any(False)  # all wait until the checkpoint is written
                     return None
             return self._end(None)
         finally:
@@ -212,19 +213,21 @@ class _Run:
     def _log(self, measured: Measured, rate: float, gradient_norm: float) -> None:
         if self.metrics:
             self.metrics.append(
-                {
-                    "step": self.step,
-                    "tokens": self.tokens,
-                    "loss": finite(measured.loss),
-                    "learning_rate": rate,
-                    "gradient_norm": finite(gradient_norm),
-                    "state_norm": finite(measured.state_norm),
-                    "recurrent_residual": finite(measured.recurrent_residual),
-                    **spectral_norms(self.model),
-                    "loss_spikes": self.loss_spikes.spikes,
-                    "gradient_spikes": self.gradient_spikes.spikes,
-                    "seconds": round(self.seconds, 3),
-                }
+                to_plain(
+                    Metrics(
+                        step=self.step,
+                        tokens=self.tokens,
+                        loss=finite(measured.loss),
+                        learning_rate=rate,
+                        gradient_norm=finite(gradient_norm),
+                        state_norm=finite(measured.state_norm),
+                        recurrent_residual=finite(measured.recurrent_residual),
+                        **spectral_norms(self.model),
+                        loss_spikes=self.loss_spikes.spikes,
+                        gradient_spikes=self.gradient_spikes.spikes,
+                        seconds=round(self.seconds, 3),
+                    )
+                )
             )
         if self.layers:
             self.layers.append({"step": self.step, "norms": self.gradients.layer_norms(self.step - 1)})
@@ -241,13 +244,13 @@ class _Run:
         )
 
     def _end(self, divergence: Divergence | None) -> Result:
-        """The result, which the first process finds and writes."""
+        """The result, which the first process computes and writes."""
         result = self.processes.from_first(self._conclude(divergence) if self.metrics else None)
         assert result is not None
         return result
 
     def _conclude(self, divergence: Divergence | None) -> Result:
-        """Evaluates what has not diverged and writes the result."""
+        """Evaluates the model unless it has diverged, and writes the result."""
         assert self.metrics is not None
         seconds = self.seconds
         tokens, targets = validation_set(self.corpus, self.model.config.context)
@@ -298,7 +301,7 @@ class _Run:
 
 
 def _identity(model: ModelConfig, training: TrainConfig, corpus: Corpus) -> str:
-    """Names what decides a run's numbers."""
+    """A hash of everything that determines a run's numbers."""
     parts = [model.to_dict(), training.to_dict(), corpus.hash]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -17,13 +17,12 @@ STATE_LIMIT = 1e6
 
 def root_mean_square_norm(h: Tensor) -> Tensor:
     """Norm over channels, root-mean-square over tokens, of h (B, S, d): sqrt(mean ||h||^2), a scalar."""
-    return torch.linalg.vector_norm(
-        h.detach(), dtype=torch.promote_types(h.dtype, torch.float32)
-    ) / math.sqrt(h.shape[0] * h.shape[1])
+    total: Tensor = torch.linalg.vector_norm(h.detach(), dtype=torch.promote_types(h.dtype, torch.float32))
+    return total / math.sqrt(h.shape[0] * h.shape[1])
 
 
 def injection_norm(model: LoopedTransformer) -> float | None:
-    """rho(Abar), or None without a loop or where it is not finite."""
+    """rho(Abar), or None without a loop or if it is not finite."""
     return None if model.injection is None else finite(model.injection.spectral_norm())
 
 
@@ -35,5 +34,5 @@ def has_diverged(loss: float, state_norm: float, gradient_norm: float, width: in
 
 
 def finite(value: float) -> float | None:
-    """`value`, or None where JSON has no number for it."""
+    """`value`, or None if JSON has no number for it."""
     return value if math.isfinite(value) else None

@@ -19,7 +19,7 @@ from parcae.training.distributed import Processes
 from parcae.training.stability import root_mean_square_norm
 from parcae.training.telemetry import layer_norms
 
-WALKED_SEQUENCES = 4  # whose norms are walked, at the level `extreme`
+WALKED_SEQUENCES = 4  # whose norms are measured at the level `extreme`
 COMPILED_FORMS = 32
 """Forms of a layer that torch may compile: with and without value embeddings, gradient and autocast, for one
 sequence and for any number of them. Its own limit is 8."""
@@ -27,14 +27,14 @@ sequence and for any number of them. Its own limit is 8."""
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a step found, over the whole batch."""
+    """The measurements of a step, over the whole batch."""
 
     loss: float
-    """Nats a token."""
+    """Nats per token."""
     state_norm: float
     """||h_T||, root mean square over tokens."""
     recurrent_residual: float
-    """||h_T - h_T-1||, likewise."""
+    """||h_T - h_T-1||, root mean square over tokens."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Gradients:
             except torch.OutOfMemoryError:
                 if self.at_once == 1:
                     raise
-            self.at_once = (self.at_once + 1) // 2  # nothing depends on it but the order of a sum
+            self.at_once = (self.at_once + 1) // 2  # this changes only the order of a sum
             gc.collect()
             torch.cuda.empty_cache()
         self.processes.add(p.grad for p in self.model.parameters() if p.grad is not None)

@@ -1,4 +1,4 @@
-"""What a run tells of its stability beyond loss and state: spectral norms, spikes, norms layer by layer."""
+"""Measurements of stability beyond loss and state: spectral norms, spikes, norms layer by layer."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,21 +11,21 @@ from parcae.model.layers import MLP, Attention, Layer, RMSNorm
 from parcae.model.transformer import LoopedTransformer
 from parcae.training.stability import finite, injection_norm, root_mean_square_norm
 
-SPIKE_DEVIATIONS = 6.0  # above the running mean: what a converging run hardly ever does
-SPIKE_HISTORY = 30  # steps before which nothing counts as a spike
-MEAN_STEPS, VARIANCE_STEPS = 10, 50  # that are averaged: a mean that follows a falling loss, a calm variance
+SPIKE_DEVIATIONS = 6.0  # above the running mean: converging runs hardly ever exceed it
+SPIKE_HISTORY = 30  # steps before the first spike that counts
+MEAN_STEPS, VARIANCE_STEPS = 10, 50  # averaged over: the mean follows a falling loss, the variance is smooth
 
 
 class SpikeCounter:
-    """Counts values that leap above their recent past: above its mean, by many times the root mean square of
-    earlier leaps. Both are plain averages to begin with, then exponentially weighted."""
+    """Counts values that exceed the running mean by many times the root mean square of earlier deviations.
+    Both averages are plain at first, then exponentially weighted."""
 
     def __init__(self, state: Sequence[float] = (0.0, 0.0, 0.0, 0.0)) -> None:
         self._seen, self._mean, self._variance, self._spikes = state
 
     @property
     def state(self) -> list[float]:
-        """All that it knows, to be continued from."""
+        """Its whole state, from which another counter can continue."""
         return [self._seen, self._mean, self._variance, self._spikes]
 
     @property
@@ -33,13 +33,13 @@ class SpikeCounter:
         return int(self._spikes)
 
     def add(self, value: float) -> None:
-        """Takes one more step's value. Those that are not finite end the run and are ignored here."""
+        """Adds the value of one more step. Values that are not finite end the run and are ignored here."""
         if not math.isfinite(value):
             return
         highest = self._mean + SPIKE_DEVIATIONS * math.sqrt(self._variance)
         if self._seen >= SPIKE_HISTORY and value > highest:
             self._spikes += 1
-            value = highest  # one spike must not hide the next, nor a new level count for ever
+            value = highest  # one spike must not hide the next, and a new level must not count forever
         self._seen += 1
         step = value - self._mean
         self._mean += step / min(self._seen, MEAN_STEPS)
@@ -49,7 +49,7 @@ class SpikeCounter:
 
 @torch.no_grad()
 def spectral_norms(model: LoopedTransformer) -> dict[str, float | None]:
-    """Of Abar, Bbar and C_out; None for what the model has not, or where it is not finite."""
+    """Those of Abar, Bbar and C_out; None if the model has none, or if it is not finite."""
     injection, readout = model.injection, model.readout
     return {
         "injection_norm": injection_norm(model),

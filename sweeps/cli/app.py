@@ -1,7 +1,5 @@
 """All commands of `parcae-sweep`, in the order of their help."""
 
-import typer
-
 from sweeps.cli import console
 from sweeps.cli.database import collect, export, import_, rebuild
 from sweeps.cli.models import evaluate, export_model
@@ -9,12 +7,7 @@ from sweeps.cli.overview import logs, status, watch, why
 from sweeps.cli.plan import plan
 from sweeps.cli.submit import cancel, retry, submit
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Plan, run and keep an isoFLOP study of looped language models.",
-)
+app = console.new_app("Plan, run and keep an isoFLOP study of looped language models.")
 for command in (plan, submit, status, watch, logs, why, retry, cancel, collect, rebuild):
     app.command()(command)
 app.command("import")(import_)

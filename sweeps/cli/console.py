@@ -13,16 +13,39 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from parcae import __version__
 from parcae.errors import InputError, WorkFailed
 
 DbOption = Annotated[
     Path, typer.Option("--db", help="The database; run folders are in runs/ beside it.", show_default=True)
 ]
 SweepOption = Annotated[
-    str | None, typer.Option("--sweep", help="The sweep; the latest unless named.", show_default=False)
+    str | None, typer.Option("--sweep", help="The sweep; the latest by default.", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 DEFAULT_DB = Path("results.duckdb")
+
+
+def new_app(purpose: str) -> typer.Typer:
+    """A command line without commands yet; `purpose` is its help."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+
+    @app.callback(help=purpose)
+    def options(
+        version: Annotated[
+            bool,
+            typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version),
+        ] = False,
+    ) -> None:
+        pass
+
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"parcae-lab {__version__}")
+        raise typer.Exit
 
 
 def run(app: typer.Typer) -> None:
@@ -43,7 +66,7 @@ def run(app: typer.Typer) -> None:
         sys.exit(1)
     except OSError as error:  # a full or read-only disk, above all
         what = f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
-        fail(f"{what}; what was done stays, and the command can be run again", 1)
+        fail(f"{what}; nothing that was finished is lost, and the command can be run again", 1)
     for sentence in _remarks:
         note(sentence)
     sys.exit(code if isinstance(code, int) else 0)
@@ -55,7 +78,7 @@ def fail(sentence: str, code: int) -> None:
 
 
 def note(sentence: str) -> None:
-    """A remark for people, kept out of what scripts read."""
+    """Prints a remark for people, on stderr: scripts read stdout."""
     print(sentence, file=sys.stderr)
 
 
@@ -63,12 +86,12 @@ _remarks: list[str] = []
 
 
 def remark(sentence: str) -> None:
-    """A note that stands after what the command prints, and not at all where the command fails."""
+    """A note that is printed after the command's output, and only if the command succeeds."""
     _remarks.append(sentence)
 
 
 def print_json(value: Any) -> None:
-    """Strict JSON; a number that is missing is null, never NaN."""
+    """Prints strict JSON: a missing number is null, never NaN."""
     print(json.dumps(value, indent=2, allow_nan=False))
 
 

@@ -21,23 +21,25 @@ def collect(db: DbOption = DEFAULT_DB) -> None:
 
 
 def rebuild(db: DbOption = DEFAULT_DB) -> None:
-    """Make the database anew from the run folders."""
+    """Make the database again from the run folders."""
     from sweeps.store.collect import rebuild as rebuild_database
 
     kept = rebuild_database(db)
     console.note(
-        f"{db} was made anew" + (f"; the old file could not be read and is kept as {kept}" if kept else "")
+        f"{db} was rebuilt" + (f"; the old file could not be read and is kept as {kept}" if kept else "")
     )
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The study: a header, then a run a line.")],
-    sweep: Annotated[str, typer.Option("--sweep", help="What to call it.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help="The study: a header, then one line per run.")
+    ],
+    sweep: Annotated[str, typer.Option("--sweep", help="A name for the sweep.")],
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Take in somebody's study from a CSV file.
+    """Import a study from a CSV file.
 
-    Columns: model, flops, mean_recurrence, val_loss, and if known tokens, test_recurrence, seed; or
+    Columns: model, flops, mean_recurrence, val_loss, and optionally tokens, test_recurrence, seed; or
     parameters, tokens, val_loss; or once_parameters, recurrent_parameters, mean_recurrence, tokens, val_loss.
     """
     from sweeps.folders.paths import Study
@@ -48,7 +50,7 @@ def import_(
     check_openable(db)
     table = import_csv(Study(db), file, sweep)
     collect(db)
-    ignored = f"; columns not used: {', '.join(table.ignored)}" if table.ignored else ""
+    ignored = f"; ignored columns: {', '.join(table.ignored)}" if table.ignored else ""
     console.note(f"sweep {sweep}: {len(table.runs)} runs imported{ignored}")
 
 
@@ -57,7 +59,7 @@ def export(
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Write a sweep's losses as CSV: a line a run and test recurrence, in the columns `import` takes."""
+    """Write a sweep's losses as CSV: one line per run and test recurrence, in the columns of `import`."""
     from analysis.data.study import read_sweep
     from parcae.files import check_output
     from sweeps.store.csv_export import write_csv

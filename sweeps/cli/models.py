@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sweeps.folders.paths import Study
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run's id, a model's folder, or a repository owner/name.")
+    str, typer.Argument(metavar="MODEL", help="A run id, a model folder, or a repository owner/name.")
 ]
 
 
@@ -21,61 +21,58 @@ def evaluate(
     model: ModelArgument,
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", help="A text file, read as bytes; repeatable. Else the held-out text."),
+        typer.Option("--text", help="A text file, read as bytes; repeatable. Default: the held-out text."),
     ] = None,
     recurrences: Annotated[
         str | None,
-        typer.Option("--recurrences", help="Test recurrences T, comma-separated; the paper's unless given."),
+        typer.Option("--recurrences", help="Test recurrences T, comma-separated. Default: the paper's."),
     ] = None,
     tokens: Annotated[
-        int, typer.Option("--tokens", help="A text beyond this many is sampled evenly.", min=1)
+        int, typer.Option("--tokens", help="Longer texts are sampled evenly down to this many tokens.", min=1)
     ] = 131_072,
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Losses of a trained model in nats a token, at every test recurrence T in one pass.
+    """Print the losses of a trained model, in nats per token, at every test recurrence T.
 
-    MODEL is a run's id, a folder of this project or of the paper's official code, or a Hugging Face
-    repository, owner/name (with the extra hub). Nothing in its files is executed.
+    MODEL is a run id, a folder written by this project or by the paper's official code, or a Hugging Face
+    repository owner/name (needs the extra `hub`). Nothing in its files is executed.
     """
-    from parcae.evaluation.texts import TEST_RECURRENCES, evaluate_texts
-    from sweeps.control.models import find_model
+    from sweeps.control.models import evaluate_model
     from sweeps.folders.paths import Study
 
-    wanted = set(TEST_RECURRENCES if recurrences is None else _whole_numbers(recurrences, "--recurrences"))
-    pretrained = find_model(Study(db), model)
-    wanted |= {pretrained.mean_recurrence} if recurrences is None else set()
-    results = evaluate_texts(pretrained, text or [], sorted(wanted), tokens)
+    wanted = None if recurrences is None else _whole_numbers(recurrences, "--recurrences")
+    evaluation = evaluate_model(Study(db), model, text or [], wanted, tokens)
     _note_if_unfinished(Study(db), model)
     if as_json:
-        texts = [
-            {"text": r.text, "tokens": r.tokens, "losses": {str(t): loss for t, loss in r.losses.items()}}
-            for r in results
-        ]
-        console.print_json({"model": model, "mean_recurrence": pretrained.mean_recurrence, "texts": texts})
+        console.print_json(evaluation.to_dict())
         return
     console.print_table(
         ("text", "tokens", "recurrence", "loss"),
-        [(r.text, f"{r.tokens:,}", str(t), f"{loss:.4f}") for r in results for t, loss in r.losses.items()],
+        [
+            (each.text, f"{each.tokens:,}", str(t), f"{loss:.4f}")
+            for each in evaluation.texts
+            for t, loss in each.losses.items()
+        ],
     )
 
 
 def export_model(
     model: ModelArgument,
-    output: Annotated[Path, typer.Option("--output", help="The folder to make.")],
+    output: Annotated[Path, typer.Option("--output", help="The folder to create.")],
     official: Annotated[
-        bool, typer.Option("--official", help="Write what the paper's official code loads.")
+        bool, typer.Option("--official", help="Write the format of the paper's official code.")
     ] = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Write a trained model as model.safetensors and config.json. MODEL as for `eval`."""
+    """Write a trained model as model.safetensors and config.json. MODEL is as for `eval`."""
     from parcae.formats.pretrained import save_model
     from sweeps.control.models import find_model
     from sweeps.folders.paths import Study
 
     save_model(find_model(Study(db), model), output, official=official)
     _note_if_unfinished(Study(db), model)
-    console.note(f"{output}: the model, {'as the official code has it' if official else 'as safetensors'}")
+    console.note(f"{output}: the model, {'in the official format' if official else 'as safetensors'}")
 
 
 def _note_if_unfinished(study: "Study", model: str) -> None:

@@ -1,72 +1,60 @@
-"""The commands that say what runs are doing: status, watch, logs, why."""
+"""The commands that show what runs are doing: status, watch, logs, why."""
 
 import time
-from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parcae.errors import WorkFailed
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption
 from sweeps.cli.watching import print_counts, watch_sweep
 
 if TYPE_CHECKING:
-    from sweeps.folders.paths import Study
+    from sweeps.control.explain import Explanation
+    from sweeps.control.overview import RunOverview
+    from sweeps.store.rows import SweepRows
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or how it begins.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run id, or its first digits.")]
 
 
 def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
-    """What every run of a sweep is doing."""
+    """Show the state of every run of a sweep."""
     from analysis.data.study import read_sweep
-    from sweeps.cli.progress import last_metrics
+    from sweeps.control.overview import counts, overview, slurm_was_asked
     from sweeps.folders.paths import Study
-    from sweeps.runs.states import FINISHED, State
-    from sweeps.slurm.arrays import Submissions
 
-    tables = read_sweep(db, sweep)
-    study = Study(db)
-    submissions = Submissions(study, [])
-    shown = ("run_id", "state", "val_loss", "reason", "model", "flops", "mean_recurrence", "tokens", "steps")
-    runs = []
-    for run in tables.runs.to_dict("records"):
-        plain = _plain(run)
-        state, folder = State(plain["state"]), study.run(plain["run_id"])
-        metrics = last_metrics(folder) if state is State.RUNNING else None
-        handed_over = None if state in FINISHED | {State.PLANNED} else submissions.job(folder)
-        runs.append(
-            {key: plain.get(key) for key in (*shown, "seed", "predicted_loss")}
-            | {"step": metrics["step"] if metrics else None, "job": handed_over[1] if handed_over else None}
-        )
+    rows = read_sweep(db, sweep)
+    runs = overview(Study(db), rows)
     if as_json:
-        counts = Counter(str(run["state"]) for run in runs)
-        console.print_json({"sweep": tables.name, "counts": dict(sorted(counts.items())), "runs": runs})
+        plain = [run.to_dict() for run in runs]
+        console.print_json({"sweep": rows.name, "counts": counts(rows), "runs": plain})
         return
-    console.print_table(
-        ("run", "model", "FLOPs", "recurrence", "state", "loss", "step", "job", "reason"),
-        [
-            (
-                str(run["run_id"]),
-                str(run["model"]),
-                _short(run["flops"], ".3g"),
-                _short(run["mean_recurrence"], "g"),
-                str(run["state"]),
-                _short(run["val_loss"], ".4f"),
-                f"{run['step']}/{run['steps']}" if run["step"] is not None else "-",
-                run["job"] or "-",
-                run["reason"] or "",
-            )
-            for run in runs
-        ],
+    console.print_table(_STATUS_COLUMNS, map(_status_cells, runs))
+    print_counts(rows)
+    if any(run.job for run in runs) and (asked := slurm_was_asked(Study(db))):
+        console.note(asked)
+
+
+_STATUS_COLUMNS = ("run", "model", "FLOPs", "recurrence", "state", "loss", "step", "job", "reason")
+
+
+def _status_cells(run: "RunOverview") -> tuple[str, ...]:
+    row = run.row
+    return (
+        row.run_id,
+        str(row.model),
+        _short(row.flops, ".3g"),
+        _short(row.mean_recurrence, "g"),
+        row.state.value,
+        _short(row.val_loss, ".4f"),
+        "-" if run.step is None else f"{run.step}/{row.steps}",
+        run.job or "-",
+        row.reason or "",
     )
-    print_counts(tables.name, tables)
-    if any(run["job"] for run in runs):
-        _print_age(study)
 
 
 def watch(sweep: SweepOption = None, db: DbOption = DEFAULT_DB) -> None:
-    """Show a sweep live until nothing in it is queued or running. Ctrl-C stops watching, not the runs."""
+    """Show a sweep live until none of its runs is queued or running. Ctrl-C does not stop the runs."""
     from sweeps.control.find import own_sweep
 
     study, name = own_sweep(db, sweep)
@@ -75,104 +63,80 @@ def watch(sweep: SweepOption = None, db: DbOption = DEFAULT_DB) -> None:
 
 def logs(
     run: RunArgument,
-    lines: Annotated[int, typer.Option("--lines", help="How many of the last lines.", min=1)] = 50,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")] = False,
+    lines: Annotated[int, typer.Option("--lines", help="How many lines.", min=1)] = 50,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing until the run ends.")] = False,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Print what a run's last worker wrote: on SLURM, its job's log, or the logs of its tasks."""
-    from sweeps.control.explain import follow_log, log_files
+    """Print the end of a run's logs: on SLURM, one per task of its job."""
+    from sweeps.control.explain import follow_log, log_lines
     from sweeps.control.find import find_run, own_sweep
-    from sweeps.runs.logs import tail
     from sweeps.store.collect import collect_sweep
 
     study, name = own_sweep(db, sweep)
     run_id = find_run(collect_sweep(study.db, name), run)
-    files = log_files(study, run_id)
-    if not files:
-        raise WorkFailed(f"the run {run_id} has no log yet")
-    for path in files:
-        if len(files) > 1:
-            print(f"==> {path} <==")
-        for line in tail(path, lines):
-            print(line)
+    for line in log_lines(study, run_id, lines):
+        print(line)
     if follow:
-        for line in follow_log(study, run_id, files[-1]):
+        for line in follow_log(study, run_id):
             print(line, end="", flush=True)
 
 
 def why(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="A run's id, or how it begins; all that failed if none."),
+        typer.Argument(metavar="[RUN]", help="A run id, or its first digits. Default: all that went wrong."),
     ] = None,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what happened to a run: its state, the reason, its last traceback, its attempts, its log's end."""
+    """Explain what happened to a run: state, reason, attempts, last traceback, end of its log."""
     from sweeps.control.explain import explain
     from sweeps.control.find import find_run, own_sweep
-    from sweeps.runs.states import RETRIABLE, State
     from sweeps.store.collect import collect_sweep
 
     study, name = own_sweep(db, sweep)
+    rows = collect_sweep(study.db, name)
     if run is None:
-        tables = collect_sweep(study.db, name)
-        bad = [r for r in tables.runs.to_dict("records") if r["state"] in RETRIABLE | {State.DIVERGED}]
-        rows = [{key: _plain(r)[key] for key in ("run_id", "state", "reason")} for r in bad]
-        if as_json:
-            console.print_json({"sweep": name, "runs": rows})
-            return
-        if not rows:
-            console.note(f"sweep {name}: nothing has failed")
-        for row in rows:
-            print(f"{row['run_id']} is {row['state']}" + (f": {row['reason']}" if row["reason"] else ""))
+        _print_went_wrong(rows, as_json)
         return
-    told = explain(study, find_run(collect_sweep(study.db, name), run))
+    explanation = explain(study, find_run(rows, run))
     if as_json:
-        console.print_json(
-            {
-                "run_id": told.run_id,
-                "state": told.status.state,
-                "reason": told.status.reason,
-                "next_step": told.next_step,
-                "traceback": told.traceback,
-                "job": told.job,
-                "attempts": told.attempts,
-                "logs": [str(path) for path in told.logs],
-                "log_tail": told.log_tail,
-            }
-        )
+        console.print_json(explanation.to_dict())
+    else:
+        _print_explanation(explanation)
+
+
+def _print_went_wrong(sweep: "SweepRows", as_json: bool) -> None:
+    from sweeps.control.overview import went_wrong
+
+    runs = went_wrong(sweep)
+    if as_json:
+        plain = [{"run_id": run.run_id, "state": run.state, "reason": run.reason} for run in runs]
+        console.print_json({"sweep": sweep.name, "runs": plain})
         return
-    print(f"{told.run_id} is {told.status.state}" + (f": {told.status.reason}" if told.status.reason else ""))
-    for attempt in told.attempts:
-        job = f", job {attempt['job']}" if attempt["job"] else ""
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["at"]))
-        print(f"  {at}  {attempt['event']} on {attempt['host']}{job}")
-    if told.traceback:
-        print(told.traceback.rstrip())
-    elif told.log_tail:
-        print(f"the end of {told.logs[-1]}:")
-        for line in told.log_tail:
+    if not runs:
+        console.note(f"sweep {sweep.name}: nothing has failed")
+    for run in runs:
+        print(f"{run.run_id} is {run.state}" + (f": {run.reason}" if run.reason else ""))
+
+
+def _print_explanation(explanation: "Explanation") -> None:
+    status = explanation.status
+    print(f"{explanation.run_id} is {status.state}" + (f": {status.reason}" if status.reason else ""))
+    for attempt in explanation.attempts:
+        job = f", job {attempt.job}" if attempt.job else ""
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.at))
+        print(f"  {at}  {attempt.event} on {attempt.host}{job}")
+    if explanation.traceback:
+        print(explanation.traceback.rstrip())
+    elif explanation.log_tail:
+        print(f"the end of {explanation.logs[-1]}:")
+        for line in explanation.log_tail:
             print(f"  {line}")
-    if told.next_step:
-        print(told.next_step)
-
-
-def _print_age(study: "Study") -> None:
-    from sweeps.slurm import scheduler
-
-    answer = scheduler.remembered(study)
-    if answer is scheduler.NEVER_ASKED:
-        return
-    age = f"{max(0.0, time.time() - answer.asked_at):.0f} s ago"
-    console.note(f"SLURM did not answer {age}" if answer.is_silent else f"SLURM was last asked {age}")
-
-
-def _plain(row: dict[Any, Any]) -> dict[str, Any]:
-    """A table's row with None for what is missing."""
-    return {str(key): None if value != value or value is None else value for key, value in row.items()}
+    if explanation.next_step:
+        print(explanation.next_step)
 
 
 def _short(value: float | None, form: str) -> str:

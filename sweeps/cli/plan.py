@@ -1,17 +1,21 @@
 """`parcae-sweep plan`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parcae.flops import Convention
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analysis.prediction.planned_loss import Foreseen
-    from sweeps.folders.paths import Study
+    from sweeps.control.plan import Planned
     from sweeps.folders.spec import RunSpec
+    from sweeps.store.rows import RunRow
 
 
 def plan(
@@ -31,17 +35,17 @@ def plan(
     ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds, comma-separated.  [0]")] = None,
     convention: Annotated[
-        str | None,
-        typer.Option("--convention", help="What counts as a FLOP: paper, official, unrolled.  [paper]"),
+        Convention | None,
+        typer.Option("--convention", help="What counts as a FLOP.  [paper]"),
     ] = None,
     learning_rate: Annotated[
-        str | None, typer.Option("--learning-rate", help="Peak rate of the matrices, or of all under AdamW.")
+        str | None, typer.Option("--learning-rate", help="Peak learning rate of Muon, or of AdamW alone.")
     ] = None,
     adamw_learning_rate: Annotated[
-        str | None, typer.Option("--adamw-learning-rate", help="Peak rate of what Muon does not move.")
+        str | None, typer.Option("--adamw-learning-rate", help="Peak learning rate of AdamW beside Muon.")
     ] = None,
     weight_decay: Annotated[
-        str | None, typer.Option("--weight-decay", help="Initial decay of the matrices.")
+        str | None, typer.Option("--weight-decay", help="Initial weight decay of matrices.")
     ] = None,
     batch: Annotated[str | None, typer.Option("--batch", help="Sequences per optimiser step.")] = None,
     context: Annotated[str | None, typer.Option("--context", help="Tokens per sequence.")] = None,
@@ -50,46 +54,40 @@ def plan(
         typer.Option("--backward-depth", help="Recurrences with gradient.  [half the mean, rounded up]"),
     ] = None,
     cooldown: Annotated[
-        str | None, typer.Option("--cooldown", help="Final fraction of the run over which rates fall to 0.")
+        str | None, typer.Option("--cooldown", help="Fraction of the run in which the rate falls to 0.")
     ] = None,
     sampling: Annotated[
         str | None,
-        typer.Option("--sampling", help="Of depths: per-sequence, per-batch, fixed, huginn."),
+        typer.Option("--sampling", help="How recurrences are drawn: per-sequence, per-batch, fixed, huginn."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="Of arithmetic: float32, bfloat16, float64.")
+        str | None, typer.Option("--precision", help="Arithmetic: float32, bfloat16, float64.")
     ] = None,
     initial_weights: Annotated[
-        str | None, typer.Option("--initial-weights", help="released or normal.")
+        str | None, typer.Option("--initial-weights", help="How weights are drawn: released or normal.")
     ] = None,
     discretisation: Annotated[
         str | None, typer.Option("--discretisation", help="Of the injection: euler or zero-order-hold.")
     ] = None,
     from_file: Annotated[
         Path | None,
-        typer.Option("--from", help="A TOML file of these options; those given here replace it."),
+        typer.Option("--from", help="A TOML file of these options; options on the command line override it."),
     ] = None,
     sweep: Annotated[
         str | None,
-        typer.Option("--sweep", help="The sweep to make or to add to; named after the plan unless given."),
+        typer.Option("--sweep", help="The sweep to create or extend. Default: named after the plan."),
     ] = None,
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Lay out a grid of runs: tokens, steps, cost and predicted loss.
+    """Plan a grid of runs: their tokens, steps, cost and predicted loss.
 
-    Each run spends a budget of FLOPs, or reads a number of tokens. Every option but --from, --sweep and --db
-    takes several values, separated by commas: one run for each combination. What is not given is as the
-    preset has it.
+    Each run spends a budget of FLOPs or reads a number of tokens. Most options take several values, separated
+    by commas: one run is planned for each combination. Options left out take the preset's values.
     """
-    from parcae.data.corpus import EMBEDDED, load_corpus
-    from parcae.data.tokenizer import BYTES, tokenizer_hash
-    from sweeps.folders.paths import Study, check_sweep_name
-    from sweeps.plan.grid import Text
-    from sweeps.plan.manifest import plan_sweep
+    from sweeps.control.plan import plan_runs
+    from sweeps.folders.paths import Study
     from sweeps.plan.request import read_request
-    from sweeps.store.collect import collect
-    from sweeps.store.database import check_openable
 
     request = read_request(
         from_file,
@@ -99,7 +97,7 @@ def plan(
             "model": model,
             "recurrences": recurrences,
             "seeds": seeds,
-            "convention": convention,
+            "convention": convention.value if convention else None,
             "learning_rate": learning_rate,
             "adamw_learning_rate": adamw_learning_rate,
             "weight_decay": weight_decay,
@@ -114,94 +112,44 @@ def plan(
             "sweep": sweep,
         },
     )
-    text = load_corpus(EMBEDDED)
-    specs = request.runs(Text(text.name, text.hash, BYTES, tokenizer_hash(BYTES)))
-    study = Study(db)
-    name = check_sweep_name(request.sweep)
-    check_openable(db)
-    foreseen = _foreseen(study, specs)
-    manifest = plan_sweep(study, name, specs, [found.loss if found else None for found in foreseen])
-    collect(db)
-    runs = [
-        _planned_run(spec, manifest.predicted[spec.run_id], found)
-        for spec, found in zip(specs, foreseen, strict=True)
-    ]
+    planned = plan_runs(Study(db), request, _foresee)
     if as_json:
-        console.print_json({"sweep": name, "runs": runs})
+        console.print_json(planned.to_dict())
     else:
-        _print_plan(name, runs, len(manifest.predicted))
-    epochs = max(spec.tokens for spec in specs) / len(text.train)
-    if epochs > 10:
-        console.note(
-            f"note: the largest run sees the {len(text.train):,} tokens of {text.name} {epochs:,.0f} times"
-        )
+        _print_plan(planned)
+    if planned.warning:
+        console.note(planned.warning)
 
 
-def _foreseen(study: "Study", specs: "list[RunSpec]") -> "list[Foreseen | None]":
-    """What the chosen form foresees, from the runs that are done, else from the published study."""
+def _foresee(specs: "Sequence[RunSpec]", runs: "Sequence[RunRow] | None") -> "list[Foreseen | None]":
     from analysis.prediction.planned_loss import foreseen_losses
     from parcae.presets import preset
-    from sweeps.store.collect import collect
-    from sweeps.store.database import model_runs
 
-    runs = None
-    if study.db.exists():
-        collect(study.db)
-        runs = model_runs(study.db, specs[0].model_name)
+    model = specs[0].model_name
     points = [(spec.training.mean_recurrence, spec.tokens) for spec in specs]
-    found = foreseen_losses(specs[0].model_name, preset(specs[0].model_name).model, points, runs)
-    return [None if spec.variant else loss for spec, loss in zip(specs, found, strict=True)]
+    return foreseen_losses(model, preset(model).model, points, runs)
 
 
-def _planned_run(spec: "RunSpec", predicted: float | None, found: "Foreseen | None") -> dict[str, Any]:
-    training = spec.training
-    return {
-        "run_id": spec.run_id,
-        "model": spec.model_name,
-        "parameters": spec.parameters,
-        "flops": spec.flops_budget,
-        "mean_recurrence": training.mean_recurrence,
-        "backward_depth": training.backward_depth,
-        "tokens": spec.tokens,
-        "steps": training.steps,
-        "flops_per_token": spec.flops_per_token,
-        "predicted_loss": predicted,
-        "predicted_form": found.form if found and found.loss == predicted else None,
-        "seed": training.seed,
-        "variant": spec.variant,
-        "optimiser": training.optimiser.value,
-        "learning_rate": training.learning_rate,
-        "adamw_learning_rate": training.adamw_learning_rate,
-        "weight_decay": training.weight_decay,
-        "batch": training.batch_sequences,
-        "context": spec.model.context,
-        "cooldown": training.cooldown,
-        "sampling": training.sampling.value,
-        "precision": training.precision.value.removesuffix("-mixed"),
-        "initial_weights": training.initial_weights.value,
-        "discretisation": spec.model.discretisation.value,
-    }
-
-
-def _print_plan(name: str, runs: list[dict[str, Any]], in_sweep: int) -> None:
+def _print_plan(planned: "Planned") -> None:
     console.print_table(
         ("run", "model", "FLOPs", "recurrence", "tokens", "steps", "FLOPs/token", "predicted loss"),
         [
             (
-                run["run_id"],
-                run["model"],
-                f"{run['flops']:.3g}",
-                str(run["mean_recurrence"]),
-                f"{run['tokens']:.4g}",
-                f"{run['steps']:,}",
-                f"{run['flops_per_token']:.4g}",
-                "-" if run["predicted_loss"] is None else f"{run['predicted_loss']:.4f}",
+                run.spec.run_id,
+                run.spec.model_name,
+                f"{run.spec.flops_budget:.3g}",
+                str(run.spec.training.mean_recurrence),
+                f"{run.spec.tokens:.4g}",
+                f"{run.spec.training.steps:,}",
+                f"{run.spec.flops_per_token:.4g}",
+                "-" if run.predicted_loss is None else f"{run.predicted_loss:.4f}",
             )
-            for run in runs
+            for run in planned.runs
         ],
     )
-    console.note(f"sweep {name}: {len(runs)} runs planned here, {in_sweep} in all; next: parcae-sweep submit")
-    if forms := sorted({run["predicted_form"] for run in runs if run["predicted_form"]}):
+    runs = f"{len(planned.runs)} runs planned here, {planned.runs_in_sweep} in all"
+    console.note(f"sweep {planned.sweep}: {runs}; next: parcae-sweep submit")
+    if forms := sorted({run.predicted_form for run in planned.runs if run.predicted_form}):
         console.note(f"predicted losses are those of the {' and '.join(forms)} law")
-    if any(run["predicted_loss"] is None for run in runs):
-        console.note("no predicted loss where too few runs of the model are done to fit its training law")
+    if any(run.predicted_loss is None for run in planned.runs):
+        console.note("no loss is predicted if too few runs of the model are done to fit its training law")

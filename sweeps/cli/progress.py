@@ -1,6 +1,5 @@
 """Showing a sweep while it runs: bars on a terminal, a line for each change of state in a pipe."""
 
-import json
 import sys
 import time
 from collections import Counter
@@ -9,73 +8,57 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sweeps.folders.paths import RunFolder, Study
-from sweeps.runs.logs import tail
+from sweeps.folders.paths import Study
+from sweeps.runs.logs import last_metrics
 from sweeps.runs.states import ACTIVE, FINISHED, State, Status, establish
 from sweeps.slurm.arrays import Submissions
 from sweeps.store.collect import collect_sweep
-from sweeps.store.database import StudyTables
+from sweeps.store.rows import RunRow, SweepRows
 
 POLL_SECONDS = 0.5
 
 
-def last_metrics(folder: RunFolder) -> dict[str, float] | None:
-    """The newest whole line of a run's metrics; None where there is none yet."""
-    try:
-        lines = tail(folder.metrics, 2)
-    except FileNotFoundError:
-        return None
-    for line in reversed(lines):
-        try:
-            metrics: dict[str, float] = json.loads(line)
-            return metrics
-        except ValueError:  # a line being written
-            continue
-    return None
+def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> SweepRows:
+    """Shows the sweep until none of its runs is queued or running. `keep_alive` is called at every poll.
 
-
-def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> StudyTables:
-    """Shows the sweep until nothing in it is queued or running. `keep_alive` is called at every look.
-
-    While SLURM is silent a run may be unknown for the moment, and is waited for.
+    While SLURM does not answer, the state of a run may be unknown: such runs are waited for.
     """
     console = Console(file=sys.stderr)
     show = _Bars(study, console) if console.is_terminal else _Lines()
-    tables, before, was_silent = collect_sweep(study.db, sweep), None, False
+    rows, before, was_silent = collect_sweep(study.db, sweep), None, False
     with show:
         while True:
             started = time.monotonic()
             keep_alive()
-            now, silent = _look(study, tables)
-            if now != before:  # files are cheap to look at, the database is not
-                tables, before = collect_sweep(study.db, sweep), now
-            show.update(tables)
+            now, silent = _look(study, rows)
+            if now != before:  # polling files is cheap, updating the database is not
+                rows, before = collect_sweep(study.db, sweep), now
+            show.update(rows)
             if silent and not was_silent:
                 console.print("SLURM does not answer; waiting for it", style="dim")
             was_silent = silent
             waited_for = ACTIVE | {State.UNKNOWN} if silent else ACTIVE
-            if not any(State(state) in waited_for for state in tables.runs["state"]):
-                return tables
+            if not any(run.state in waited_for for run in rows.runs):
+                return rows
             time.sleep(max(POLL_SECONDS, 4 * (time.monotonic() - started)))
 
 
-def _look(study: Study, tables: StudyTables) -> tuple[dict[str, Status], bool]:
-    """The state of every run that has no result, and whether SLURM was needed but silent."""
-    runs = zip(tables.runs["run_id"], tables.runs["state"], strict=True)
-    unfinished = [run_id for run_id, state in runs if State(state) not in FINISHED]
+def _look(study: Study, sweep: SweepRows) -> tuple[dict[str, Status], bool]:
+    """The state of every run that has no result, and whether SLURM was needed but did not answer."""
+    unfinished = [run.run_id for run in sweep.runs if run.state not in FINISHED]
     submissions = Submissions(study, unfinished)
     states = {run_id: establish(study, study.run(run_id), submissions) for run_id in unfinished}
     return states, submissions.answer is not None and submissions.answer.is_silent
 
 
-def label(run: object) -> str:
-    """A run in a few words."""
-    return f"{run.model} {run.flops:.3g} FLOPs, recurrence {run.mean_recurrence:g}"  # type: ignore[attr-defined]
+def label(run: RunRow) -> str:
+    """A short description of a run."""
+    return f"{run.model} {run.flops:.3g} FLOPs, recurrence {run.mean_recurrence:g}"
 
 
 class _Lines:
     def __init__(self) -> None:
-        self.states: dict[str, str] = {}
+        self.states: dict[str, State] = {}
 
     def __enter__(self) -> "_Lines":
         return self
@@ -83,15 +66,15 @@ class _Lines:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def update(self, tables: StudyTables) -> None:
-        total, first = len(tables.runs), not self.states
-        finished = sum(State(state) in FINISHED for state in tables.runs["state"])
-        for run in tables.runs.itertuples():
-            if self.states.get(str(run.run_id)) == run.state:
+    def update(self, sweep: SweepRows) -> None:
+        total, first = len(sweep.runs), not self.states
+        finished = sum(run.state in FINISHED for run in sweep.runs)
+        for run in sweep.runs:
+            if self.states.get(run.run_id) is run.state:
                 continue
-            self.states[str(run.run_id)] = str(run.state)
-            if not first or run.state == State.RUNNING:
-                loss = f", loss {run.val_loss:.4f}" if run.state == State.DONE else ""
+            self.states[run.run_id] = run.state
+            if not first or run.state is State.RUNNING:
+                loss = f", loss {run.val_loss:.4f}" if run.state is State.DONE else ""
                 print(f"{finished}/{total}  {run.run_id}  {label(run)}: {run.state}{loss}", file=sys.stderr)
 
 
@@ -116,18 +99,18 @@ class _Bars:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def update(self, tables: StudyTables) -> None:
-        counts = Counter(tables.runs["state"])
+    def update(self, sweep: SweepRows) -> None:
+        counts = Counter(run.state for run in sweep.runs)
         words = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
         finished = sum(counts[state] for state in FINISHED)
-        self.progress.update(self.whole, total=len(tables.runs), completed=finished, note=words)
-        running = {str(run.run_id): run for run in tables.runs.itertuples() if run.state == State.RUNNING}
+        self.progress.update(self.whole, total=len(sweep.runs), completed=finished, note=words)
+        running = {run.run_id: run for run in sweep.runs if run.state is State.RUNNING}
         for run_id in self.bars.keys() - running.keys():
             self.progress.remove_task(self.bars.pop(run_id))
         for run_id, run in running.items():
             if run_id not in self.bars:
-                self.bars[run_id] = self.progress.add_task(label(run), total=float(str(run.steps)), note="")
+                self.bars[run_id] = self.progress.add_task(label(run), total=run.steps, note="")
             metrics = last_metrics(self.study.run(run_id))
             if metrics:
-                note = f"loss {metrics['loss']:.4f}" if metrics.get("loss") is not None else ""
-                self.progress.update(self.bars[run_id], completed=metrics["step"], note=note)
+                note = f"loss {metrics.loss:.4f}" if metrics.loss is not None else ""
+                self.progress.update(self.bars[run_id], completed=metrics.step, note=note)

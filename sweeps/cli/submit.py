@@ -1,14 +1,16 @@
-"""The commands that start runs and call them off: submit, retry, cancel."""
+"""The commands that start and stop runs: submit, retry, cancel."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parcae.errors import InputError
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, SweepOption
 from sweeps.cli.watching import watch_sweep
+from sweeps.control.cluster import Cluster
+from sweeps.runs.states import RETRIABLE, State
 
 if TYPE_CHECKING:
     from sweeps.control.launch import Launched
@@ -16,62 +18,63 @@ if TYPE_CHECKING:
     from sweeps.runs.profile import Profiles
 
 ClusterOption = Annotated[
-    str, typer.Option("--cluster", help="auto, slurm or local; auto is SLURM where there is one.")
+    Cluster, typer.Option("--cluster", help="auto is SLURM if there is one, else this machine.")
 ]
 ProfileOption = Annotated[
     Path | None,
-    typer.Option("--profile", help="What runs ask of SLURM; cluster.toml beside the database unless given."),
+    typer.Option("--profile", help="Resources that runs request. Default: cluster.toml beside the database."),
 ]
 SlotsOption = Annotated[
     int | None,
     typer.Option(
-        "--slots", help="Runs at once on this machine; unless given, a GPU or else a core each.", min=1
+        "--slots", help="Runs at once on this machine. Default: one per GPU, or per core without GPUs.", min=1
     ),
 ]
-WaitOption = Annotated[bool, typer.Option("--wait", help="On SLURM: stay until the runs have ended.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="On SLURM: wait until the runs have ended.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="On this machine: return at once.")]
 RunsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids of runs, or how they begin; all if none.")
+    list[str] | None,
+    typer.Argument(metavar="[RUN]...", help="Run ids, or their first digits; all runs by default."),
 ]
 
 
 def submit(
-    cluster: ClusterOption = "auto",
+    cluster: ClusterOption = Cluster.AUTO,
     profile: ProfileOption = None,
     slots: SlotsOption = None,
     wait: WaitOption = False,
     detach: DetachOption = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print what would be sent, sbatch's text included; send nothing."),
+        typer.Option("--dry-run", help="Print what would be submitted, and submit nothing."),
     ] = False,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Start what is planned and not yet done. Run again after a crash, it starts nothing twice."""
+    """Start all planned runs. It can be repeated after a crash: no run is started twice."""
     from sweeps.control.find import own_sweep
-    from sweeps.control.launch import launch
+    from sweeps.control.launch import choose_profiles, launch
 
-    where = _cluster(cluster)
     study, name = own_sweep(db, sweep)
-    profiles = _profiles(study, profile)
+    profiles = choose_profiles(study, profile)
     if dry_run:
-        _rehearse(study, name, where, profiles)
+        _rehearse(study, name, cluster, profiles)
         return
-    launched = launch(study, name, where, profiles)
+    launched = launch(study, name, cluster, profiles)
     _follow(study, name, launched, slots, wait=wait, detach=detach)
 
 
 def retry(
     runs: RunsArgument = None,
     state: Annotated[
-        list[str] | None,
+        list[State] | None,
         typer.Option(
             "--state",
-            help="failed, timed-out, cancelled or unknown; repeatable. Failed and timed-out if none.",
+            metavar="|".join(sorted(RETRIABLE)),
+            help="Repeatable. Default: failed and timed-out.",
         ),
     ] = None,
-    cluster: ClusterOption = "auto",
+    cluster: ClusterOption = Cluster.AUTO,
     profile: ProfileOption = None,
     slots: SlotsOption = None,
     wait: WaitOption = False,
@@ -79,107 +82,61 @@ def retry(
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Start again, from its checkpoint, what failed, ran out of time, was cancelled or is unknown.
+    """Restart runs from their checkpoints: failed, timed-out, cancelled or unknown ones.
 
-    A run that is named is started whichever of these it is. What is done is never started again.
+    A run that is named is restarted in any of these states. Finished runs are never restarted.
     """
-    from sweeps.control.find import named_runs, own_sweep
-    from sweeps.control.launch import launch
-    from sweeps.runs.states import RETRIABLE, State
+    from sweeps.control.find import own_sweep
+    from sweeps.control.launch import choose_profiles, launch
+    from sweeps.control.retry import runs_to_retry
 
-    where = _cluster(cluster)
     study, name = own_sweep(db, sweep)
-    named = named_runs(study, name, runs)
-    for word in state or []:
-        if word not in RETRIABLE:
-            raise InputError(
-                f"cannot retry runs that are {word!r}; --state takes {', '.join(sorted(RETRIABLE))}"
-            )
-    states = {State(word) for word in state} if state else {State.FAILED, State.TIMED_OUT}
-    if named is not None and not state:
-        states = set(RETRIABLE)
-        for run_id, now in named.items():
-            if now not in RETRIABLE:
-                raise InputError(
-                    f"cannot retry the run {run_id}, which is {now}; a run that is "
-                    f"{', '.join(sorted(RETRIABLE))} can be"
-                )
-    launched = launch(
-        study,
-        name,
-        where,
-        _profiles(study, profile),
-        states=states,
-        run_ids=named,
-    )
+    states, run_ids = runs_to_retry(study, name, runs or [], state or [])
+    profiles = choose_profiles(study, profile)
+    launched = launch(study, name, cluster, profiles, states=states, run_ids=run_ids)
     _follow(study, name, launched, slots, wait=wait, detach=detach)
 
 
 def cancel(runs: RunsArgument = None, sweep: SweepOption = None, db: DbOption = DEFAULT_DB) -> None:
-    """Call off the queued and running runs of a sweep, or those named. What they trained is kept."""
-    from sweeps.control.find import named_runs, own_sweep
-    from sweeps.control.launch import cancel as call_off
-    from sweeps.runs.states import ACTIVE, State
+    """Cancel the queued and running runs of a sweep, or the named ones. Their checkpoints are kept."""
+    from sweeps.control.find import own_sweep
+    from sweeps.control.launch import cancel as cancel_runs
+    from sweeps.control.retry import runs_to_cancel
 
     study, name = own_sweep(db, sweep)
-    named = named_runs(study, name, runs)
-    for run_id, now in (named or {}).items():
-        if now not in ACTIVE | {State.UNKNOWN}:
-            raise InputError(
-                f"cannot cancel the run {run_id}, which is {now}; queued and running runs can be"
-            )
-    stopped = call_off(study, name, named)
+    cancelled = cancel_runs(study, name, runs_to_cancel(study, name, runs or []))
     console.note(
-        f"sweep {name}: {len(stopped)} runs called off; `parcae-sweep retry --state cancelled` goes on"
+        f"sweep {name}: {len(cancelled)} runs cancelled; `parcae-sweep retry --state cancelled` resumes them"
     )
 
 
-def _cluster(word: str) -> Any:
-    from sweeps.control.launch import Cluster
-
-    if word not in list(Cluster):
-        raise InputError(f"cannot submit to {word!r}; --cluster takes auto, slurm or local")
-    return Cluster(word)
-
-
-def _profiles(study: "Study", path: Path | None) -> "Profiles":
-    from sweeps.runs.profile import read_profiles
-
-    if path is not None and not path.exists():
-        raise InputError(f"there is no profile {path}; see docs/clusters.md for how to write one")
-    return read_profiles(study.profile if path is None else path)
-
-
-def _rehearse(study: "Study", name: str, cluster: Any, profiles: "Profiles") -> None:
-    from sweeps.control.launch import Cluster, rehearse, resolve
+def _rehearse(study: "Study", name: str, cluster: Cluster, profiles: "Profiles") -> None:
+    from sweeps.control.launch import rehearse, resolve
 
     arrays = rehearse(study, name, profiles)
     runs = sum(count for _, count, _ in arrays)
     if resolve(cluster) is Cluster.LOCAL:
-        console.note(f"sweep {name}: {runs} runs would be started on this machine; nothing was")
+        console.note(f"sweep {name}: {runs} runs would be started on this machine; none was")
         return
     for profile, count, script in arrays:
         hours = f"{count * profile.device_hours:,.6g} {profile.device}-hours"
         print(f"# {count} runs, at most {hours} before their first time limit")
         print(script)
-    console.note(f"sweep {name}: {runs} runs in {len(arrays)} jobs would be sent to SLURM; nothing was")
+    console.note(f"sweep {name}: {runs} runs in {len(arrays)} jobs would be submitted to SLURM; none was")
 
 
 def _follow(
     study: "Study", name: str, launched: "Launched", slots: int | None, *, wait: bool, detach: bool
 ) -> None:
-    """Says what was handed over, and stays until it has ended where that is the way of the cluster."""
-    from sweeps.control.launch import Cluster
+    """Reports what was started, and waits for it: by default on this machine, with `wait` on SLURM."""
     from sweeps.local import supervisor as local
 
     on_slurm = launched.cluster is Cluster.SLURM
     where = "SLURM" if on_slurm else "this machine"
-    console.note(f"sweep {name}: {launched.started} of {len(launched.tables.runs)} runs handed to {where}")
-    wanted_slots = slots or local.default_slots()
-    if not on_slurm:
-        local.ensure_supervisor(study, wanted_slots)
-    if detach or (on_slurm and not wait):
-        return
-    watch_sweep(
-        study, name, (lambda: None) if on_slurm else (lambda: local.ensure_supervisor(study, wanted_slots))
+    console.note(f"sweep {name}: {launched.started} of {len(launched.sweep.runs)} runs handed to {where}")
+    keep_alive: Callable[[], None] = (
+        (lambda: None) if on_slurm else local.Keeper(study, slots or local.default_slots())
     )
+    keep_alive()
+    if not (detach or (on_slurm and not wait)):
+        watch_sweep(study, name, keep_alive)

@@ -1,7 +1,6 @@
-"""Staying with a sweep until nothing in it is queued or running."""
+"""Watching a sweep until none of its runs is queued or running."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,38 +9,41 @@ from sweeps.cli import console
 
 if TYPE_CHECKING:
     from sweeps.folders.paths import Study
-    from sweeps.store.database import StudyTables
+    from sweeps.store.rows import SweepRows
 
 SECOND_CTRL_C_SECONDS = 3.0
 
 
 def watch_sweep(study: "Study", name: str, keep_alive: Callable[[], None]) -> None:
     from sweeps.cli import progress
-    from sweeps.control.launch import cancel as call_off
-    from sweeps.runs.states import FINISHED, State
+    from sweeps.control.launch import cancel
+    from sweeps.runs.states import FINISHED
 
     try:
-        tables = progress.watch(study, name, keep_alive)
+        rows = progress.watch(study, name, keep_alive)
     except KeyboardInterrupt:
         try:
             console.note(
-                "no longer watching; the runs go on (`parcae-sweep watch` shows them, `parcae-sweep cancel` "
-                f"stops them, and so does Ctrl-C again within {SECOND_CTRL_C_SECONDS:.0f} s)"
+                "stopped watching; the runs go on (`parcae-sweep watch` shows them, `parcae-sweep cancel` "
+                f"stops them, and so does a second Ctrl-C within {SECOND_CTRL_C_SECONDS:.0f} s)"
             )
             time.sleep(SECOND_CTRL_C_SECONDS)
         except KeyboardInterrupt:
-            stopped = call_off(study, name, None)
-            console.note(f"{len(stopped)} runs called off; `parcae-sweep retry --state cancelled` goes on")
+            stopped = cancel(study, name, None)
+            how = "`parcae-sweep retry --state cancelled` resumes them"
+            console.note(f"{len(stopped)} runs cancelled; {how}")
         raise
-    print_counts(name, tables)
-    unfinished = [run for run in tables.runs.itertuples() if State(str(run.state)) not in FINISHED]
+    print_counts(rows)
+    unfinished = [run for run in rows.runs if run.state not in FINISHED]
     if unfinished:
         first = unfinished[0]
-        reason = f": {first.reason}" if isinstance(first.reason, str) else ""
-        how_many = f"{len(unfinished)} of {len(tables.runs)} runs are not done"
+        reason = f": {first.reason}" if first.reason else ""
+        how_many = f"{len(unfinished)} of {len(rows.runs)} runs are not done"
         raise WorkFailed(f"{how_many}; {first.run_id} is {first.state}{reason}")
 
 
-def print_counts(name: str, tables: "StudyTables") -> None:
-    counts = Counter(str(state) for state in tables.runs["state"])
-    console.note(f"sweep {name}: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
+def print_counts(sweep: "SweepRows") -> None:
+    from sweeps.control.overview import counts
+
+    words = ", ".join(f"{count} {state}" for state, count in counts(sweep).items())
+    console.note(f"sweep {sweep.name}: {words}")

@@ -1,17 +1,15 @@
-"""Finding sweeps and runs by what users call them."""
+"""Finds sweeps and runs by their names on the command line."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from parcae.errors import InputError
 from sweeps.folders.paths import PUBLISHED, Study
 from sweeps.plan.manifest import find_sweep
-from sweeps.store.collect import collect_sweep
-from sweeps.store.database import StudyTables
+from sweeps.store.rows import SweepRows
 
 
 def own_sweep(db: Path, sweep: str | None) -> tuple[Study, str]:
-    """A sweep that was planned here; the built-in and the imported ones have nothing to run."""
+    """A sweep that was planned here: the built-in one and imported ones have nothing to run."""
     study = Study(db)
     if sweep == PUBLISHED:
         raise InputError("the sweep 'published' is built in and has nothing to run; plan one of your own")
@@ -21,22 +19,13 @@ def own_sweep(db: Path, sweep: str | None) -> tuple[Study, str]:
     return study, name
 
 
-def named_runs(study: Study, sweep: str, prefixes: Sequence[str] | None) -> dict[str, str] | None:
-    """Run id -> state of the runs that are named; None where none is."""
-    if not prefixes:
-        return None
-    tables = collect_sweep(study.db, sweep)
-    states = dict(zip(tables.runs["run_id"], tables.runs["state"], strict=True))
-    return {(run_id := find_run(tables, prefix)): states[run_id] for prefix in prefixes}
-
-
-def find_run(tables: StudyTables, prefix: str) -> str:
+def find_run(sweep: SweepRows, prefix: str) -> str:
     """The run of the sweep whose id begins with `prefix`. ``InputError`` if there is none, or several."""
-    found = [str(run_id) for run_id in tables.runs["run_id"] if str(run_id).startswith(prefix)]
+    found = [run.run_id for run in sweep.runs if run.run_id.startswith(prefix)]
     if len(found) == 1:
         return found[0]
     if not found:
         raise InputError(
-            f"there is no run {prefix!r} in the sweep {tables.name}; `parcae-sweep status` lists its runs"
+            f"there is no run {prefix!r} in the sweep {sweep.name}; `parcae-sweep status` lists its runs"
         )
-    raise InputError(f"{len(found)} runs of the sweep {tables.name} begin with {prefix!r}; give more digits")
+    raise InputError(f"{len(found)} runs of the sweep {sweep.name} begin with {prefix!r}; give more digits")

@@ -1,46 +1,51 @@
-"""Starting what is planned and not yet done, on SLURM or on this machine, exactly once; calling it off."""
+"""Starts planned runs on SLURM or on this machine, each exactly once, and cancels them."""
 
 import signal
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from pathlib import Path
 
 from parcae.config import DepthSampling, Precision
 from parcae.errors import InputError
 from parcae.files import write_atomically
-from sweeps.folders.paths import RunFolder, Study, read_json, write_json
+from sweeps.control.cluster import Cluster
+from sweeps.folders.locks import signal_owner
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import Cancellation, json_or_none, write_record
 from sweeps.folders.spec import RunSpec
 from sweeps.local import supervisor as local
 from sweeps.plan.manifest import read_manifest
-from sweeps.runs.profile import Profile, Profiles
+from sweeps.runs.profile import Profile, Profiles, read_profiles
 from sweeps.runs.states import ACTIVE, FINISHED, State
 from sweeps.slurm import submit as slurm
 from sweeps.slurm.arrays import Submissions
 from sweeps.store.collect import collect_sweep
-from sweeps.store.database import StudyTables, read_study
-
-
-class Cluster(StrEnum):
-    AUTO = "auto"
-    SLURM = "slurm"
-    LOCAL = "local"
+from sweeps.store.database import read_sweep
+from sweeps.store.rows import SweepRows
 
 
 @dataclass(frozen=True)
 class Launched:
     cluster: Cluster
     started: int
-    """Runs handed over now."""
-    tables: StudyTables
-    """The sweep as it stood just before."""
+    """Runs started by this call."""
+    sweep: SweepRows
+    """The sweep just before."""
 
 
 def resolve(cluster: Cluster) -> Cluster:
-    """SLURM where there is one, else this machine."""
+    """SLURM if it is available, else this machine."""
     if cluster is Cluster.AUTO:
         return Cluster.SLURM if slurm.is_available() else Cluster.LOCAL
     return cluster
+
+
+def choose_profiles(study: Study, path: Path | None) -> Profiles:
+    """The profiles in `path`, or in cluster.toml beside the database."""
+    if path is not None and not path.exists():
+        raise InputError(f"there is no profile {path}; docs/clusters.md says how to write one")
+    return read_profiles(study.profile if path is None else path)
 
 
 def launch(
@@ -52,11 +57,12 @@ def launch(
     states: Collection[State] = (State.PLANNED,),
     run_ids: Collection[str] | None = None,
 ) -> Launched:
-    """Hands the sweep's runs in `states`, of `run_ids` if given, to the cluster. All others stay as they are:
-    what has its result is never started again.
+    """Starts the sweep's runs that are in `states`, or those of `run_ids` that are.
+
+    All others are left alone: a finished run is never restarted.
     """
     cluster = resolve(cluster)
-    with study.locked() as lock:  # two submissions at once would both find the same runs planned
+    with study.locked() as lock:  # two concurrent submissions would both find the same runs planned
         slurm.settle(study)
         wanted = _in_states(study, sweep, set(states) - FINISHED - ACTIVE, run_ids)
         groups = _by_profile(study, sweep, wanted, profiles)
@@ -69,17 +75,17 @@ def launch(
         for run_id in wanted:
             folder = study.run(run_id)
             _make_folder(folder, manifest.specs[run_id])
-            if folder.result.exists():  # one that was found wrong: the run is not finished
+            if folder.result.exists():  # it was found wrong: the run is not finished
                 folder.result.replace(folder.result.with_suffix(".refused"))
         if cluster is Cluster.SLURM:
             slurm.submit(study, groups, lock)
         else:
             local.enqueue(study, groups)
-    return Launched(cluster, len(wanted), read_study(study.db, sweep))
+    return Launched(cluster, len(wanted), read_sweep(study.db, sweep))
 
 
 def rehearse(study: Study, sweep: str, profiles: Profiles) -> list[tuple[Profile, int, str]]:
-    """What `launch` would send to SLURM, array by array: its shape, its runs and sbatch's text."""
+    """What `launch` would submit to SLURM, per array: its profile, number of runs and sbatch script."""
     groups = _by_profile(study, sweep, _in_states(study, sweep, {State.PLANNED}, None), profiles)
     slurm.check_cap(groups)
     size = slurm.array_size()
@@ -92,12 +98,12 @@ def rehearse(study: Study, sweep: str, profiles: Profiles) -> list[tuple[Profile
 
 
 def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[str]:
-    """Calls off what is queued or running of the sweep, or of `run_ids`. What they trained stays."""
+    """Cancels the queued and running runs of the sweep, or of `run_ids`. Their checkpoints stay."""
     with study.locked():
         slurm.settle(study)
         wanted = _in_states(study, sweep, ACTIVE | {State.UNKNOWN}, run_ids)
         for run_id in wanted:
-            write_json(study.run(run_id).cancelled, {"at": time.time()}, durable=False)
+            write_record(study.run(run_id).cancelled, Cancellation(at=time.time()), durable=False)
         try:
             _end_jobs(study, wanted)
         except BaseException:
@@ -106,25 +112,25 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
             raise
         for run_id in wanted:
             (study.queue / run_id).unlink(missing_ok=True)
-            local.signal_holder(study.run(run_id).lock, signal.SIGTERM)
+            signal_owner(study.run(run_id).lock, signal.SIGTERM)
     return wanted
 
 
 def _check_trainable(specs: Sequence[RunSpec]) -> None:
-    """``InputError`` if any run was planned for what is no longer trained; none is started then."""
-    for what, old in (
-        ("weights in bfloat16", lambda t: t.precision is Precision.BFLOAT16_WEIGHTS),
-        ("the sampling log-normal-poisson", lambda t: t.sampling is DepthSampling.LOG_NORMAL_POISSON),
+    """``InputError`` if any run was planned with a setting that is no longer trained."""
+    for what, field, old in (
+        ("weights in bfloat16", "precision", Precision.BFLOAT16_WEIGHTS),
+        ("the sampling log-normal-poisson", "sampling", DepthSampling.LOG_NORMAL_POISSON),
     ):
-        if count := sum(old(spec.training) for spec in specs):
+        if count := sum(getattr(spec.training, field) is old for spec in specs):
             raise InputError(
-                f"{count} of these runs were planned by an early version for {what}, which is no longer "
-                "trained; plan the sweep anew under another name (finished runs stay as they are)"
+                f"{count} of these runs were planned by an early version with {what}, which is no longer "
+                "trained; plan them again under another sweep name (finished runs are kept)"
             )
 
 
 def _end_jobs(study: Study, run_ids: Sequence[str]) -> None:
-    """Ends whatever SLURM may still have for these runs."""
+    """Cancels all jobs that SLURM may still have for these runs."""
     submissions = Submissions(study, run_ids)
     jobs = []
     for run_id in run_ids:
@@ -135,19 +141,20 @@ def _end_jobs(study: Study, run_ids: Sequence[str]) -> None:
 
 def _make_folder(folder: RunFolder, spec: RunSpec) -> None:
     folder.path.mkdir(exist_ok=True)
-    if read_json(folder.spec) != spec.to_dict():
-        write_atomically(folder.spec, (spec.json + "\n").encode(), durable=False)  # the manifest has it too
+    if json_or_none(folder.spec) != spec.to_dict():
+        write_atomically(folder.spec, (spec.json + "\n").encode(), durable=False)  # the manifest holds it too
 
 
 def _in_states(
     study: Study, sweep: str, states: Collection[State], run_ids: Collection[str] | None
 ) -> list[str]:
-    """Runs of the sweep in these states, as they are now, in the order planned."""
-    runs = collect_sweep(study.db, sweep).runs
-    found = runs["state"].isin([state.value for state in states])
-    if run_ids is not None:
-        found &= runs["run_id"].isin(list(run_ids))
-    return list(runs.loc[found, "run_id"])
+    """The sweep's runs that are in these states now, in the order planned."""
+    wanted = None if run_ids is None else set(run_ids)
+    return [
+        run.run_id
+        for run in collect_sweep(study.db, sweep).runs
+        if run.state in states and (wanted is None or run.run_id in wanted)
+    ]
 
 
 def _by_profile(

@@ -1,4 +1,4 @@
 """Every path and record of a study on disk.
 
-Uses parcae's configuration only. Loads no torch.
+Uses parcae's configuration and the names of training's files. Loads no torch.
 """

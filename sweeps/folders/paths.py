@@ -2,36 +2,34 @@
 
 results.duckdb            the cache of everything below
 runs/<run_id>/            one run: the truth
-    spec.json             what it is to train
-    submission.json       the last hand-over to SLURM: which array, and which of its tasks
-    cancelled.json        present while the run is called off
-    lock                  locked, and holding a process id, while a worker on this machine has the run
-    attempts.jsonl        a line whenever a worker starts on the run or leaves it
-    log.txt               what the workers on this machine printed
+    spec.json             what it trains
+    submission.json       the last submission to SLURM: the array and the task in it
+    cancelled.json        present while the run is cancelled
+    lock                  locked, and holding a process id, while a worker on this machine trains the run
+    attempts.jsonl        one line whenever a worker starts or leaves the run
+    log.txt               output of the workers on this machine
     failure.json          how the last attempt failed
     metrics.jsonl checkpoint/ result.json      written by training
 runs/sweeps/<name>.json   a planned sweep: the specification of every run
-runs/sweeps/<name>.csv    an imported study, as it was given
-runs/queue/<run_id>       runs handed to this machine and not ended
+runs/sweeps/<name>.csv    an imported study, unchanged
+runs/queue/<run_id>       a run that this machine is to train and that has not ended
 runs/lock                 locked while a sweep is planned or submitted
-runs/slurm/<array>.json   a job array: its runs, and the id it got; written before it is sent
-runs/slurm/answer.json    what SLURM said when it was last asked
-runs/slurm/               besides, submitit's scripts, pickles and logs
+runs/slurm/<array>.json   a job array: its runs and its job id; written before sbatch is called
+runs/slurm/answer.json    SLURM's last answer
+runs/slurm/               also submitit's scripts, pickles and logs
 """
 
-import fcntl
-import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from parcae.errors import InputError
-from parcae.files import write_atomically
+from parcae.training.folder import METRICS, RESULT, SPEC
+from sweeps.folders.locks import held
 
 PUBLISHED = "published"
 """The name of the built-in sweep that holds the paper's own points."""
@@ -52,7 +50,7 @@ class RunFolder:
 
     @property
     def spec(self) -> Path:
-        return self.path / "spec.json"
+        return self.path / SPEC
 
     @property
     def submission(self) -> Path:
@@ -80,16 +78,16 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     @property
     def result(self) -> Path:
-        return self.path / "result.json"
+        return self.path / RESULT
 
 
 @dataclass(frozen=True)
 class Study:
-    """Where a database keeps its runs: in `runs/` beside it."""
+    """The paths of a study: its database, and `runs/` beside it."""
 
     db: Path
 
@@ -130,14 +128,13 @@ class Study:
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Waits for, and holds, the right to change what is planned or submitted.
+        """Waits for the lock without which nothing is planned or submitted, and holds it.
 
         Yields the lock's file descriptor: a child that inherits it holds the lock for as long as it lives.
         """
         self.runs.mkdir(parents=True, exist_ok=True)
-        with (self.runs / "lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file.fileno()
+        with held(self.runs / "lock") as descriptor:
+            yield descriptor
 
     def run(self, run_id: str) -> RunFolder:
         return RunFolder(self.runs / run_id)
@@ -156,33 +153,9 @@ class Study:
 
 
 def check_sweep_name(name: str) -> str:
-    """`name`, if it can name a new sweep; ``InputError`` else."""
+    """`name`, if a new sweep can have it, else ``InputError``."""
     if name == PUBLISHED:
         raise InputError("the sweep 'published' is built in and cannot be changed; choose another name")
     if not _SWEEP_NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot name a sweep; use letters, digits and . _ + -, at most 100")
     return name
-
-
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Writes strict JSON, atomically."""
-    text = json.dumps(value, sort_keys=True, allow_nan=False) + "\n"
-    write_atomically(path, text.encode(), durable=durable)
-
-
-def read_json_lines(path: Path) -> list[Any]:
-    """Every whole line of JSON in `path`; none where there is no file."""
-    values = []
-    with suppress(FileNotFoundError):
-        for line in path.read_bytes().splitlines():
-            with suppress(ValueError):  # a line being written
-                values.append(json.loads(line))
-    return values
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in `path`, or None where there is no file or no whole JSON in it."""
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None

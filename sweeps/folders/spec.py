@@ -1,33 +1,32 @@
-"""RunSpec: everything that decides a run's numbers, and the hash that names the run."""
+"""RunSpec: everything that determines a run's numbers, and the hash that names the run."""
 
 import hashlib
 import json
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Self
 
 from parcae.config import DepthSampling, ModelConfig, Precision, TrainConfig, default_backward_depth
-from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token, parameter_count
 from parcae.presets import PRESETS
+from parcae.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """One run of a study. Two specs that are equal are one run, whoever plans them and when."""
+class RunSpec(Record):
+    """One run of a study. Equal specs are the same run."""
 
     model_name: str
-    """The preset that `model` came from, or any name for a shape of one's own."""
+    """The preset of `model`, or any name for another shape."""
     model: ModelConfig
     training: TrainConfig
     flops_budget: float
-    """C, the FLOPs that the run was planned to spend."""
+    """C, the planned training FLOPs."""
     convention: Convention
     corpus: str
-    """Which text: `python-stdlib` is the embedded corpus."""
+    """The text: `python-stdlib` is the embedded one."""
     corpus_hash: str
     tokenizer: str
-    """`bytes`: one token a byte."""
+    """`bytes`: one token per byte."""
     tokenizer_hash: str
 
     @cached_property
@@ -37,7 +36,7 @@ class RunSpec:
 
     @property
     def tokens(self) -> int:
-        """D, training tokens: whole optimiser steps."""
+        """D, training tokens, a whole number of optimiser steps."""
         return self.training.tokens(self.model.context)
 
     @property
@@ -55,9 +54,11 @@ class RunSpec:
 
     @cached_property
     def variant(self) -> str | None:
-        """In words, what sets this run's model or training apart from its preset's, so that no fit takes
-        both; None if nothing does. Rates, decay, cooldown, batch, budget and seed do not: runs that differ in
-        those are the same model, trained better or worse."""
+        """How this run's model or training differs from its preset, in words; None if it does not.
+
+        No fit mixes variants. Learning rates, weight decay, cooldown, batch, budget and seed make no variant:
+        runs that differ only in those are the same model, trained better or worse.
+        """
         words = []
         training = self.training
         if self.model_name in PRESETS:
@@ -82,37 +83,7 @@ class RunSpec:
             words.append(f"backward depth {training.backward_depth}")
         return ", ".join(words) or None
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "model_name": self.model_name,
-            "model": self.model.to_dict(),
-            "training": self.training.to_dict(),
-            "flops_budget": self.flops_budget,
-            "convention": self.convention,
-            "corpus": self.corpus,
-            "corpus_hash": self.corpus_hash,
-            "tokenizer": self.tokenizer,
-            "tokenizer_hash": self.tokenizer_hash,
-        }
-
     @cached_property
     def json(self) -> str:
         """Canonical JSON: sorted keys, no white space, shortest exact floats."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The spec that ``to_dict`` wrote; ``InputError`` for anything else."""
-        expected = set(cls.__dataclass_fields__)
-        if values.keys() != expected:
-            wrong = sorted(values.keys() ^ expected)
-            raise InputError(f"cannot read a run spec: keys {wrong} are unknown or missing")
-        return cls(
-            **{
-                **values,
-                "model": ModelConfig.from_dict(values["model"]),
-                "training": TrainConfig.from_dict(values["training"]),
-                "flops_budget": float(values["flops_budget"]),
-                "convention": Convention(values["convention"]),
-            }
-        )

@@ -1,41 +1,41 @@
-"""This machine as a cluster of slots: a supervisor process that works off `runs/queue`.
+"""This machine as a cluster of slots: a supervisor process that starts the runs in `runs/queue`.
 
-The supervisor stands on its own, so that whoever submitted may leave; there is one for each study, by a
-lock. Killed, it is started again by the next `submit`: runs it left behind still hold their own locks,
-keep their slots, and are not started twice.
+The supervisor outlives the command that started it; a lock ensures that a study has only one. If it is
+killed, the next `submit` starts another: runs that are still training hold their locks, keep their slots, and
+are not started twice.
 """
 
 import argparse
-import fcntl
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TextIO
 
-from parcae.config import ExecutionConfig
-from sweeps.folders.paths import RunFolder, Study, read_json, write_json
+from parcae.errors import InputError, WorkFailed
+from sweeps.folders.locks import is_locked, owned
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import Failure, QueueEntry, json_or_none, read_record, write_record
 from sweeps.runs.environment import outside_a_job
+from sweeps.runs.logs import tail
 from sweeps.runs.profile import Profile
-from sweeps.runs.states import is_locked
 from sweeps.runs.worker import STOPPED, work
 
 POLL_SECONDS = 0.2
+START_POLL_SECONDS = 0.02
 LOOK_SECONDS = 1.0
 ATTEMPTS = 3
-"""Times that a run may die without a word and without progress before it counts as failed."""
+"""How often a run may die, without an error or progress, before it counts as failed."""
 
 
 def default_slots() -> int:
-    """As many runs at once as this process may use GPUs, or without any, cores."""
+    """One slot per GPU that this process may use; without GPUs, one per core."""
     return len(visible_gpus()) or len(os.sched_getaffinity(0))
 
 
@@ -48,56 +48,74 @@ def visible_gpus() -> list[str]:
 
 
 def enqueue(study: Study, groups: Mapping[Profile, Iterable[str]]) -> None:
-    """Hands runs to this machine, to be executed as their profiles say, a thread each; what they failed with
-    before is forgotten."""
+    """Queues runs on this machine, to be executed as their profiles say, with one thread each.
+
+    Records of earlier failures and cancellations are deleted.
+    """
     study.queue.mkdir(parents=True, exist_ok=True)
     for profile, run_ids in groups.items():
-        execution = asdict(replace(profile.execution, threads=1))
+        entry = QueueEntry(execution=replace(profile.execution, threads=1))
         for run_id in run_ids:
             folder = study.run(run_id)
             for stale in (folder.failure, folder.cancelled, folder.submission):
                 stale.unlink(missing_ok=True)
-            write_json(study.queue / run_id, {"execution": execution}, durable=False)
+            write_record(study.queue / run_id, entry, durable=False)
 
 
-def ensure_supervisor(study: Study, slots: int) -> None:
-    """Starts a supervisor unless one lives or nothing is queued."""
-    if is_locked(study.supervisor_lock) or not _queued(study):
-        return
-    with study.supervisor_log.open("a") as log:
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "sweeps.local.supervisor",
-                str(study.db.absolute()),
-                "--slots",
-                str(slots),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env=outside_a_job(os.environ, keep_gpus=True),
-        )
+class Keeper:
+    """Keeps a supervisor alive while runs are queued, if it is called repeatedly."""
+
+    def __init__(self, study: Study, slots: int) -> None:
+        self.study = study
+        self.slots = slots
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> None:
+        """Starts a supervisor unless one is alive or nothing is queued.
+
+        ``WorkFailed`` if it ends with an error; one that was killed is started again.
+        """
+        self._check()
+        if is_locked(self.study.supervisor_lock) or not _queued(self.study):
+            return
+        with self.study.supervisor_log.open("a") as log:
+            self.process = subprocess.Popen(
+                # -P: nothing in the working folder is imported, such as a user's own sweeps.py
+                [
+                    *(sys.executable, "-P", "-m", "sweeps.local.supervisor"),
+                    *(str(self.study.db.absolute()), "--slots", str(self.slots)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=outside_a_job(os.environ, keep_gpus=True),
+            )
+        while self.process.poll() is None and not is_locked(self.study.supervisor_lock):
+            time.sleep(START_POLL_SECONDS)
+        self._check()
+
+    def _check(self) -> None:
+        code = self.process.poll() if self.process else None
+        if code not in (None, 0, -signal.SIGKILL, -signal.SIGTERM):
+            last = "".join(tail(self.study.supervisor_log, 1))
+            raise WorkFailed(
+                f"the supervisor, which starts queued runs on this machine, failed with {_in_words(code)}"
+                f"{f' ({last})' if last else ''}; its output is in {self.study.supervisor_log}"
+            )
 
 
-def signal_holder(lock: Path, number: signal.Signals) -> None:
-    """Signals the process that holds `lock`, if one on this machine does."""
-    if is_locked(lock):
-        with suppress(ValueError, ProcessLookupError):
-            process, host = lock.read_text().split()
-            if host == socket.gethostname():
-                os.kill(int(process), number)
+def _in_words(exit_code: int) -> str:
+    return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
 
 
 def _queued(study: Study) -> list[str]:
-    """Queued runs, the first handed over first."""
+    """Queued runs, the oldest first."""
     files = []
     with suppress(FileNotFoundError), os.scandir(study.queue) as entries:
         for entry in entries:
             if entry.name[0] != ".":
-                with suppress(FileNotFoundError):  # called off since
+                with suppress(FileNotFoundError):  # cancelled since
                     files.append((entry.stat().st_mtime_ns, entry.name))
     return [name for _, name in sorted(files)]
 
@@ -106,7 +124,7 @@ class _Supervisor:
     def __init__(self, study: Study, slots: int) -> None:
         self.study = study
         self.slots = slots
-        # Forked from a process that has torch loaded: a short run would else spend its time importing.
+        # Workers are forked from a process that has loaded torch: importing it takes longer than a short run.
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(["parcae.training.run", "torch._dynamo", "sweeps.runs.worker"])
         self.gpus = visible_gpus()
@@ -119,7 +137,7 @@ class _Supervisor:
         self.stopping = True
 
     def work(self) -> None:
-        """Until the queue is empty, or until asked to stop and every worker has left."""
+        """Works until the queue is empty, or after a stop request until every worker has left."""
         while True:
             self._reap()
             if self.stopping:
@@ -132,7 +150,7 @@ class _Supervisor:
             time.sleep(POLL_SECONDS)
 
     def _fill(self) -> bool:
-        """Starts what there are slots for; false when nothing is queued."""
+        """Starts queued runs in the free slots; false if nothing is queued."""
         queued = _queued(self.study)
         waiting, orphans = [], []
         for run_id in queued:
@@ -151,19 +169,24 @@ class _Supervisor:
 
     def _start(self, folder: RunFolder, gpu: str | None) -> None:
         queued = self.study.queue / folder.run_id
-        plain = read_json(queued) or {}
+        try:
+            entry = read_record(queued, QueueEntry) or QueueEntry()
+        except InputError as error:
+            write_record(folder.failure, Failure(message=str(error), at=time.time()))
+            self._dequeue(folder.run_id)
+            return
         if gpu is not None:
-            with suppress(OSError):  # a full disk: another supervisor would not know
-                write_json(queued, {**plain, "gpu": gpu}, durable=False)
-        execution = ExecutionConfig(**plain.get("execution", {}))
-        worker = self.processes.Process(target=work, args=(folder.path, execution, gpu), name=folder.run_id)
+            with suppress(OSError):  # a full disk: the next supervisor will not know the GPU
+                write_record(queued, replace(entry, gpu=gpu), durable=False)
+        arguments = (folder.path, entry.execution, gpu)
+        worker = self.processes.Process(target=work, args=arguments, name=folder.run_id)
         worker.start()
         self.workers[folder.run_id] = worker
 
     def _free_gpu(self, orphans: Iterable[str]) -> str | None:
-        """The GPU that the fewest live runs have, `orphans` included; None without GPUs."""
+        """The GPU with the fewest live runs, `orphans` included; None without GPUs."""
         live = [self.study.queue / run_id for run_id in (*self.workers, *orphans)] if self.gpus else []
-        held = [(read_json(queued) or {}).get("gpu") for queued in live]
+        held = [(json_or_none(queued) or {}).get("gpu") for queued in live]
         return min(self.gpus, key=held.count, default=None)
 
     def _reap(self) -> None:
@@ -184,51 +207,27 @@ class _Supervisor:
         deaths = deaths + 1 if progress <= progress_before else 1
         self.deaths[folder.run_id] = (deaths, progress)
         if deaths >= ATTEMPTS:
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            how = _in_words(code)
             if code == -signal.SIGKILL:
-                how += ", which is how the kernel ends what takes too much memory"
-            write_json(
-                folder.failure,
-                {
-                    "state": "failed",
-                    "message": f"the process died {deaths} times without progress, the last by {how}",
-                    "traceback": "",
-                    "at": time.time(),
-                },
-            )
+                how += " (the kernel sends it to a process that uses too much memory)"
+            message = f"the process died {deaths} times without progress, the last by {how}"
+            write_record(folder.failure, Failure(message=message, at=time.time()))
             self._dequeue(folder.run_id)
 
     def _dequeue(self, run_id: str) -> None:
         (self.study.queue / run_id).unlink(missing_ok=True)
 
 
-def _acquired(lock: TextIO) -> bool:
-    """Whether the lock is ours now. One who only looks whether it is held has it for a moment too."""
-    deadline = time.monotonic() + LOOK_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        else:
-            return True
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Work off the queue of a study on this machine.")
+    parser = argparse.ArgumentParser(description="Start the queued runs of a study on this machine.")
     parser.add_argument("db", type=Path)
     parser.add_argument("--slots", type=int, required=True)
     arguments = parser.parse_args()
     study = Study(arguments.db)
-    with study.supervisor_lock.open("a") as lock:
-        if not _acquired(lock):
-            return
-        lock.truncate(0)
-        lock.write(f"{os.getpid()} {socket.gethostname()}")
-        lock.flush()
-        _Supervisor(study, arguments.slots).work()
+    deadline = time.monotonic() + LOOK_SECONDS
+    with owned(study.supervisor_lock, give_up=lambda: time.monotonic() > deadline) as is_owner:
+        if is_owner:
+            _Supervisor(study, arguments.slots).work()
 
 
 if __name__ == "__main__":

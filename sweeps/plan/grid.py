@@ -1,4 +1,4 @@
-"""From budgets, recurrences and whatever else is varied to runs (paper section 5). Pure arithmetic."""
+"""From budgets, recurrences and other varied settings to runs (paper section 5). Pure arithmetic."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,13 +43,13 @@ AXES: dict[str, Mapping[str, Any] | type] = {
     "initial_weights": {kind.value: kind for kind in InitialWeights},
     "discretisation": {kind.value: kind for kind in Discretisation},
 }
-"""What a plan may vary beside budget, recurrence and seed: fields of the model or of its training, each with
-the type of its values, or the values by name. What is not varied is as the preset has it."""
+"""Fields of the model or of its training that a plan may vary, besides budget, recurrence and seed, each with
+the type of its values, or its values by name. Other fields are the preset's."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """Which text a run reads, and how it is cut into tokens."""
+    """The text that a run reads, and its tokenizer."""
 
     corpus: str
     corpus_hash: str
@@ -67,14 +67,14 @@ def isoflop_grid(
     convention: Convention = Convention.PAPER,
     text: Text,
 ) -> list[RunSpec]:
-    """One run for each budget C, mean recurrence, seed and value of each of `axes`, spending C to the nearest
+    """One run per budget C, mean recurrence, seed and value of each of `axes`, spending C to the nearest
     step.
 
-    Without recurrences: the paper's grid, or 1 for a model without a loop.
+    Default recurrences: the paper's grid, or 1 for a model without a loop.
 
-    Tokens D = C / (FLOPs a token), rounded to whole optimiser steps. Values may repeat or come in any order;
-    runs come back sorted, each once. ``InputError`` for a budget that is not a positive number or too small
-    for one step, and for a value that no run can have.
+    Tokens D = C / (FLOPs per token), rounded to whole optimiser steps. Values may repeat and come in any
+    order; the returned runs are sorted and distinct. ``InputError`` for a budget that is not a positive
+    number or is too small for one step, and for a value that no run can have.
     """
     budgets = _some("budget", flops_budgets)
     for flops in budgets:
@@ -94,7 +94,7 @@ def token_grid(
     convention: Convention = Convention.PAPER,
     text: Text,
 ) -> list[RunSpec]:
-    """``isoflop_grid`` for fixed training tokens D instead of budgets; C is then what they cost."""
+    """``isoflop_grid`` for fixed training tokens D instead of budgets; C is then their cost in FLOPs."""
     wanted = _some("number of tokens", tokens)
     for count in wanted:
         if not (isfinite(count) and 0 < count <= MOST_TOKENS):
@@ -105,11 +105,11 @@ def token_grid(
 
 @dataclass(frozen=True)
 class _Cell:
-    """One combination of what a plan varies, but for the budget."""
+    """One combination of the varied settings, without the budget."""
 
     model: ModelConfig
     training: TrainConfig
-    """Of one step: the budget decides how many."""
+    """For one step: the budget determines how many."""
     flops_per_token: float
 
     @property
@@ -118,7 +118,7 @@ class _Cell:
 
 
 class _Runs:
-    """The cells of a plan, and the run of each at a budget."""
+    """The cells of a plan, and the run of each cell at a budget."""
 
     def __init__(
         self,
@@ -233,7 +233,7 @@ def _some(name: str, values: Iterable[Any]) -> Sequence[Any]:
 
 
 def default_sweep_name(model_name: str, amounts: Iterable[float]) -> str:
-    """A name that the same request always gets, such as `small-140m-1e19`; `amounts` are FLOPs or tokens."""
+    """The same name for the same request, such as `small-140m-1e19`; `amounts` are FLOPs or tokens."""
     lowest, highest = min(amounts := list(amounts)), max(amounts)
     name = f"{model_name}-{lowest:g}" + (f"-to-{highest:g}" if highest != lowest else "")
     return re.sub(r"e\+0?", "e", name)

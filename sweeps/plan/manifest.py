@@ -1,15 +1,15 @@
-"""Which runs a sweep holds: the manifests in runs/sweeps, made by planning."""
+"""The runs of each planned sweep: the manifests in runs/sweeps."""
 
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from parcae.errors import InputError
 from parcae.files import write_atomically
-from sweeps.folders.paths import Study, check_sweep_name, read_json
+from sweeps.folders.paths import Study, check_sweep_name
+from sweeps.folders.records import ManifestFile, read_record
 from sweeps.folders.spec import RunSpec
 
 
@@ -22,12 +22,12 @@ class Manifest:
     """Seconds since the epoch of the last plan that named this sweep."""
     specs: Mapping[str, RunSpec]
     predicted: Mapping[str, float | None]
-    """Predicted validation loss, nats a token, as it was when the run was first planned."""
+    """Validation loss in nats per token, as predicted when the run was first planned."""
 
 
 _known: dict[Path, tuple[tuple[int, int], Manifest]] = {}
-"""What this process last wrote or read of each file, and the file's signature: 20,000 specifications take
-seconds to parse, and a command needs them more than once."""
+"""The manifest that this process last wrote to or read from each file, with the file's signature: parsing
+20,000 specifications takes seconds, and a command needs them more than once."""
 
 
 def _signature(path: Path) -> tuple[int, int] | None:
@@ -39,7 +39,7 @@ def _signature(path: Path) -> tuple[int, int] | None:
 
 
 def read_manifest(study: Study, name: str) -> Manifest | None:
-    """The sweep's manifest; None where there is none. ``InputError`` for a file that is not one."""
+    """The sweep's manifest, or None. ``InputError`` for a file that is not a manifest."""
     path = study.manifest(name)
     signature = _signature(path)
     if signature is None:
@@ -50,26 +50,26 @@ def read_manifest(study: Study, name: str) -> Manifest | None:
 
 
 def _parse(path: Path, name: str) -> Manifest:
-    plain: Any = read_json(path)
     try:
-        specs = [RunSpec.from_dict(run["spec"]) for run in plain["runs"]]
-        losses = [run["predicted_loss"] for run in plain["runs"]]
-        return Manifest(
-            name=name,
-            planned_at=float(plain["planned_at"]),
-            specs={spec.run_id: spec for spec in specs},
-            predicted={spec.run_id: loss for spec, loss in zip(specs, losses, strict=True)},
-        )
-    except (TypeError, KeyError, ValueError) as error:
-        raise InputError(f"cannot read the sweep {path}: it is damaged ({error}); move it away") from error
+        file = read_record(path, ManifestFile)
+    except InputError as error:
+        raise InputError(f"{error}; move the file away") from error
+    if file is None:
+        raise InputError(f"cannot read the sweep {path}: it is not whole JSON; move the file away")
+    return Manifest(
+        name=name,
+        planned_at=file.planned_at,
+        specs={run.spec.run_id: run.spec for run in file.runs},
+        predicted={run.spec.run_id: run.predicted_loss for run in file.runs},
+    )
 
 
 def plan_sweep(
     study: Study, name: str, specs: Sequence[RunSpec], predicted: Sequence[float | None]
 ) -> Manifest:
-    """Adds runs to the sweep `name`, which it makes where there is none; what is there stays as it is.
+    """Adds runs to the sweep `name`, which is created if necessary; existing runs are unchanged.
 
-    One file, written beside its place and renamed: a plan that was cut short has planned nothing.
+    The one file is written and then renamed: a plan that was interrupted has planned nothing.
     """
     check_sweep_name(name)
     if study.imported(name).exists():
@@ -102,7 +102,7 @@ def plan_sweep(
 
 
 def find_sweep(study: Study, name: str | None) -> str:
-    """The sweep called `name`, or the latest one. ``InputError`` names those there are."""
+    """The sweep called `name`, or the latest one. ``InputError`` names the existing ones."""
     files = {path.stem: path for path in study.sweeps.glob("[!.]*") if path.suffix in (".json", ".csv")}
     if not files:
         raise InputError(

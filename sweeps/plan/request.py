@@ -1,4 +1,4 @@
-"""What a plan asks for, from the command line or a study file: text in, checked values out."""
+"""The request of a plan, from the command line or a study file, parsed and checked."""
 
 import tomllib
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from sweeps.folders.spec import RunSpec
 from sweeps.plan.grid import AXES, Text, default_sweep_name, isoflop_grid, token_grid
 
 MODEL = "small-140m"
-"""The model that is planned unless another is named."""
+"""The default model."""
 _ONE = ("model", "convention", "sweep")
 _NUMBERS: dict[str, type] = {"flops": float, "tokens": float, "recurrences": int, "seeds": int}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A plan's options by their names, each with its values; what is not named is as the preset has it."""
+    """The options of a plan with their values; settings that are absent are the preset's."""
 
     model: str
     sweep: str
@@ -42,9 +42,9 @@ class Request:
 
 
 def read_request(file: Path | None, given: Mapping[str, str | list[str] | None]) -> Request:
-    """What the options in `given` ask for, over what `file`, a TOML file of the same options, says.
+    """The request of the options in `given`, which override those in `file`, a TOML file.
 
-    Values are text as a command line has it, several separated by commas, or what TOML has. ``InputError``
+    Values are strings from the command line, where commas separate several, or TOML values. ``InputError``
     names an unknown option or a value that cannot be read.
     """
     options: dict[str, Any] = {} if file is None else _read_file(file)
@@ -54,7 +54,7 @@ def read_request(file: Path | None, given: Mapping[str, str | list[str] | None])
     options |= chosen
     known = [*_ONE, *_NUMBERS, *map(_spelled, AXES)]
     if unknown := sorted(options.keys() - set(known)):
-        raise InputError(f"cannot plan by {unknown[0]!r}; a study file has {', '.join(known)}")
+        raise InputError(f"there is no option {unknown[0]!r}; a study file takes {', '.join(known)}")
     if len(options.keys() & {"flops", "tokens"}) != 1:
         raise InputError("cannot plan without a budget; give either --flops or --tokens")
     numbers = {name: _values(name, kind, options[name]) for name, kind in _NUMBERS.items() if name in options}
@@ -92,7 +92,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _values(name: str, kind: Mapping[str, Any] | type, given: Any) -> list[Any]:
-    """The values of one option: of the type `kind`, or those that `kind` names."""
+    """The values of one option: of the type `kind`, or the values named in `kind`."""
     several = given if isinstance(given, list) else [given]
     parts = [part.strip() for item in several for part in str(item).split(",")]
     option = f"--{name.replace('_', '-')}"

@@ -1,17 +1,18 @@
-"""cluster.toml: what a run asks of SLURM, and what a whole sweep may take.
+"""cluster.toml: the resources that a run requests from SLURM, and the limits of a sweep.
 
-Keys at the top hold for every run; a table `[model.NAME]` overrides them for one model. Runs that ask for
-the same go into the same job arrays.
+Keys at the top apply to every run; a table `[model.NAME]` overrides them for one model. Runs with equal
+requests go into the same job arrays.
 """
 
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from parcae.config import ExecutionConfig, Telemetry
 from parcae.errors import InputError
 from parcae.presets import preset
+from parcae.records import from_plain, to_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,26 +23,26 @@ class Profile:
     account: str | None = None
     qos: str | None = None
     time_minutes: int = 24 * 60
-    """Time limit; a run that needs longer is requeued from its checkpoint."""
+    """Time limit; a run that needs longer is requeued and resumes from its checkpoint."""
     nodes: int = 1
     gpus_per_node: int = 0
     tasks_per_node: int = 1
-    """Processes a node; with GPUs, one for each."""
+    """Processes per node; with GPUs, one per GPU."""
     cpus_per_task: int = 1
     memory_gb_per_node: float | None = None
     setup: tuple[str, ...] = ()
     """Shell lines before srun, such as `module load cuda`."""
     python: str | None = None
-    """The interpreter on the nodes; the submitting one unless given."""
+    """The interpreter on the nodes; by default the submitting one."""
     container: str | None = None
     """An image for srun's --container-image."""
     srun_arguments: tuple[str, ...] = ()
     concurrent: int | None = None
-    """Ceiling on GPUs (without GPUs: tasks) that a sweep holds at once."""
+    """Maximum number of GPUs (without GPUs: tasks) that a sweep uses at once."""
     gpu_hours_cap: float | None = None
     """Refuse to submit more than this many GPU-hours (without GPUs: task-hours) of time limits."""
     signal_seconds: int = 90
-    """How long before the time limit a run is told to checkpoint and requeue."""
+    """How long before its time limit a run is signalled to write a checkpoint and be requeued."""
     checkpoint_seconds: float | None = None
     micro_batch_sequences: int | None = None
     activation_checkpointing: bool = False
@@ -50,7 +51,7 @@ class Profile:
 
     @property
     def execution(self) -> ExecutionConfig:
-        """How each process trains; see there what the last five settings mean."""
+        """How each process trains; `ExecutionConfig` documents the last five settings."""
         return ExecutionConfig(
             checkpoint_seconds=self.checkpoint_seconds,
             threads=self.cpus_per_task,
@@ -62,12 +63,12 @@ class Profile:
 
     @property
     def devices(self) -> int:
-        """GPUs, or without GPUs tasks, that one run holds."""
+        """GPUs per run; without GPUs, tasks per run."""
         return self.nodes * (self.gpus_per_node or self.tasks_per_node)
 
     @property
     def processes(self) -> int:
-        """Tasks of the run's srun step: they train it together."""
+        """Tasks of the run's srun step, which train it together."""
         return self.nodes * self.tasks_per_node
 
     @property
@@ -76,24 +77,21 @@ class Profile:
 
     @property
     def device_hours(self) -> float:
-        """What one run may take before its time limit."""
+        """Device hours of one run at its time limit."""
         return self.devices * self.time_minutes / 60
 
     def __post_init__(self) -> None:
         for name in ("time_minutes", "nodes", "tasks_per_node", "cpus_per_task", "signal_seconds"):
             if getattr(self, name) < 1:
-                raise InputError(f"cluster.toml: {name} is {getattr(self, name)}; it must be at least 1")
-        try:
-            _ = self.execution
-        except InputError as error:
-            raise InputError(f"cluster.toml: {error}") from error
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        _ = self.execution  # raises for a wrong setting
         if self.gpus_per_node < 0:
-            raise InputError(f"cluster.toml: gpus_per_node is {self.gpus_per_node}; it cannot be negative")
+            raise InputError(f"gpus_per_node is {self.gpus_per_node}; it cannot be negative")
         if self.gpus_per_node:
             object.__setattr__(self, "tasks_per_node", self.gpus_per_node)
         if self.concurrent is not None and self.concurrent < self.devices:
             raise InputError(
-                f"cluster.toml: concurrent is {self.concurrent}, but one run holds {self.devices}; raise it"
+                f"cluster.toml: concurrent is {self.concurrent}, but one run uses {self.devices}; raise it"
             )
 
 
@@ -109,7 +107,7 @@ class Profiles:
 
 
 def read_profiles(path: Path) -> Profiles:
-    """Reads cluster.toml; where there is none, the defaults. ``InputError`` for a file that is wrong."""
+    """The profiles in cluster.toml; the defaults if there is no file. ``InputError`` if it is wrong."""
     if not path.exists():
         return Profiles(Profile(), {})
     try:
@@ -126,30 +124,4 @@ def read_profiles(path: Path) -> Profiles:
 
 
 def _override(profile: Profile, table: dict[str, Any], path: Path) -> Profile:
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(Profile)}
-    values = {}
-    for key, value in table.items():
-        if key not in kinds:
-            raise InputError(f"{path}: there is no setting {key!r}; the settings are {', '.join(kinds)}")
-        wanted = kinds[key]
-        if wanted == tuple[str, ...]:
-            right = isinstance(value, list) and all(isinstance(item, str) for item in value)
-            value = tuple(value) if right else value
-        else:
-            right = isinstance(value, wanted) and (bool in _kinds(wanted) or not isinstance(value, bool))
-            right = right or (wanted == float | None and isinstance(value, int))
-        if not right:
-            raise InputError(f"{path}: {key} is {value!r}; it takes {_in_words(wanted)}")
-        values[key] = value
-    return replace(profile, **values)
-
-
-def _in_words(kind: Any) -> str:
-    if kind == tuple[str, ...]:
-        return "a list of strings"
-    return {str: "a string", int: "a whole number", bool: "true or false"}.get(_kinds(kind)[0], "a number")
-
-
-def _kinds(kind: Any) -> tuple[Any, ...]:
-    """(int, NoneType) of `int | None`, (int,) of `int`."""
-    return get_args(kind) or (kind,)
+    return from_plain(Profile, {**to_plain(profile), **table}, str(path))

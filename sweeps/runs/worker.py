@@ -1,10 +1,9 @@
-"""One run on the node that has it: take its lock, check the text, train, leave a result or a failure.
+"""Trains one run: takes its lock, checks the text, trains, and writes a result or a failure.
 
-On this machine the supervisor starts `work` in a process of its own; on SLURM a job calls `run`.
+On this machine the supervisor starts `work` in a separate process; on SLURM a job calls `run`.
 """
 
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -13,14 +12,17 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from parcae.config import ExecutionConfig
 from parcae.errors import InputError, WorkFailed
-from sweeps.folders.paths import RunFolder, read_json, write_json
+from parcae.records import to_plain
+from sweeps.folders.locks import owned
+from sweeps.folders.paths import RunFolder
+from sweeps.folders.records import Attempt, Failure, read_record, write_record
 from sweeps.folders.spec import RunSpec
 
 STOPPED = 75  # exit code: checkpointed and willing to go on (EX_TEMPFAIL)
@@ -37,12 +39,11 @@ def run(
 ) -> bool:
     """Trains the run in `folder` to its end. True when it ended, False when `stop` cut it short.
 
-    Whatever goes wrong is written to failure.json and raised again. A run that has its result or was called
-    off is left alone; one that another process still has is waited for. With several `processes`, the others
-    `attend`.
+    Any error is written to failure.json and raised again. A run that has a result or was cancelled is left
+    alone; one that another process is training is waited for. With several `processes`, the others `attend`.
     """
-    with _locked(folder, stop) as mine:
-        if not mine:
+    with owned(folder.lock, stop) as is_owner:
+        if not is_owner:
             return False
         if folder.cancelled.exists() or (folder.result.exists() and processes == 1):
             return True  # several processes must first agree that there is a result
@@ -58,7 +59,7 @@ def run(
 
 
 def attend(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], bool]) -> None:
-    """Trains along with the process that called `run`, as one of several of the same run."""
+    """Trains together with the process that called `run`, as one of several processes of the same run."""
     try:
         _train(folder, execution, stop=stop)
     except Exception as error:
@@ -71,10 +72,9 @@ def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
     from parcae.data.tokenizer import tokenizer_hash
     from parcae.training.run import train
 
-    plain = read_json(folder.spec)
-    if not isinstance(plain, dict):
+    spec = read_record(folder.spec, RunSpec)
+    if spec is None:
         raise InputError(f"cannot read the run's specification {folder.spec}; plan the sweep again")
-    spec = RunSpec.from_dict(plain)
     if spec.run_id != folder.run_id:
         raise InputError(f"the specification in {folder.path} is that of run {spec.run_id}")
     corpus = load_corpus(spec.corpus)
@@ -85,7 +85,7 @@ def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
         if here != planned:
             raise InputError(
                 f"the {what} {getattr(spec, what)} has the hash {here} here and {planned} in the plan; "
-                "run it where it was planned, or plan it anew (another Python brings another text)"
+                "run it where it was planned, or plan it again (the text depends on the Python version)"
             )
     result = train(
         spec.model,
@@ -101,25 +101,27 @@ def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
 
 def log_attempt(folder: RunFolder, event: str, *, job: str | None) -> None:
     """Adds a line to attempts.jsonl: started, ended, checkpointed, requeued, cancelled or stopped."""
-    line = {"event": event, "at": time.time(), "host": socket.gethostname(), "pid": os.getpid(), "job": job}
-    with suppress(OSError), folder.attempts.open("a") as file:  # no run fails for want of its log
-        file.write(json.dumps(line) + "\n")
+    attempt = Attempt(event=event, at=time.time(), host=socket.gethostname(), pid=os.getpid(), job=job)
+    with suppress(OSError), folder.attempts.open("a") as file:  # no run fails because of its log
+        file.write(json.dumps(to_plain(attempt)) + "\n")
 
 
 def record_failure(folder: RunFolder, error: Exception) -> None:
-    """Writes failure.json: what happened in words, and the traceback. The first failure of an attempt stays:
-    when one of several processes dies, the others fail for want of it."""
+    """Writes failure.json: a sentence and the traceback.
+
+    The first failure of an attempt is kept: when one of several processes dies, the others fail because of
+    it.
+    """
     if folder.failure.exists():
         return
     with suppress(OSError):  # the disk may be what failed; the traceback is in the log
-        write_json(
+        write_record(
             folder.failure,
-            {
-                "state": "failed",
-                "message": " ".join(_in_words(error).split()),
-                "traceback": "".join(traceback.format_exception(error)),
-                "at": time.time(),
-            },
+            Failure(
+                message=" ".join(_in_words(error).split()),
+                traceback="".join(traceback.format_exception(error)),
+                at=time.time(),
+            ),
         )
 
 
@@ -129,41 +131,22 @@ def _in_words(error: Exception) -> str:
     on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's allocator
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or on_cpu:
         return f"out of memory ({error})" if str(error) else "out of memory"
-    for cause in _chain(error):  # torch puts words of its own before the disk's
+    for cause in _chain(error):  # torch wraps errors of the disk
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return f"the disk is full ({cause})"
     return f"{type(error).__name__}: {error}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it came from."""
+    """The error and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
 
 
-@contextmanager
-def _locked(folder: RunFolder, stop: Callable[[], bool]) -> Iterator[bool]:
-    """Waits for, and holds, the run's lock; false if `stop` became true first."""
-    with folder.lock.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if stop():
-                    yield False
-                    return
-                time.sleep(0.05)
-        file.truncate(0)
-        file.write(f"{os.getpid()} {socket.gethostname()}")
-        file.flush()
-        yield True
-
-
 class StopFlag:
-    """Becomes true at the first stop signal; training looks at it between steps."""
+    """Becomes true at the first stop signal; training checks it between steps."""
 
     def __init__(self) -> None:
         self.stopped = False
@@ -178,11 +161,13 @@ class StopFlag:
 
 
 def work(folder: Path, execution: ExecutionConfig, gpu: str | None) -> NoReturn:
-    """What a process started for one run does, on `gpu` if it is given one: its output goes to the run's log,
-    its end to the exit code."""
+    """The body of a process that trains one run, on `gpu` if given, with its output in the run's log.
+
+    Exits with STOPPED if the run was stopped before its end.
+    """
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    os.setsid()  # a terminal's Ctrl-C is for whoever watches
+    os.setsid()  # Ctrl-C in the terminal stops the watching command only
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)

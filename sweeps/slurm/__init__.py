@@ -1,4 +1,4 @@
-"""Runs started by SLURM: submission through submitit, job arrays, and what the scheduler answers.
+"""Runs on SLURM: submission through submitit, job arrays, and the scheduler's answers.
 
 Uses folders, plan and runs.
 """

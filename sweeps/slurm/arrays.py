@@ -1,14 +1,14 @@
-"""Job arrays: which run is which task of which SLURM job.
+"""Job arrays: the SLURM job and task of each run.
 
-An array's file is written before sbatch is called, without a job id, and again with the id that sbatch gave.
-The run folder names the array and the task. To delete the file is to call the whole hand-over undone.
+An array's file is written without a job id before sbatch is called, and again with the id that sbatch
+returned. The run folder names the array and the task. Deleting the array's file undoes the whole submission.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
-from sweeps.folders.paths import RunFolder, Study, read_json, read_json_lines, write_json
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import Array, Attempt, Submission, read_lines, read_record
 from sweeps.runs.logs import job_logs, tells_of_memory
 from sweeps.runs.states import State, Status
 from sweeps.slurm import scheduler
@@ -16,59 +16,33 @@ from sweeps.slurm import scheduler
 PREFIX = "parcae-"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Array:
-    """Runs handed to SLURM by one call of sbatch."""
-
-    name: str
-    """The job's name in SLURM: unique."""
-    run_ids: tuple[str, ...]
-    """Task i is the i-th run; one run alone is no array but a plain job."""
-    sent_at: float
-    """Seconds since the epoch, just before sbatch was called."""
-    job_id: str | None
-    """None until sbatch has answered."""
-    throttle: int
-    """Runs of it at once."""
-    devices: int
-    """GPUs, or without GPUs tasks, that each holds."""
-
-    def job(self, task: int) -> str | None:
-        """The job id of a task, as squeue --array prints it."""
-        return self.job_id if self.job_id is None or len(self.run_ids) == 1 else f"{self.job_id}_{task}"
-
-    def write(self, study: Study) -> None:
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        write_json(study.array(self.name), {**plain, "run_ids": list(self.run_ids)})
-
-
 def read_arrays(study: Study) -> dict[str, Array]:
     """All arrays of the study, by name."""
     arrays = {}
     for path in study.slurm.glob(f"{PREFIX}*.json"):
-        plain = read_json(path)
-        if plain is not None:
-            arrays[path.stem] = Array(**{**plain, "run_ids": tuple(plain["run_ids"])})
+        array = read_record(path, Array)
+        if array is not None:
+            arrays[path.stem] = array
     return arrays
 
 
 class Submissions:
-    """What SLURM and the arrays say of runs, for one look at the study. SLURM is asked when it is needed."""
+    """The submissions of runs to SLURM and their states, as of now. Asks SLURM if necessary."""
 
     def __init__(self, study: Study, run_ids: Iterable[str]) -> None:
-        """`run_ids` are all that may be asked about: SLURM is asked about all of them at once."""
+        """`run_ids` are all runs whose state may be needed: SLURM is asked about all of them at once."""
         self.study = study
         self.run_ids = run_ids
         self.answer: scheduler.Answer | None = None
 
     def job(self, folder: RunFolder) -> tuple[Array, str | None] | None:
-        """The array and the job id of a run; None if it was not handed to SLURM."""
-        submission = read_json(folder.submission)
-        array = self.arrays.get(submission["array"]) if submission else None
-        return (array, array.job(submission["task"])) if array else None
+        """The array and the job id of a run; None if it was not submitted to SLURM."""
+        submission = read_record(folder.submission, Submission)
+        array = self.arrays.get(submission.array) if submission else None
+        return (array, array.job(submission.task)) if submission and array else None
 
     def jobs_ever(self, run_id: str) -> list[str | None]:
-        """Every job that the run was ever handed to, for where its folder does not tell."""
+        """Every job of the run so far, for when its folder does not name one."""
         return self._jobs_ever.get(run_id, [])
 
     @cached_property
@@ -84,7 +58,7 @@ class Submissions:
         return ever
 
     def __call__(self, folder: RunFolder) -> Status:
-        """The state of a run from SLURM's answer and what happened to the run since."""
+        """The state of a run from SLURM's answer and from what the run has logged since."""
         handed_over = self.job(folder)
         if handed_over is None:
             return Status(State.PLANNED)
@@ -92,21 +66,21 @@ class Submissions:
         if job is None:
             return Status(
                 State.UNKNOWN,
-                "its submission is under way or was cut short; `parcae-sweep submit` settles it",
+                "its submission is under way or was interrupted; `parcae-sweep submit` settles it",
             )
         if self.answer is None:
             self.answer = scheduler.ask(self.study, self._jobs())
         if array.sent_at > self.answer.asked_at:
-            return Status(State.QUEUED)  # sbatch took it, and SLURM was not asked since
-        attempts = [attempt for attempt in read_json_lines(folder.attempts) if attempt["job"] == job]
-        if attempts and attempts[-1]["at"] > self.answer.asked_at:
-            if attempts[-1]["event"] == "requeued":
+            return Status(State.QUEUED)  # sbatch accepted it, and SLURM was not asked since
+        attempts = [attempt for attempt in read_lines(folder.attempts, Attempt) if attempt.job == job]
+        if attempts and attempts[-1].at > self.answer.asked_at:
+            if attempts[-1].event == "requeued":
                 return Status(State.QUEUED)
-            if attempts[-1]["event"] == "cancelled":
+            if attempts[-1].event == "cancelled":
                 return Status(State.CANCELLED, "its job was cancelled in SLURM")
         if not attempts and self.answer.left_the_queue_waiting(job):
             return Status(
-                State.CANCELLED, "its job left SLURM before it started, as one does that is cancelled"
+                State.CANCELLED, "its job left SLURM before it started, which means that it was cancelled"
             )
         status = self.answer.status(job)
         if status.state is State.FAILED and tells_of_memory(job_logs(self.study.slurm, job)):

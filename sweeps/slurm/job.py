@@ -1,6 +1,6 @@
-"""What a SLURM task runs: one run of the array that is its run's submission of record.
+"""What a SLURM task executes: one run, if its latest submission is the task's array.
 
-With several tasks a run, all train it together and all get the signals; the first alone holds the run's
+With several tasks per run, all train it together and all get the signals; only the first holds the run's
 lock, writes its files and asks to be requeued.
 """
 
@@ -13,14 +13,15 @@ from pathlib import Path
 
 from parcae.config import ExecutionConfig
 from parcae.errors import WorkFailed
-from sweeps.folders.paths import RunFolder, read_json
+from sweeps.folders.paths import RunFolder
+from sweeps.folders.records import Submission, read_record
 from sweeps.runs.worker import STOPPED, attend, log_attempt, record_failure, run
 from sweeps.slurm import scheduler
 
 FILE_SECONDS = 10.0
-"""A network file system may show a file to another node this late."""
+"""A file may appear on other nodes of a network file system this much later."""
 REQUEUE_SECONDS = 600.0
-"""How long a run that must leave goes on asking a controller that is silent to requeue it."""
+"""How long a run that must stop keeps asking a controller that does not answer to requeue it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +30,21 @@ class RunJob:
 
     folder: str
     array: str
-    """The array that this job belongs to. A run whose submission names another one is not this job's."""
+    """The array of this job. A run whose latest submission names another array is left alone."""
     processes: int
     gpus: int
-    """GPUs a node."""
+    """GPUs per node."""
     execution: ExecutionConfig
-    """Of each task; its threads are the cores that the task asks for."""
+    """Of each task; its threads are the cores that the task requests."""
 
     def __call__(self) -> str:
-        """Returns the run's id when there is nothing left to do; does not return when it must go on later."""
+        """Returns the run's id if nothing is left to do; exits if the run must be resumed later."""
         received: list[int] = []
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, lambda number, frame: received.append(number))
         folder = RunFolder(Path(self.folder))
         if not self._is_of_record(folder):
-            print(f"run {folder.run_id} was handed over anew since; this job leaves it alone")
+            print(f"run {folder.run_id} was submitted again since; this job leaves it alone")
             return folder.run_id
         first = os.environ.get("SLURM_PROCID", "0") == "0"
         try:
@@ -63,31 +64,31 @@ class RunJob:
     def _is_of_record(self, folder: RunFolder) -> bool:
         deadline = time.monotonic() + FILE_SECONDS
         while True:
-            submission = read_json(folder.submission)
-            if submission is not None and submission["array"] == self.array:
+            submission = read_record(folder.submission, Submission)
+            if submission is not None and submission.array == self.array:
                 return True
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
 
     def _check_allocation(self) -> None:
-        """``WorkFailed`` unless this task has what was asked for: a run must not crawl along unnoticed."""
+        """``WorkFailed`` unless this task has what it requested: a run must not be slow unnoticed."""
         cores = len(os.sched_getaffinity(0))
         if cores < self.execution.threads:
             raise WorkFailed(
-                f"SLURM gave this task {cores} of the {self.execution.threads} cores that it asked for; "
+                f"SLURM gave this task {cores} of the {self.execution.threads} cores that it requested; "
                 "see srun_arguments and cpus_per_task in cluster.toml"
             )
         processes = int(os.environ.get("SLURM_STEP_NUM_TASKS", os.environ.get("SLURM_NTASKS", "1")))
         if processes != self.processes:
-            raise WorkFailed(f"SLURM started {processes} of the {self.processes} tasks that it was asked for")
+            raise WorkFailed(f"SLURM started {processes} of the {self.processes} tasks that were requested")
         if self.gpus:
             import torch
 
             gpus = torch.cuda.device_count()
-            if gpus not in (1, self.gpus):  # each task is shown its own, or all of the node's
+            if gpus not in (1, self.gpus):  # a task sees its own GPU or all of the node
                 raise WorkFailed(
-                    f"SLURM gave this task {gpus} of the {self.gpus} GPUs a node that it asked for; "
+                    f"SLURM gave this task {gpus} of the {self.gpus} GPUs per node that it requested; "
                     "see gpus_per_node and setup in cluster.toml"
                 )
 
@@ -99,17 +100,17 @@ def own_job_id() -> str:
 
 
 def _leave(folder: RunFolder, job: str, received: list[int]) -> None:
-    """Has the job requeued, unless it was cancelled or SLURM does so by itself.
+    """Has the job requeued, unless it was cancelled or SLURM requeues it.
 
-    SIGUSR2 is SLURM's word that time is up or the job preempted. SIGTERM comes with each end that SLURM puts
-    to a job, so SLURM is asked which one it is.
+    SIGUSR2 means that time is up or the job is preempted. SIGTERM is sent whenever SLURM ends a job, so SLURM
+    is asked for the reason.
     """
     if signal.SIGUSR2 not in received:
         state = _state(job)
         if state == "CANCELLED":
             log_attempt(folder, "cancelled", job=job)
             return
-        if state not in ("RUNNING", "TIMEOUT", "PREEMPTED", "TimeLimit"):  # silent, or back to the queue
+        if state not in ("RUNNING", "TIMEOUT", "PREEMPTED", "TimeLimit"):  # no answer, or requeued by SLURM
             log_attempt(folder, "stopped", job=job)
             return
     log_attempt(folder, "requeued", job=job)
@@ -119,7 +120,7 @@ def _leave(folder: RunFolder, job: str, received: list[int]) -> None:
 
 
 def _state(job: str) -> str | None:
-    """In SLURM's word. A job at its end is COMPLETING whatever ends it; then the reason, if there is one."""
+    """The state in SLURM's terms; for a COMPLETING job, the reason of its end if it is known."""
     shown = scheduler.command("scontrol", "--oneliner", "show", "job", job) or ""
     state, reason = (re.search(rf"\b{key}=(\w+)", shown) for key in ("JobState", "Reason"))
     if state and reason and state[1] == "COMPLETING" and reason[1] != "None":

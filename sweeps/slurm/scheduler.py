@@ -1,19 +1,21 @@
-"""What SLURM says of our jobs: one batched question, at most once a minute, its answer shared in a file.
+"""SLURM's state of our jobs: one batched query, at most once a minute, its answer shared in a file.
 
-squeue is asked for every job of this user, ended ones included; sacct only for those of ours that squeue no
-longer lists. Both may be silent: then what they would have said stays unknown.
+squeue is asked for every job of this user, including ended ones; sacct only for those of our jobs that squeue
+no longer lists. If they do not answer, the state of those jobs is unknown.
 """
 
-import fcntl
 import os
 import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from sweeps.folders.paths import Study, read_json, write_json
+from parcae.errors import InputError
+from sweeps.folders.locks import held
+from sweeps.folders.paths import Study
+from sweeps.folders.records import read_record, write_record
 from sweeps.runs.environment import without_filters
 from sweeps.runs.states import State, Status
 
@@ -70,7 +72,7 @@ class Job:
     """One line of squeue or sacct."""
 
     state: str
-    """In SLURM's word."""
+    """In SLURM's terms."""
     reason: str
     elapsed: str
     limit: str
@@ -80,7 +82,7 @@ class Job:
     def status(self) -> Status:
         state = _STATES.get(self.state)
         if state is None:
-            return Status(State.UNKNOWN, f"SLURM says {self.state} of its job")
+            return Status(State.UNKNOWN, f"SLURM reports its job as {self.state}")
         if state is State.QUEUED:
             waits = None if self.reason in _ORDINARY_WAITS else f"SLURM holds it: {self.reason}"
             return Status(state, waits)
@@ -100,18 +102,18 @@ _NO_RECORD = Job(state="", reason="", elapsed="", limit="", nodes="")
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What SLURM said when it was last asked."""
+    """SLURM's answer to the last query."""
 
     asked_at: float
-    """Seconds since the epoch; what happened later is not in it."""
+    """Seconds since the epoch; later events are not in the answer."""
     answered_at: float
     queue: Mapping[str, Job] | None
-    """Job id -> job, of all jobs of this user in squeue; None if the controller did not answer."""
+    """Job id -> job, for all jobs of this user in squeue; None if the controller did not answer."""
     accounts: Mapping[str, Job] | None
-    """Likewise from sacct, of those of our jobs that squeue did not have; None if it did not answer."""
+    """The same from sacct, for those of our jobs that squeue did not list; None if it did not answer."""
 
     def status(self, job_id: str) -> Status:
-        """The state of a job that was there when SLURM was asked."""
+        """The state of a job that existed when SLURM was asked."""
         if self.queue is not None and job_id in self.queue:
             return self.queue[job_id].status
         accounted = (self.accounts or {}).get(job_id)
@@ -119,11 +121,11 @@ class Answer:
             return accounted.status
         if self.queue is None:
             return Status(State.UNKNOWN, f"SLURM does not answer; its job is {job_id}")
-        why = "has no record of its end" if self.accounts is not None else "keeps no accounts that answer"
+        why = "has no record of its end" if self.accounts is not None else "its accounting does not answer"
         return Status(State.UNKNOWN, f"SLURM no longer lists its job {job_id} and {why}")
 
     def left_the_queue_waiting(self, job_id: str) -> bool:
-        """Whether squeue no longer lists the job, and sacct, which follows late, knows of no start of it."""
+        """Whether squeue no longer lists the job and sacct, which lags behind, has no record of its start."""
         record = (self.accounts or {}).get(job_id)
         listed = self.queue is None or job_id in self.queue
         return not listed and record is not None and record.state in (_NO_RECORD.state, "PENDING")
@@ -141,16 +143,16 @@ NEVER_ASKED = Answer(asked_at=0.0, answered_at=0.0, queue=None, accounts=None)
 
 
 def ask(study: Study, jobs: Mapping[str, float]) -> Answer:
-    """SLURM's answer about `jobs` (id -> when it was sent, seconds since the epoch), new or from the file.
+    """SLURM's answer about `jobs` (id -> time of submission, seconds since the epoch), new or from the file.
 
-    An old answer will do unless it is too old, or lacks a job that was there when it was given.
+    The answer in the file is used unless it is too old, or lacks a job that existed when it was given.
     """
     with _shared(study):
         answer = remembered(study)
         missing = [job for job, sent in jobs.items() if sent < answer.asked_at and not _covers(answer, job)]
         if 0 <= time.time() - answer.answered_at < answer.lasts_seconds and not missing:
             return answer
-        answer = _ask_now({*jobs, *(answer.accounts or {})})  # what another shell asks about stays known
+        answer = _ask_now({*jobs, *(answer.accounts or {})})  # including jobs that another shell asked about
         _remember(study, answer)
         return answer
 
@@ -163,22 +165,22 @@ def _covers(answer: Answer, job: str) -> bool:
 
 def _ask_now(jobs: Iterable[str]) -> Answer:
     asked_at = time.time()
-    said = None
+    printed = None
     if answers():
-        said = command(
+        printed = command(
             *("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"),
             f"--format={_SQUEUE_FORMAT}",
         )
-    queue = None if said is None else _parse(said)
+    queue = None if printed is None else _parse(printed)
     ours = [job for job in jobs if queue is None or job not in queue]
     accounts: Mapping[str, Job] | None = {}
     if ours:
         arrays = ",".join(sorted({job.split("_")[0] for job in ours}))
-        said = command(
+        printed = command(
             *("sacct", "--noheader", "--allocations", "--parsable2"),
             *(f"--format={_SACCT_FORMAT}", f"--jobs={arrays}"),
         )
-        accounts = None if said is None else dict.fromkeys(ours, _NO_RECORD) | _parse(said)
+        accounts = None if printed is None else dict.fromkeys(ours, _NO_RECORD) | _parse(printed)
     return Answer(asked_at=asked_at, answered_at=time.time(), queue=queue, accounts=accounts)
 
 
@@ -196,7 +198,7 @@ def _parse(lines: str) -> dict[str, Job]:
 
 
 def _tasks(job_id: str) -> Iterator[str]:
-    """The ids that sacct means by one such as `12_[0-2,5%4]`, its word for tasks that never started."""
+    """The ids in one such as `12_[0-2,5%4]`, which sacct prints for tasks that never started."""
     several = re.fullmatch(r"(\d+)_\[([\d,-]+)(?:%\d+)?\]", job_id)
     if several is None:
         yield job_id
@@ -207,40 +209,34 @@ def _tasks(job_id: str) -> Iterator[str]:
 
 
 def remembered(study: Study) -> Answer:
-    """SLURM's last answer, however old; ``NEVER_ASKED`` if there is none."""
-    plain = read_json(study.answer)
+    """SLURM's last answer, of any age; ``NEVER_ASKED`` if there is none."""
     try:
-        parts = {
-            part: None if plain[part] is None else {job: Job(**row) for job, row in plain[part].items()}
-            for part in ("queue", "accounts")
-        }
-        return Answer(asked_at=plain["asked_at"], answered_at=plain["answered_at"], **parts)
-    except (TypeError, KeyError, AttributeError):  # none yet, or another version's
+        return read_record(study.answer, Answer) or NEVER_ASKED
+    except InputError:  # written by another version
         return NEVER_ASKED
 
 
 def _remember(study: Study, answer: Answer) -> None:
     with suppress(OSError):
-        write_json(study.answer, asdict(answer), durable=False)
+        write_record(study.answer, answer, durable=False)
 
 
 @contextmanager
 def _shared(study: Study) -> Iterator[None]:
     """Held while SLURM is asked, so that several shells ask once."""
     with ExitStack() as stack:
-        with suppress(OSError):  # a full or read-only disk: everyone asks for himself
-            file = stack.enter_context((study.slurm / "answer.lock").open("a"))
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(OSError):  # a full or read-only disk: each shell asks
+            stack.enter_context(held(study.slurm / "answer.lock"))
         yield
 
 
 def command(*words: str, seconds: float = COMMAND_SECONDS) -> str | None:
-    """What a SLURM command prints; None if it is not here, fails, or does not answer in time."""
+    """The output of a SLURM command; None if it is not installed, fails, or does not answer in time."""
     try:
-        said = _run(words, seconds)
+        done = _run(words, seconds)
     except (OSError, subprocess.SubprocessError):
         return None
-    return said.stdout if said.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
 
 
 def _run(words: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[str]":
@@ -256,23 +252,23 @@ def _run(words: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[s
 
 
 def answers() -> bool:
-    """Whether a controller is up; known in milliseconds, where other commands try for long."""
+    """Whether a controller is up: answers in milliseconds, while other commands retry for long."""
     return re.search(r"\bis UP\b", command("scontrol", "ping") or "") is not None
 
 
 def is_configured() -> bool:
-    """Whether SLURM's commands know of a cluster, be it up or not."""
+    """Whether a cluster is configured for SLURM's commands, up or not."""
     try:
-        said = _run(("scontrol", "ping"), COMMAND_SECONDS)
+        done = _run(("scontrol", "ping"), COMMAND_SECONDS)
     except FileNotFoundError:
         return False
     except (OSError, subprocess.SubprocessError):
         return True
-    return re.search(r"configuration source|configuration file|slurm\.conf", said.stderr) is None
+    return re.search(r"configuration source|configuration file|slurm\.conf", done.stderr) is None
 
 
 def setting(config: str, key: str) -> str | None:
-    """A value in what `scontrol show config` prints."""
+    """A value in the output of `scontrol show config`."""
     for line in config.splitlines():
         name, _, value = line.partition("=")
         if name.strip() == key:

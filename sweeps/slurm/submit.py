@@ -1,8 +1,8 @@
-"""Runs handed to SLURM through submitit: one array a resource shape, split at the cluster's MaxArraySize.
+"""Submits runs to SLURM through submitit: one array per profile, split at the cluster's MaxArraySize.
 
-Crash-safe: the array's file and every run's submission.json stand before sbatch is called. sbatch inherits
-the study's lock, so that nobody settles a submission that is still under way; and a job whose run has been
-handed over anew since leaves that run alone.
+Crash-safe: the array's file and every run's submission.json are written before sbatch is called. sbatch
+inherits the study's lock, so that no other command settles a submission that is still under way; and a job
+whose run has been submitted again since leaves that run alone.
 """
 
 import os
@@ -20,25 +20,26 @@ from pathlib import Path
 from typing import Any
 
 from parcae.errors import InputError, WorkFailed
-from sweeps.folders.paths import Study, write_json
+from sweeps.folders.paths import Study
+from sweeps.folders.records import Array, Submission, write_record
 from sweeps.runs.environment import cleaned
 from sweeps.runs.profile import Profile
 from sweeps.runs.states import State
 from sweeps.slurm import scheduler
-from sweeps.slurm.arrays import PREFIX, Array, Submissions, read_arrays
+from sweeps.slurm.arrays import PREFIX, Submissions, read_arrays
 from sweeps.slurm.job import RunJob
 
 DEFAULT_ARRAY_SIZE = 1_001  # SLURM's own MaxArraySize
-# A warning that comes while Python starts, before the job has its handler, must not end the job.
-DEAF_TO_WARNINGS = """/bin/sh -c 'trap "" USR2; exec "$0" "$@"'"""
-FIRST_SECONDS = 5  # of a job in which no warning makes sense
-TIMEOUTS_ALLOWED = 1_000_000  # a run requeues itself for as long as each attempt brings it further
+# A signal that arrives while Python starts, before the job has its handler, must not end the job.
+IGNORING_SIGNALS = """/bin/sh -c 'trap "" USR2; exec "$0" "$@"'"""
+FIRST_SECONDS = 5  # of a job, in which no signal is sent
+TIMEOUTS_ALLOWED = 1_000_000  # a run is requeued as often as necessary
 
 
 def is_available() -> bool:
-    """Whether sbatch is here and a cluster is configured. ``WorkFailed`` if its controller is silent.
+    """Whether sbatch is installed and a cluster configured. ``WorkFailed`` if its controller does not answer.
 
-    A cluster that is down for a minute must not turn a sweep into a thousand runs on a login node.
+    While a cluster is down for a minute, a sweep must not be started on the login node instead.
     """
     if shutil.which("sbatch") is None:
         return False
@@ -46,13 +47,13 @@ def is_available() -> bool:
         return True
     if scheduler.is_configured():
         raise WorkFailed(
-            "sbatch is here but SLURM does not answer; try again when it does, or say --cluster local"
+            "sbatch is installed but SLURM does not answer; try again when it does, or use --cluster local"
         )
     return False
 
 
 def array_size() -> int:
-    """How many runs one array may hold on this cluster."""
+    """The largest number of runs in one array on this cluster."""
     config = scheduler.command("scontrol", "show", "config") if scheduler.answers() else None
     most = int(scheduler.setting(config or "", "MaxArraySize") or DEFAULT_ARRAY_SIZE)
     limit = re.search(r"max_array_tasks=(\d+)", scheduler.setting(config or "", "SchedulerParameters") or "")
@@ -60,7 +61,7 @@ def array_size() -> int:
 
 
 def script(study: Study, profile: Profile, runs: int) -> str:
-    """The text that sbatch would get for `runs` runs of one shape."""
+    """The script that sbatch would get for `runs` runs of one profile."""
     executor = _executor(study, profile, PREFIX + uuid.uuid4().hex[:16], throttle=_most(profile, runs))
     if runs > 1:
         executor.parameters["map_count"] = runs
@@ -69,12 +70,12 @@ def script(study: Study, profile: Profile, runs: int) -> str:
 
 
 def submit(study: Study, groups: Mapping[Profile, Sequence[str]], lock: int) -> None:
-    """Queues runs, given by the resources they ask for. ``WorkFailed`` says why SLURM refused.
+    """Submits runs, given by profile. ``WorkFailed`` says why SLURM refused.
 
     `lock` is the descriptor of the study's lock, which the caller holds.
     """
     if any(groups.values()) and not scheduler.answers():
-        raise WorkFailed("SLURM does not answer, so that nothing was submitted; try again when it does")
+        raise WorkFailed("SLURM does not answer, so nothing was submitted; try again when it does")
     study.slurm.mkdir(parents=True, exist_ok=True)
     size, queued = array_size(), 0
     for profile, run_ids in groups.items():
@@ -99,11 +100,11 @@ def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: 
         throttle=throttle,
         devices=profile.devices,
     )
-    array.write(study)
+    write_record(study.array(array.name), array)
     before = _to_be_changed(study, run_ids)
     for task, run_id in enumerate(run_ids):
         folder = study.run(run_id)
-        write_json(folder.submission, {"array": array.name, "task": task}, durable=False)
+        write_record(folder.submission, Submission(array=array.name, task=task), durable=False)
         folder.failure.unlink(missing_ok=True)
         folder.cancelled.unlink(missing_ok=True)
     executor = _executor(study, profile, array.name, throttle, after)
@@ -116,18 +117,18 @@ def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: 
         for path, content in before.items():
             path.write_bytes(content)
         raise WorkFailed(f"sbatch refused the runs: {' '.join(str(error).split())}") from error
-    replace(array, job_id=jobs[0].job_id.split("_")[0]).write(study)
+    write_record(study.array(array.name), replace(array, job_id=jobs[0].job_id.split("_")[0]))
 
 
 def _to_be_changed(study: Study, run_ids: Sequence[str]) -> dict[Path, bytes]:
-    """What says that these runs failed or were cancelled, and where they were handed over before."""
+    """The files that record failures, cancellations and earlier submissions of these runs."""
     folders = [study.run(run_id) for run_id in run_ids]
     files = [path for folder in folders for path in (folder.failure, folder.cancelled, folder.submission)]
     return {path: path.read_bytes() for path in files if path.exists()}
 
 
 def _remove_unsent(study: Study) -> None:
-    """Deletes what submitit wrote for jobs that were never sent."""
+    """Deletes submitit's files of jobs that were never submitted."""
     for path in [*study.slurm.glob("*.pkl"), *study.slurm.glob(".submission_file_*.sh")]:
         if re.fullmatch(r"[0-9a-f]{32}\.pkl|\.submission_file_[0-9a-f]{32}\.sh", path.name) and (
             not path.is_symlink()
@@ -146,15 +147,16 @@ def _job(study: Study, profile: Profile, array: str, run_id: str) -> RunJob:
 
 
 def _executor(study: Study, profile: Profile, name: str, throttle: int, after: Sequence[str] = ()) -> Any:
-    """submitit's executor for arrays of one shape."""
+    """submitit's executor for arrays of one profile."""
     import submitit
 
     class Executor(submitit.SlurmExecutor):
         @classmethod
-        def affinity(cls) -> int:  # the text of a script can be had without SLURM
+        def affinity(cls) -> int:  # a dry run needs no SLURM
             return 1
 
-    python = f"{DEAF_TO_WARNINGS} {profile.python or shlex.quote(sys.executable)}"
+    # -P: nothing in the working folder is imported, such as a user's own sweeps.py
+    python = f"{IGNORING_SIGNALS} {profile.python or shlex.quote(sys.executable)} -P"
     executor = Executor(folder=study.slurm, max_num_timeout=TIMEOUTS_ALLOWED, python=python)
     container = [f"--container-image={profile.container}"] if profile.container else []
     memory = profile.memory_gb_per_node
@@ -177,8 +179,8 @@ def _executor(study: Study, profile: Profile, name: str, throttle: int, after: S
         signal_delay_s=min(profile.signal_seconds, 60 * profile.time_minutes - FIRST_SECONDS),
         array_parallelism=throttle,
         stderr_to_stdout=True,
-        # Since SLURM 22.05 srun no longer takes --cpus-per-task from sbatch. A run whose processes are not
-        # all there must end rather than wait for them.
+        # Since SLURM 22.05 srun no longer takes --cpus-per-task from sbatch. If one process of a run dies,
+        # the others must end rather than wait for it.
         srun_args=[
             f"--cpus-per-task={profile.cpus_per_task}",
             "--kill-on-bad-exit=1",
@@ -195,7 +197,7 @@ def _most(profile: Profile, runs: int) -> int:
 
 
 def _room(study: Study, profile: Profile, runs: int) -> tuple[int, list[str]]:
-    """How many of `runs` may run at once, and the arrays that must end before any may start."""
+    """How many of `runs` may run at once, and the arrays that must end before any of them starts."""
     if profile.concurrent is None:
         return runs, []
     active = [(array, count) for array, count in _active_arrays(study) if array.job_id]
@@ -207,7 +209,7 @@ def _room(study: Study, profile: Profile, runs: int) -> tuple[int, list[str]]:
 
 
 def _active_arrays(study: Study) -> list[tuple[Array, int]]:
-    """Arrays that still have runs in the queue or running, with how many."""
+    """Arrays with queued or running runs, and the number of those."""
     submissions = Submissions(study, list(study.run_ids()))
     active = []
     for array in read_arrays(study).values():
@@ -217,8 +219,8 @@ def _active_arrays(study: Study) -> list[tuple[Array, int]]:
             if folder.result.exists() or folder.failure.exists() or folder.cancelled.exists():
                 continue
             handed_over = submissions.job(folder)
-            mine = handed_over is not None and handed_over[0].name == array.name
-            count += mine and submissions(folder).state in (State.QUEUED, State.RUNNING, State.UNKNOWN)
+            is_latest = handed_over is not None and handed_over[0].name == array.name
+            count += is_latest and submissions(folder).state in (State.QUEUED, State.RUNNING, State.UNKNOWN)
         if count:
             active.append((array, count))
     return active
@@ -226,7 +228,7 @@ def _active_arrays(study: Study) -> list[tuple[Array, int]]:
 
 @contextmanager
 def _inherited(lock: int) -> Iterator[None]:
-    """Makes `lock` this process's standard input, which is what a child inherits whatever starts it."""
+    """Makes `lock` this process's standard input, which every child inherits, however it is started."""
     before = os.dup(0)
     os.dup2(lock, 0)
     try:
@@ -237,11 +239,11 @@ def _inherited(lock: int) -> Iterator[None]:
 
 
 def settle(study: Study) -> None:
-    """Finds out what became of submissions that were cut short: arrays without a job id.
+    """Completes or undoes submissions that were interrupted: arrays without a job id.
 
-    Called with the study's lock held, so that none of them is under way. A task whose work submitit had
-    written down is adopted; one that would wait for it in vain is cancelled, and its run is planned again.
-    ``WorkFailed`` where SLURM cannot be asked: then nothing is touched.
+    Called with the study's lock held, so that none of them is under way. A task whose pickle submitit had
+    written is kept; one without it would wait for it in vain, so it is cancelled and its run is planned
+    again. ``WorkFailed`` if SLURM cannot be asked: then nothing changes.
     """
     for array in read_arrays(study).values():
         if array.job_id is None:
@@ -253,17 +255,17 @@ def settle(study: Study) -> None:
 
 
 def _sent_as(study: Study, array: Array) -> str | None:
-    """The job id that SLURM gave to an array, or None if it never got it.
+    """The job id of an array, or None if SLURM never received it.
 
-    A job that was sent but has left squeue was never given its work, and so never touched a run.
+    A job that has left squeue without a script of submitit's never had a pickle, and so never touched a run.
     """
     for path in study.slurm.glob("*_submission.sh"):
         if f"--job-name={array.name}\n" in path.read_text():
             return path.name.removesuffix("_submission.sh")
-    said = scheduler.command("squeue", "--noheader", "--states=all", "--format=%F", f"--name={array.name}")
-    if said is None:  # not a word, rather than not a job
-        raise WorkFailed("a submission was cut short and SLURM does not answer to settle it; try again later")
-    ids = set(said.split())
+    printed = scheduler.command("squeue", "--noheader", "--states=all", "--format=%F", f"--name={array.name}")
+    if printed is None:  # no answer, rather than no job
+        raise WorkFailed("a submission was interrupted, and SLURM does not answer; try again later")
+    ids = set(printed.split())
     return ids.pop() if ids else None
 
 
@@ -273,19 +275,19 @@ def _adopt(study: Study, array: Array) -> None:
     cancel_jobs([str(jobs[run_id]) for run_id in idle])
     for run_id in idle:
         study.run(run_id).submission.unlink(missing_ok=True)
-    array.write(study)
+    write_record(study.array(array.name), array)
 
 
 def cancel_jobs(jobs: Sequence[str]) -> None:
-    """Ends jobs. ``WorkFailed`` if SLURM does not answer. A job that has ended already is no error."""
+    """Cancels jobs. ``WorkFailed`` if SLURM does not answer. A job that has already ended is no error."""
     if jobs and not scheduler.answers():
-        raise WorkFailed("SLURM does not answer, so that its jobs cannot be cancelled; try again later")
+        raise WorkFailed("SLURM does not answer, so its jobs cannot be cancelled; try again later")
     for start in range(0, len(jobs), 500):
         scheduler.command("scancel", "--quiet", *jobs[start : start + 500])
 
 
 def check_cap(groups: Mapping[Profile, Sequence[str]]) -> None:
-    """``InputError`` if all runs together could take more device hours than any of their profiles allows."""
+    """``InputError`` if all runs together could use more device hours than any of their profiles allows."""
     hours = sum(len(run_ids) * profile.device_hours for profile, run_ids in groups.items())
     caps = [profile.gpu_hours_cap for profile in groups if profile.gpu_hours_cap is not None]
     if caps and hours > min(caps):

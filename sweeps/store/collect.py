@@ -1,75 +1,76 @@
-"""Run folders and sweep files -> database, in one transaction, again and again with the same outcome."""
+"""Run folders and sweep files -> database, in one transaction; repeating it changes nothing."""
 
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from parcae.errors import InputError
-from parcae.flops import counted_parameters
-from sweeps.folders.paths import RunFolder, Study, read_json
+from parcae.training.result import read_result
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import json_or_none
 from sweeps.folders.spec import RunSpec
 from sweeps.plan.manifest import find_sweep, read_manifest
 from sweeps.runs.states import FINISHED, State, Status, establish
 from sweeps.slurm.arrays import Submissions
-from sweeps.store import database as store
+from sweeps.store import database
 from sweeps.store.csv_import import read_csv
-
-if TYPE_CHECKING:
-    import duckdb
+from sweeps.store.rows import LossRow, SweepRows, run_row
+from sweeps.store.tables import Store
 
 
 def collect(db: Path) -> None:
-    """Brings the database up to date with the folders beside it; makes it where there are runs but no
-    database. Only files that changed are read."""
+    """Updates the database from the folders beside it, and creates it if there are runs but no database.
+
+    Only files that changed are read.
+    """
     study = Study(db)
     if not db.exists() and study.sweeps.is_dir():
-        store.create(db)
-    with store.open_store(db) as connection:
-        if not study.runs.is_dir():  # the database was taken elsewhere without its folders: all there is
+        database.create(db)
+    with database.open_store(db) as store:
+        if not study.runs.is_dir():  # the database was copied without its folders
             return
-        connection.begin()
-        planned = _collect_sweeps(connection, study)
-        _collect_runs(connection, study, planned)
-        connection.commit()
+        store.begin()
+        planned = _collect_sweeps(store, study)
+        _collect_runs(store, study, planned)
+        store.commit()
 
 
-def collect_sweep(db: Path, sweep: str | None) -> store.StudyTables:
+def collect_sweep(db: Path, sweep: str | None) -> SweepRows:
     """The sweep called `sweep`, or the latest, as it stands now. A wrong name changes nothing."""
     study = Study(db)
     name = find_sweep(study, sweep) if study.runs.is_dir() or not db.exists() else sweep
     collect(db)
-    return store.read_study(db, name)
+    return database.read_sweep(db, name)
 
 
 def rebuild(db: Path) -> Path | None:
-    """Makes the database anew from the folders, and only then puts it in the old one's place.
+    """Makes a new database from the folders, and only then replaces the old one.
 
-    An old file that could not be read is kept; its new path comes back.
+    An old file that cannot be read is kept; its new path is returned.
     """
     study = Study(db)
     if db.is_dir():
-        raise InputError(f"cannot make the database {db}: it is a folder; name a file with --db")
+        raise InputError(f"cannot create the database {db}: it is a folder; name a file with --db")
     if not study.sweeps.is_dir():
         raise InputError(f"there are no runs beside {db} to rebuild it from; plan or import a sweep first")
     anew = db.with_name(f".{db.name}.{os.getpid()}.rebuilt")
     fresh = Study(anew)
     assert fresh.runs == study.runs
     try:
-        store.create(anew)
+        database.create(anew)
         collect(anew)
         kept = None
         try:
-            with store.open_store(db):  # nobody else has it open while it is replaced
-                store.put_in_place(anew, db)
-        except InputError:  # none, or none of ours
+            with database.open_store(db):  # no other process has it open while it is replaced
+                database.put_in_place(anew, db)
+        except InputError:  # there is none, or it is not ours
             if db.exists():
                 kept = db.with_name(f"{db.name}.unreadable")
                 db.replace(kept)
-            store.put_in_place(anew, db)
+            database.put_in_place(anew, db)
     finally:
-        store.remove(anew)
+        database.remove(anew)
     return kept
 
 
@@ -82,15 +83,11 @@ def _signature(folder: RunFolder) -> str:
     return f"{stat.st_mtime_ns}:{stat.st_size}"
 
 
-def _collect_runs(
-    connection: "duckdb.DuckDBPyConnection", study: Study, planned: Mapping[str, RunSpec]
-) -> None:
-    """Brings every run up to date. `planned` holds the specifications read from manifests just now."""
-    import pandas as pd
-
-    known = store.known_runs(connection)
+def _collect_runs(store: Store, study: Study, planned: Mapping[str, RunSpec]) -> None:
+    """Updates every run. `planned` holds the specifications just read from manifests."""
+    known = store.run_states()
     folders = set(study.run_ids())
-    members = store.planned_run_ids(connection)
+    members = store.planned_run_ids()
     changed: dict[str, tuple[Status, str]] = {}
     unfinished = [run for run in folders if run not in known or known[run][1] not in FINISHED]
     submissions = Submissions(study, unfinished)
@@ -108,94 +105,47 @@ def _collect_runs(
     gone = known.keys() - members - folders
     if not changed and not gone:
         return
-    specs = _specs(connection, study, changed, planned)
-    rows, losses, metrics = [], [], {}
-    for run_id, spec in specs.items():
+    runs, losses, metrics = [], [], []
+    for run_id, spec in _specs(store, study, changed, planned).items():
         status, signature = changed[run_id]
         folder = study.run(run_id)
-        result = read_json(folder.result) if status.state in FINISHED else None
-        rows.append(_run_row(spec, status, signature, result))
+        result = read_result(folder.path) if status.state in FINISHED else None
+        runs.append(run_row(spec, status, signature, result))
         if result is not None:
-            metrics[run_id] = folder.metrics
-            for recurrence, loss in (result["losses"] or {}).items():
-                losses.append({"run_id": run_id, "test_recurrence": int(recurrence), "loss": loss})
-    stale = [*changed, *gone]
-    columns = list(store.RUN_COLUMNS)
-    store.replace_rows(connection, "runs", "run_id", stale, pd.DataFrame(rows, columns=columns))
-    store.replace_rows(connection, "losses", "run_id", stale, pd.DataFrame(losses))
-    store.replace_rows(connection, "metrics", "run_id", stale, pd.DataFrame())
-    store.read_metrics(connection, list(metrics.values()))
+            metrics.append(folder.metrics)
+            losses += [
+                LossRow(run_id=run_id, test_recurrence=int(recurrence), loss=loss)
+                for recurrence, loss in result.losses.items()
+            ]
+    store.replace_runs([*changed, *gone], runs, losses, metrics)
 
 
 def _specs(
-    connection: "duckdb.DuckDBPyConnection",
-    study: Study,
-    run_ids: Iterable[str],
-    planned: Mapping[str, RunSpec],
+    store: Store, study: Study, run_ids: Iterable[str], planned: Mapping[str, RunSpec]
 ) -> dict[str, RunSpec]:
-    """The specification of each run: just planned, or in the database, or in a folder that no sweep names.
+    """The specification of each run: from `planned`, from the database, or from a folder in no sweep.
 
-    A folder whose specification is not its own or cannot be read is left out.
+    A folder whose specification cannot be read, or is another run's, is left out.
     """
-    stored = store.stored_specs(connection, [run_id for run_id in run_ids if run_id not in planned])
+    stored = store.specs([run_id for run_id in run_ids if run_id not in planned])
     specs = {}
     for run_id in run_ids:
         if run_id in planned:
             specs[run_id] = planned[run_id]
             continue
-        plain = json.loads(stored[run_id]) if run_id in stored else read_json(study.run(run_id).spec)
+        plain = json.loads(stored[run_id]) if run_id in stored else json_or_none(study.run(run_id).spec)
         try:
             spec = RunSpec.from_dict(plain)
-        except (AttributeError, TypeError, KeyError, ValueError):
+        except InputError:
             continue
         if spec.run_id == run_id:
             specs[run_id] = spec
     return specs
 
 
-def _run_row(spec: RunSpec, status: Status, signature: str, result: dict[str, Any] | None) -> dict[str, Any]:
-    """The run as a row of `runs`."""
-    once, recurrent = counted_parameters(spec.model, spec.convention)
-    return {
-        "run_id": spec.run_id,
-        "model": spec.model_name,
-        "variant": spec.variant,
-        "state": status.state.value,
-        "reason": status.reason,
-        "flops": spec.flops_budget,
-        "realised_flops": result.get("realised_flops") if result else None,
-        "convention": spec.convention.value,
-        "mean_recurrence": float(spec.training.mean_recurrence),
-        "backward_depth": float(spec.training.backward_depth),
-        "tokens": float(spec.tokens),
-        "steps": spec.training.steps,
-        "flops_per_token": spec.flops_per_token,
-        "parameters": float(spec.parameters),
-        "once_parameters": float(once),
-        "recurrent_parameters": float(recurrent),
-        "seed": spec.training.seed,
-        "hyperparameters": _hyperparameters(spec),
-        "corpus": spec.corpus,
-        "corpus_hash": spec.corpus_hash,
-        "val_loss": result["val_loss"] if result and status.state is State.DONE else None,
-        "spec": spec.json,
-        "result": None if result is None else json.dumps(result, sort_keys=True),
-        "signature": signature,
-    }
-
-
-def _hyperparameters(spec: RunSpec) -> str:
-    """What a search would vary at one model, budget, mean recurrence and number of tokens, as JSON."""
-    names = ("optimiser", "learning_rate", "adamw_learning_rate", "weight_decay", "cooldown", "gradient_clip")
-    plain = spec.training.to_dict()
-    return json.dumps({name: plain[name] for name in (*names, "batch_sequences")}, sort_keys=True)
-
-
-def _collect_sweeps(connection: "duckdb.DuckDBPyConnection", study: Study) -> dict[str, RunSpec]:
-    """Brings sweeps up to date; returns the specifications that manifests brought."""
-    import pandas as pd
-
-    known = store.known_sweeps(connection)
+def _collect_sweeps(store: Store, study: Study) -> dict[str, RunSpec]:
+    """Updates sweeps; returns the specifications in the manifests that were read."""
+    known = store.sweep_signatures()
     files = {path: path.stat() for path in sorted(study.sweeps.glob("[!.]*"))}
     planned: dict[str, RunSpec] = {}
     for path, stat in files.items():
@@ -204,25 +154,13 @@ def _collect_sweeps(connection: "duckdb.DuckDBPyConnection", study: Study) -> di
             continue
         if path.suffix == ".csv":
             table = read_csv(path, name)
-            members = pd.DataFrame({"run_id": table.runs["run_id"], "predicted_loss": float("nan")})
-            store.forget_imported(connection, [name])
-            store.replace_rows(connection, "runs", "run_id", [], table.runs.assign(signature=""))
-            store.replace_rows(connection, "losses", "run_id", [], table.losses)
+            predicted: Mapping[str, float | None] = dict.fromkeys(row.run_id for row in table.runs)
+            store.replace_sweep(name, "imported", stat.st_mtime_ns, signature, predicted)
+            store.replace_runs([], table.runs, table.losses)
         else:
             manifest = read_manifest(study, name)
             assert manifest is not None
             planned.update(manifest.specs)
-            members = pd.DataFrame(
-                {"run_id": list(manifest.predicted), "predicted_loss": list(manifest.predicted.values())}
-            ).astype({"predicted_loss": float})
-        members = members.assign(sweep=name, position=range(len(members)))
-        store.replace_rows(connection, "sweep_runs", "sweep", [name], members)
-        kind = "imported" if path.suffix == ".csv" else "planned"
-        row = {"name": name, "kind": kind, "changed_ns": stat.st_mtime_ns, "signature": signature}
-        store.replace_rows(connection, "sweeps", "name", [name], pd.DataFrame([row]))
-    gone = list(known.keys() - {path.stem for path in files})
-    if gone:
-        store.forget_imported(connection, gone)
-        store.replace_rows(connection, "sweep_runs", "sweep", gone, pd.DataFrame())
-        store.replace_rows(connection, "sweeps", "name", gone, pd.DataFrame())
+            store.replace_sweep(name, "planned", stat.st_mtime_ns, signature, manifest.predicted)
+    store.forget_sweeps(list(known.keys() - {path.stem for path in files}))
     return planned

@@ -1,31 +1,43 @@
 """A sweep's losses as CSV, in the columns that `sweeps.store.csv_import` reads."""
 
+import csv
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from parcae.errors import InputError
 from parcae.files import write_atomically
-from sweeps.store.database import StudyTables
+from sweeps.store.rows import SweepRows
 
-_COLUMNS = [
+_COLUMNS = (
     *("run_id", "model", "flops", "convention", "mean_recurrence", "tokens", "seed"),
     *("parameters", "once_parameters", "recurrent_parameters", "test_recurrence", "val_loss"),
-]
+)
 
 
-def write_csv(tables: StudyTables, path: Path) -> int:
-    """Writes one line for each finished run and test recurrence; returns how many.
+def write_csv(sweep: SweepRows, path: Path) -> int:
+    """Writes one line per finished run and test recurrence; returns the number of lines.
 
-    A run whose loss is known at its mean recurrence alone has one line, with test_recurrence empty.
+    A run whose loss is known only at its mean recurrence has one line, with test_recurrence empty. Columns
+    without any value are left out.
     """
-    runs = tables.runs[tables.runs["val_loss"].notna()].reindex(columns=[*_COLUMNS[:-2], "val_loss"])
-    if runs.empty:
-        raise InputError(
-            f"the sweep {tables.name!r} has no finished run to export; see `parcae-sweep status`"
+    at: dict[str, list[dict[str, Any]]] = {}
+    for loss in sweep.losses:
+        at.setdefault(loss.run_id, []).append(
+            {"test_recurrence": loss.test_recurrence, "val_loss": loss.loss}
         )
-    lines = runs.merge(tables.losses, on="run_id", how="left")
-    lines["val_loss"] = lines["loss"].fillna(lines["val_loss"])
-    lines["test_recurrence"] = lines["test_recurrence"].astype("Int64")
-    lines["seed"] = lines["seed"].astype("Int64")
-    lines = lines[_COLUMNS].dropna(axis="columns", how="all")
-    write_atomically(path, lines.to_csv(index=False).encode())
+    lines = [
+        {name: getattr(run, name, None) for name in _COLUMNS} | loss
+        for run in sweep.runs
+        if run.val_loss is not None
+        for loss in at.get(run.run_id, [{}])
+    ]
+    if not lines:
+        raise InputError(f"the sweep {sweep.name!r} has no finished run to export; see `parcae-sweep status`")
+    text = StringIO()
+    known = [name for name in _COLUMNS if any(line[name] is not None for line in lines)]
+    writer = csv.DictWriter(text, known, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_atomically(path, text.getvalue().encode())
     return len(lines)

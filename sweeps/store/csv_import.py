@@ -1,15 +1,15 @@
-"""Anybody's study from a CSV file, checked to the last cell before anything is kept.
+"""Imports a study from a CSV file. Every cell is checked before anything is written.
 
-Three shapes are read:
+The columns of one of these three lines are required:
 
     model, flops, mean_recurrence, val_loss
     once_parameters, recurrent_parameters, mean_recurrence, tokens, val_loss
     parameters, tokens, val_loss
 
-and where known model, flops, tokens, test_recurrence, seed and hyperparameters (learning_rate or lr,
-batch_size, weight_decay, warmup), of which the fits use the best within a cell. Units: tokens, FLOPs and
-parameters as plain counts, losses in nats a token. Where `model` is one of parcae's, its parameters are
-known, and tokens not given follow from the FLOPs (convention `paper`).
+Optional columns: model, flops, tokens, test_recurrence, seed and hyperparameters (learning_rate or lr,
+batch_size, weight_decay, warmup); the fits use the best hyperparameters of each cell. Units: tokens, FLOPs
+and parameters are plain counts, losses are in nats per token. If `model` is one of parcae's, its parameters
+are known, and missing tokens follow from the FLOPs (convention `paper`).
 """
 
 import csv
@@ -17,42 +17,38 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from parcae.errors import InputError
 from parcae.files import write_atomically
-from parcae.flops import Convention, counted_parameters, flops_per_token, parameter_count
-from parcae.presets import PRESETS
 from sweeps.folders.paths import Study, check_sweep_name
-
-if TYPE_CHECKING:
-    import pandas as pd
+from sweeps.store.rows import LossRow, RunRow, given_row
 
 _SHAPES = (
     ("once_parameters", "recurrent_parameters", "mean_recurrence", "tokens", "val_loss"),
     ("model", "flops", "mean_recurrence", "val_loss"),
     ("parameters", "tokens", "val_loss"),
 )
-"""In the order that they are looked for: a file that has both of the first two says more by the first."""
+"""In order of preference: the first says more than the second if a file has the columns of both."""
 _HYPERPARAMETERS = ("learning_rate", "lr", "batch_size", "weight_decay", "warmup")
 _OPTIONAL = ("model", "flops", "tokens", "test_recurrence", "seed", *_HYPERPARAMETERS)
+_NOT_OF_A_RUN = ("val_loss", "test_recurrence")
 _AT_LEAST = {
     **{"mean_recurrence": 1.0, "test_recurrence": 1.0, "seed": 0.0},
     **{"once_parameters": 0.0, "recurrent_parameters": 0.0},
     **dict.fromkeys(_HYPERPARAMETERS, 0.0),
 }
 _WHOLE = {"test_recurrence": 2**31 - 1, "seed": 2**53}
-"""Whole numbers, and the largest of each that the database and a float64 hold exactly."""
+"""Columns of whole numbers, and the largest that the database and a float64 hold exactly."""
 
 
 @dataclass(frozen=True)
 class ImportedTable:
     """A checked CSV file as rows for the store."""
 
-    runs: "pd.DataFrame"
-    losses: "pd.DataFrame"
+    runs: tuple[RunRow, ...]
+    losses: tuple[LossRow, ...]
     ignored: tuple[str, ...]
-    """Columns of the file that mean nothing here."""
+    """Columns of the file that are not used."""
 
 
 @dataclass(frozen=True)
@@ -63,55 +59,46 @@ class _Line:
 
 
 def import_csv(study: Study, path: Path, name: str) -> ImportedTable:
-    """Keeps the study in `path` as the sweep `name`. ``InputError`` if it cannot; nothing is then kept."""
+    """Imports the study in `path` as the sweep `name`. After an ``InputError`` nothing is written."""
     check_sweep_name(name)
     table = read_csv(path, name)
     target, content = study.imported(name), path.read_text(encoding="utf-8-sig")
     if study.manifest(name).exists():
-        raise InputError(f"there is a planned sweep {name!r} already; import under another name")
+        raise InputError(f"there is already a planned sweep {name!r}; import under another name")
     if target.exists() and target.read_text(encoding="utf-8-sig") != content:
-        raise InputError(f"there is another imported sweep {name!r} already; import under another name")
+        raise InputError(f"there is already another imported sweep {name!r}; import under another name")
     study.sweeps.mkdir(parents=True, exist_ok=True)
     write_atomically(target, content.encode())
     return table
 
 
 def read_csv(path: Path, name: str) -> ImportedTable:
-    """Reads and checks `path`, whose runs will be called `name`:1, `name`:2 and so on."""
-    import pandas as pd
-
+    """Reads and checks `path`; its runs get the ids `name`:1, `name`:2 and so on."""
     header, lines = _read_lines(path)
     grouped: dict[tuple[str, ...], list[_Line]] = {}
     for line in lines:
         own = () if "test_recurrence" in header else (str(line.number),)
-        key = tuple(
-            text for column, text in line.text.items() if column not in ("val_loss", "test_recurrence")
-        )
+        key = tuple(text for column, text in line.text.items() if column not in _NOT_OF_A_RUN)
         grouped.setdefault(own + key, []).append(line)
-    runs, losses = [], []
+    runs: list[RunRow] = []
+    losses: list[LossRow] = []
     for index, group in enumerate(grouped.values(), start=1):
-        run = _run(group[0], f"{name}:{index}", name)
+        run_id = f"{name}:{index}"
         trained = group[0].values.get("mean_recurrence", 1.0)
         at: dict[float, _Line] = {}
         for line in group:
-            depth = line.values.get("test_recurrence", trained)
-            if depth in at:
-                raise InputError(f"{path}: line {line.number} gives the run of line {at[depth].number} again")
-            at[depth] = line
+            recurrence = line.values.get("test_recurrence", trained)
+            if recurrence in at:
+                first = at[recurrence].number
+                raise InputError(f"{path}: line {line.number} repeats the run of line {first}")
+            at[recurrence] = line
             if "test_recurrence" in line.values:
-                losses.append(
-                    {
-                        "run_id": run["run_id"],
-                        "test_recurrence": int(depth),
-                        "loss": line.values["val_loss"],
-                    }
-                )
-        at_mean = at.get(trained)
-        run["val_loss"] = at_mean.values["val_loss"] if at_mean else None
-        runs.append(run)
+                loss = line.values["val_loss"]
+                losses.append(LossRow(run_id=run_id, test_recurrence=int(recurrence), loss=loss))
+        val_loss = at[trained].values["val_loss"] if trained in at else None
+        runs.append(_run(group[0], run_id, name, val_loss))
     ignored = tuple(column for column in header if column not in lines[0].text)
-    losses_table = pd.DataFrame(losses, columns=["run_id", "test_recurrence", "loss"])
-    return ImportedTable(pd.DataFrame(runs), losses_table, ignored)
+    return ImportedTable(tuple(runs), tuple(losses), ignored)
 
 
 def _read_lines(path: Path) -> tuple[list[str], list[_Line]]:
@@ -127,7 +114,7 @@ def _read_lines(path: Path) -> tuple[list[str], list[_Line]]:
         raise InputError(f"{path} is empty; it needs a header and at least one run")
     header = rows[0][1]
     if len(set(header)) != len(header):
-        raise InputError(f"{path}: a column stands twice in the header {', '.join(header)}")
+        raise InputError(f"{path}: a column appears twice in the header {', '.join(header)}")
     shapes = [shape for shape in _SHAPES if set(shape) <= set(header)]
     if not shapes:
         closest = max(_SHAPES, key=lambda shape: len(set(shape) & set(header)) / len(shape))
@@ -172,43 +159,15 @@ def _number(path: Path, line: int, column: str, cell: str) -> float:
     return value
 
 
-def _run(line: _Line, run_id: str, sweep: str) -> dict[str, float | int | str | None]:
-    """One row of the table `runs`, but for its loss."""
-    given = line.values
-    model_name = line.text.get("model", sweep)
-    recurrence, tokens = given.get("mean_recurrence"), given.get("tokens")
-    hyperparameters = {name: given[name] for name in _HYPERPARAMETERS if name in given}
-    run: dict[str, float | int | str | None] = {
-        "run_id": run_id,
-        "model": model_name,
-        "state": "done",
-        "reason": None,
-        "flops": given.get("flops"),
-        "mean_recurrence": recurrence,
-        "tokens": tokens,
-        "parameters": given.get("parameters"),
-        "once_parameters": given.get("once_parameters"),
-        "recurrent_parameters": given.get("recurrent_parameters"),
-        "seed": int(given["seed"]) if "seed" in given else None,
-        "hyperparameters": json.dumps(hyperparameters, sort_keys=True) if hyperparameters else None,
-    }
-    own = (given.get("once_parameters"), given.get("recurrent_parameters"))
-    known = counted_parameters(PRESETS[model_name].model) if model_name in PRESETS else None
-    if "parameters" in given:
-        run |= {"once_parameters": given["parameters"], "recurrent_parameters": 0.0}
-    elif own[0] is not None and own[1] is not None and own != known:
-        run["parameters"] = own[0] + own[1]
-    elif known is not None and recurrence is not None:
-        model, (once, recurrent) = PRESETS[model_name].model, known
-        backward_depth = float(math.ceil(recurrence / 2))
-        cost = flops_per_token(model, mean_recurrence=recurrence, backward_depth=backward_depth)
-        run |= {
-            "convention": Convention.PAPER.value,
-            "backward_depth": backward_depth,
-            "flops_per_token": cost,
-            "tokens": tokens if tokens is not None else given["flops"] / cost,
-            "parameters": float(parameter_count(model)),
-            "once_parameters": float(once),
-            "recurrent_parameters": float(recurrent),
-        }
-    return run
+def _run(line: _Line, run_id: str, sweep: str, val_loss: float | None) -> RunRow:
+    given = {name: value for name, value in line.values.items() if name not in _NOT_OF_A_RUN}
+    hyperparameters = {name: given.pop(name) for name in _HYPERPARAMETERS if name in given}
+    seed = given.pop("seed", None)
+    return given_row(
+        run_id=run_id,
+        model=line.text.get("model", sweep),
+        val_loss=val_loss,
+        seed=None if seed is None else int(seed),
+        hyperparameters=json.dumps(hyperparameters, sort_keys=True) if hyperparameters else None,
+        **given,
+    )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.data.frames import published_tables
 from analysis.data.points import Study
 from analysis.data.study import build_study
-from analysis.published import published_tables
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,9 @@ def grid(
     recurrences: tuple[float, ...] = (2, 4, 6, 8, 10, 12),
 ) -> Grid:
     """36 runs of a model like small-140m, noiseless."""
-    flops, mean_recurrence = (a.ravel() for a in np.meshgrid(budgets, recurrences, indexing="ij"))
+    flops, mean_recurrence = (
+        a.ravel().astype(float) for a in np.meshgrid(budgets, recurrences, indexing="ij")
+    )
     parameters = ONCE + RECURRENT * mean_recurrence
     tokens = flops / (6 * ONCE + 4 * RECURRENT * mean_recurrence)
     return Grid(

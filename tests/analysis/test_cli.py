@@ -234,7 +234,7 @@ def test_the_best_of_several_learning_rates_is_fitted_and_said_so(fit: Any, tmp_
     law = found["models"]["mine"]
     assert (law["E"], law["x"], law["y"]) == pytest.approx((1.8, 0.32, 0.33), rel=0.01)
     _, out, _ = fit("training-law", "--sweep", "mine")
-    assert "32 of other hyperparameters were passed over" in out
+    assert "32 runs with other hyperparameters were not used" in out
 
 
 def test_weights_say_what_the_replicates_say(fit: Any, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_weights_say_what_the_replicates_say(fit: Any, tmp_path: Path) -> None:
     code, out, err = fit("training-law", "--sweep", "mine", "--json", "--weights")
     assert code == 0
     weighed = json.loads(out)["models"]["small-140m"]
-    assert "weighed by the noise of each budget" in err
+    assert "weighted by the noise of each budget" in err
     assert weighed["E"] != plain["E"]
     code, _, err = fit("isoflop", "--sweep", "published", "--weights")
     assert code == 0

@@ -7,11 +7,12 @@
 #   cluster.sh stop        stops it all
 #   cluster.sh stop|start DAEMON    one of slurmdbd, slurmctld, slurmd-n1, slurmd-n2
 #
-# Everything it writes is under $SLURM_HOME; SLURM_CONF points the commands at it, so that a SLURM which the
-# machine already has stays untouched.
+# Everything it writes is under $SLURM_HOME; SLURM_CONF points the commands at it, and its ports are free ones,
+# so that a SLURM which the machine already has stays untouched.
 set -euo pipefail
 home=${SLURM_HOME:-/var/tmp/parcae-slurm}
 conf=$home/etc
+ports=$home/ports # the first of five, kept while any daemon runs
 export SLURM_CONF=$conf/slurm.conf
 
 install() {
@@ -21,19 +22,41 @@ install() {
     apt-get install -y -qq --no-install-recommends slurm-wlm slurmdbd munge mariadb-server >/dev/null
 }
 
+taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT: whether somebody listens there
+
+choose_ports() {
+    local first port
+    for first in $(seq 17000 10 17990); do
+        for port in $(seq "$first" $((first + 4))); do
+            if taken "$port"; then continue 2; fi
+        done
+        echo "$first" >"$ports"
+        return
+    done
+    echo "cluster.sh: no five free ports in a row from 17000 to 17999" >&2
+    return 1
+}
+
 configure() {
     mkdir -p "$conf" "$home/state" "$home/log" "$home/mysql" /run/munge
+    local first daemon alive=
+    for daemon in "$home"/*.pid; do
+        if running "$daemon"; then alive=yes; fi
+    done
+    [ "$alive" ] && [ -s "$ports" ] || choose_ports
+    first=$(cat "$ports")
+    database=$first accounting=$((first + 1)) controller=$((first + 2)) node1=$((first + 3)) node2=$((first + 4))
     cat >"$conf/slurmdbd.conf" <<EOF
 AuthType=auth/munge
 DbdHost=localhost
 DbdAddr=127.0.0.1
-DbdPort=17819
+DbdPort=$accounting
 SlurmUser=root
 LogFile=$home/log/slurmdbd.log
 PidFile=$home/slurmdbd.pid
 StorageType=accounting_storage/mysql
 StorageHost=127.0.0.1
-StoragePort=17306
+StoragePort=$database
 StorageUser=slurm
 StoragePass=slurm
 StorageLoc=slurm_acct
@@ -44,7 +67,7 @@ EOF
     cat >"$conf/slurm.conf" <<EOF
 ClusterName=parcae
 SlurmctldHost=$(hostname -s)(127.0.0.1)
-SlurmctldPort=17817
+SlurmctldPort=$controller
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=cred_expire=5
@@ -77,9 +100,9 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
-AccountingStoragePort=17819
-NodeName=n1 NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=17001 CPUs=2 RealMemory=8000 State=UNKNOWN
-NodeName=n2 NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=17002 CPUs=2 RealMemory=8000 State=UNKNOWN
+AccountingStoragePort=$accounting
+NodeName=n1 NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$node1 CPUs=2 RealMemory=8000 State=UNKNOWN
+NodeName=n2 NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$node2 CPUs=2 RealMemory=8000 State=UNKNOWN
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 EOF
 }
@@ -98,7 +121,7 @@ await() { # SECONDS COMMAND...: until the command succeeds
     return 1
 }
 
-sql() { mariadb --protocol=tcp --host=127.0.0.1 --port=17306 --user=root "$@"; }
+sql() { mariadb --protocol=tcp --host=127.0.0.1 --port="$database" --user=root "$@"; }
 
 start_one() {
     case $1 in
@@ -120,7 +143,7 @@ start_one() {
         fi
         chmod 755 "$home"
         chown -R mysql: "$home/mysql"
-        setsid mariadbd --no-defaults --user=mysql --datadir="$home/mysql" --bind-address=127.0.0.1 --port=17306 \
+        setsid mariadbd --no-defaults --user=mysql --datadir="$home/mysql" --bind-address=127.0.0.1 --port="$database" \
             --socket="$home/mysql/socket" --pid-file="$home/mysql/pid" --innodb-flush-log-at-trx-commit=0 \
             >"$home/log/mariadb.log" 2>&1 </dev/null &
         echo $! >"$home/mariadb.pid"

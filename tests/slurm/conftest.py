@@ -36,7 +36,8 @@ def cluster() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def shell(cluster: dict[str, str], tmp_path: Path) -> Iterator[Shell]:
-    """A shell in an empty folder; its jobs are gone when the test is."""
+    """A shell in a folder that holds another `sweeps.py`; its jobs are gone when the test is."""
+    (tmp_path / "sweeps.py").write_text("raise SystemExit('this is another program')\n")
     yield Shell(tmp_path, cluster)
     subprocess.run(["scancel", "--user=root"], check=True, env={**os.environ, **cluster})
 

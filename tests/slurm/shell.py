@@ -11,7 +11,8 @@ from typing import Any
 
 from parcae.data.corpus import EMBEDDED, load_corpus
 from parcae.data.tokenizer import BYTES, tokenizer_hash
-from sweeps.folders.paths import RunFolder, Study, read_json_lines
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import Attempt, read_lines
 from sweeps.folders.spec import RunSpec
 from sweeps.plan.grid import Text, isoflop_grid
 from sweeps.plan.manifest import plan_sweep
@@ -106,9 +107,9 @@ class Shell:
         return self.slurm("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}").strip()
 
 
-def events(run: RunFolder, event: str) -> list[dict[str, Any]]:
+def events(run: RunFolder, event: str) -> list[Attempt]:
     """Lines of the run's attempts.jsonl of one kind."""
-    return [attempt for attempt in read_json_lines(run.attempts) if attempt["event"] == event]
+    return [attempt for attempt in read_lines(run.attempts, Attempt) if attempt.event == event]
 
 
 def steps_logged(run: RunFolder) -> int:

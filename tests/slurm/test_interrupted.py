@@ -19,7 +19,7 @@ WAYS = ("preempted", "requeued", "timed out", "node died")
 
 def worker(run: RunFolder) -> int:
     """The process that trains the run on this machine, which plays both nodes."""
-    return int(events(run, "started")[-1]["pid"])
+    return events(run, "started")[-1].pid
 
 
 def is_under_way(run: RunFolder) -> bool:

@@ -79,7 +79,7 @@ def phase(run: RunFolder) -> int:
 
 def accounted(shell: Shell, runs: list[RunFolder]) -> dict[str, int]:
     """How the jobs that ever touched these runs ended, from SLURM's accounts."""
-    jobs = [attempt["job"] for run in runs for attempt in events(run, "started")]
+    jobs = [attempt.job for run in runs for attempt in events(run, "started")]
     ended: dict[str, int] = {}
     for job in jobs:
         state = until(lambda job=job: finished(shell, job))
@@ -131,7 +131,7 @@ def test_a_ceiling_holds_over_several_arrays(shell: Shell) -> None:
         time.sleep(0.3)
     assert most == 1
     assert shell.states() == ["done"] * 3
-    assert events(second[0], "started")[0]["at"] > max(events(run, "ended")[0]["at"] for run in first)
+    assert events(second[0], "started")[0].at > max(events(run, "ended")[0].at for run in first)
 
 
 def test_slurm_is_asked_at_most_once_a_minute_by_all_shells(

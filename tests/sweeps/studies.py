@@ -29,8 +29,15 @@ def finish(study: Study, spec: RunSpec, loss: float = 2.0, **changes: Any) -> No
         "tokens": spec.tokens,
         "val_loss": loss,
         "losses": {str(spec.training.mean_recurrence): loss, "24": loss - 0.01},
+        "validation_sequences": 8,
+        "parameters": spec.parameters,
         "diverged_at": None,
+        "injection_norm": 0.5,
+        "seconds": 1.0,
+        "tokens_per_second": 1e3,
+        "environment": {},
         **changes,
     }
+    result = {key: value for key, value in result.items() if value is not ...}
     folder.metrics.write_text('{"step": 1, "loss": 5.0}\n{"step": 2, "loss": 4.0}\n{"step": 3, "lo')
     folder.result.write_text(json.dumps(result))

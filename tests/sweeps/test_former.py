@@ -28,6 +28,12 @@ FORMER = Path(__file__).parent / "former"
 EXPECTED = json.loads((FORMER / "expected.json").read_text())
 UNFINISHED = "61d59a88ea03c007"
 """The run of the sweep `former` that was stopped after half of its steps."""
+REWORDED = {
+    "no supervisor works off the queue yet, or any more; `parcae-sweep submit` starts one": (
+        "no supervisor is running on this machine; `parcae-sweep submit` starts one"
+    )
+}
+"""What this version says in other words."""
 QUEUED = (
     '{"execution": {"activation_checkpointing": false, "checkpoint_seconds": null, "compile": null, '
     '"device": null, "micro_batch_sequences": null, "telemetry": "normal", "threads": 1}}\n'
@@ -95,7 +101,12 @@ def test_every_state_is_read_as_before(former: Study, command: Command, sweep: s
         former.db.unlink()
     status = command("parcae-sweep", "status", "--sweep", sweep, "--json")
     assert status.code == 0, status.err
-    assert status.json == EXPECTED["status"][sweep]
+    expected = EXPECTED["status"][sweep]
+    for run in expected["runs"]:
+        run["reason"] = REWORDED.get(run["reason"], run["reason"])
+    if sweep == "others":  # of models without a loop, which have a mean recurrence of 1 everywhere now
+        expected["runs"] = [run | {"mean_recurrence": 1.0} for run in expected["runs"]]
+    assert status.json == expected
 
 
 def test_a_study_of_an_earlier_version_is_reported(former: Study, command: Command) -> None:

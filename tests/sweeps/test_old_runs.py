@@ -11,8 +11,8 @@ from sweeps.folders.paths import Study
 from sweeps.folders.spec import RunSpec
 from sweeps.plan.grid import isoflop_grid
 from sweeps.plan.manifest import plan_sweep
-from sweeps.store import database as store
 from sweeps.store.collect import collect
+from sweeps.store.database import open_store
 from tests.conftest import Command
 from tests.sweeps.studies import TEXT, finish
 
@@ -80,13 +80,13 @@ def test_new_runs_of_the_same_name_share_no_fit_with_old_ones(study: Study) -> N
 
 def test_a_database_of_the_former_schema_is_brought_up_to_date(study: Study) -> None:
     collect(study.db)
-    with store.open_store(study.db) as connection:
-        for column in ("variant", "realised_flops", "hyperparameters"):
-            connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
-        connection.execute("UPDATE parcae_schema SET version = 2")
+    with open_store(study.db) as store:
+        for column in ("architecture", "variant", "realised_flops", "hyperparameters"):
+            store.connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+        store.connection.execute("UPDATE parcae_schema SET version = 2")
     collect(study.db)
-    with store.open_store(study.db) as connection:
-        rows = connection.execute("SELECT DISTINCT variant, state FROM runs ORDER BY state").fetchall()
+    with open_store(study.db) as store:
+        rows = store.connection.execute("SELECT DISTINCT variant, state FROM runs ORDER BY state").fetchall()
     assert rows == [
         ("normal initial weights, bfloat16 weights", "done"),
         ("normal initial weights, bfloat16 weights", "planned"),

@@ -71,7 +71,7 @@ def without_copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def curves_of(arrays: Mapping[str, Array], axis: Axis) -> list[Curve]:
-    """A curve a budget, in ascending order.
+    """A curve for each budget, in ascending order.
 
     `arrays` are those of ``without_copies``: flops, loss, position, and what is known of mean_recurrence,
     tokens and parameters.

@@ -1,4 +1,4 @@
-"""What a step along an isoFLOP curve buys and costs: parameters and FLOPs a token, read off the runs."""
+"""What a step along an isoFLOP curve buys and costs: parameters and FLOPs per token, read off the runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

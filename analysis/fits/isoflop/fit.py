@@ -1,4 +1,4 @@
-"""IsoFLOP curves: a parabola a budget, its vertex, and power laws through the vertices.
+"""IsoFLOP curves: a parabola for each budget, its vertex, and power laws through the vertices.
 
 Per model and budget, loss is a quadratic in the logarithm of what was varied (mean recurrence, tokens, or the
 parameters of models without a loop), and another in ln(tokens); the vertices are mu_rec*(C), N*(C) and D*(C)
@@ -19,75 +19,27 @@ from numpy.typing import ArrayLike
 
 from analysis.data.axis import Axis
 from analysis.engine.intervals import RESAMPLES, Interval, interval
-from analysis.engine.validation import LARGEST_LOSS, positive_numbers, same_length
+from analysis.engine.validation import LARGEST_LOSS, Table, columns_of, positive_numbers, same_length
 from analysis.fits.isoflop.bias import FURTHEST, Biases, biases, fitted_forms, worse_than_parabolas
 from analysis.fits.isoflop.curves import Curve, curves_of, pooled_noise, variance, without_copies
 from analysis.fits.isoflop.exchange import Exchange, exchange
 from analysis.fits.isoflop.optimum import Optimum, least_curvature, optimum_of
 from analysis.fits.isoflop.parabola import log_vertices, standardised_residuals
 from analysis.fits.isoflop.power_law import PowerLaw, no_power_law, power_law, slope
+from analysis.fits.isoflop.result import Corrected, CorrectedOptimum, IsoflopFit
 from analysis.laws import COUPLED, TRAINING, Array, Law
 from parcae.errors import InputError
 
 LAWS = (TRAINING, COUPLED)
 """Laws that the parabolas' bias is measured on."""
-NO_BIAS = "its interval holds noise alone and not the bias of a parabola, because "
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorrectedOptimum:
-    """One budget's vertex with the parabola's bias taken off."""
-
-    flops: float
-    on_axis: Interval
-    tokens: Interval
-    """What the budget buys there."""
-    used: bool
-    """False where the laws' own optimum lies outside the sampled range: extrapolated, so in no exponent. (The
-    laws decide, whose optimum rests on all runs: a choice by the budget's own noise would bias the exponent.)
-    """
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Corrected:
-    forms: Mapping[str, float]
-    """The laws that the bias was measured on, with their weights."""
-    optima: tuple[CorrectedOptimum, ...]
-    """Of the budgets whose vertex is interior."""
-    gamma_axis: PowerLaw
-    gamma_tokens: PowerLaw
-    bias: float
-    """Of the plain exponent of the axis."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class IsoflopFit:
-    axis: Axis
-    optima: tuple[Optimum, ...]
-    gamma_mean_recurrence: PowerLaw
-    gamma_parameters: PowerLaw
-    gamma_tokens: PowerLaw
-    gamma_tokens_tied: PowerLaw
-    """Through `tokens_tied`."""
-    corrected: Corrected | None
-    """None where no law could be fitted, or none was asked for."""
-    warnings: tuple[str, ...]
-
-    @property
-    def interior(self) -> tuple[Optimum, ...]:
-        return tuple(optimum for optimum in self.optima if optimum.interior)
-
-    @property
-    def gamma_axis(self) -> PowerLaw:
-        law: PowerLaw = getattr(self, f"gamma_{self.axis.column}")
-        return law
+NO_BIAS = "its interval holds noise and not the bias of parabolas, because "
 
 
 def fit_isoflop(
-    flops: ArrayLike,
-    mean_recurrence: ArrayLike | None,
-    tokens: ArrayLike | None,
-    loss: ArrayLike,
+    flops: ArrayLike | Table,
+    mean_recurrence: ArrayLike | None = None,
+    tokens: ArrayLike | None = None,
+    loss: ArrayLike | None = None,
     *,
     parameters: ArrayLike | None = None,
     axis: Axis | str | None = None,
@@ -97,14 +49,23 @@ def fit_isoflop(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> IsoflopFit:
-    """Curves, optima and exponents of one model, from n runs; None for what is unknown.
+    """Curves, optima and exponents of one model (Parcae section 5; Hoffmann et al. approach 2).
 
-    `parameters` are effective ones, N(mu_rec); `axis` is mean recurrence where that varies, else parameters;
-    `seeds` (NaN where unknown) tell replicates from copies; `weights` are inverse variances. `laws` are those
-    that the parabolas' bias is measured on: with none, intervals hold noise alone.
+    For n runs, all (n,): training `flops` C, `mean_recurrence` mu_rec, training `tokens` D, `loss` in nats
+    and effective `parameters` N(mu_rec), None for what is unknown; or a DataFrame with the columns `flops`,
+    `loss` and what is known. `axis` is what varies within a budget: mean recurrence if that varies, else
+    parameters. `seeds` (NaN for an unknown one) tell replicates from copies; `weights` are inverse variances.
+    `laws` are those that the parabolas' bias is measured on: with none, intervals hold noise alone.
     ``InputError`` for numbers no curve can hold.
     """
-    arrays = _checked(flops, mean_recurrence, tokens, loss, parameters, seeds, weights)
+    optional = {
+        "mean_recurrence": mean_recurrence,
+        "tokens": tokens,
+        "parameters": parameters,
+        "seeds": seeds,
+        "weights": weights,
+    }
+    arrays = _checked(columns_of({"flops": flops, "loss": loss}, optional))
     chosen = _axis(axis, arrays)
     arrays = without_copies(arrays)
     curves = curves_of(arrays, chosen)
@@ -112,7 +73,7 @@ def fit_isoflop(
     noise = pooled_noise([variance(curve) for curve in curves])
     optima = [optimum_of(curve, noise, prices) for curve in curves]
     kept = [optimum for optimum in optima if optimum.interior]
-    found, why_not = None, "none was asked for"
+    found, why_not = None, "no law was given"
     if laws and kept:
         found, why_not = _biases(
             arrays, [o.curve for o in kept], curves, prices, noise, laws, resamples, seed
@@ -136,23 +97,10 @@ def fit_isoflop(
     )
 
 
-def _checked(
-    flops: ArrayLike,
-    mean_recurrence: ArrayLike | None,
-    tokens: ArrayLike | None,
-    loss: ArrayLike,
-    parameters: ArrayLike | None,
-    seeds: ArrayLike | None,
-    weights: ArrayLike | None,
-) -> dict[str, Array]:
-    given = {
-        "flops": flops,
-        "mean_recurrence": mean_recurrence,
-        "tokens": tokens,
-        "parameters": parameters,
-        "weights": weights,
-    }
-    losses = positive_numbers("loss", loss, largest=LARGEST_LOSS)
+def _checked(columns: Mapping[str, ArrayLike | None]) -> dict[str, Array]:
+    seeds, loss = columns["seeds"], columns["loss"]
+    given = {name: values for name, values in columns.items() if name not in ("seeds", "loss")}
+    losses = positive_numbers("loss", np.asarray(loss), largest=LARGEST_LOSS)
     arrays = {name: positive_numbers(name, values) for name, values in given.items() if values is not None}
     arrays["seeds"] = np.full(len(losses), np.nan) if seeds is None else np.asarray(seeds, dtype=float)
     arrays.setdefault("weights", np.ones(len(losses)))
@@ -162,7 +110,7 @@ def _checked(
 
 
 def _axis(axis: Axis | str | None, arrays: Mapping[str, Array]) -> Axis:
-    """The axis asked for, or the usual one. ``InputError`` where nothing is known along it."""
+    """The given axis, or the usual one. ``InputError`` if nothing is known along it."""
     if axis is None:
         recurrence = arrays.get("mean_recurrence")
         varies = recurrence is not None and len(np.unique(recurrence)) > 1
@@ -244,7 +192,7 @@ class _Exponents:
         if not law.budgets or not np.isfinite(law.exponent.low):
             return law
         bias = _median(slope(np.log(flops), off)[0])
-        held = f"{law.message}; parabolas are {bias:+.3f} off on this grid, which the interval holds"
+        held = f"{law.message}; parabolas are {bias:+.3f} off on this grid, which the interval includes"
         return replace(law, message=held)
 
     def tied(self, prices: Exchange | None) -> PowerLaw:

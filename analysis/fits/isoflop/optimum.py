@@ -6,12 +6,15 @@ and its vertex lies within the sampled range. Shapes: k runs of one budget.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
 from analysis.data.axis import Axis
 from analysis.engine.fit import SAME_LOSS
+from analysis.engine.formatting import brief
+from analysis.engine.intervals import finite
 from analysis.fits.isoflop.bias import FURTHEST
 from analysis.fits.isoflop.curves import FEWEST_POINTS, Curve
 from analysis.fits.isoflop.exchange import Exchange
@@ -33,7 +36,7 @@ class CurveVerdict(StrEnum):
     TOO_FEW_POINTS = "too few points"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Optimum:
     """One budget: its vertex where that is an optimum, and a sentence where it is not."""
 
@@ -58,6 +61,25 @@ class Optimum:
     along_axis: Parabola | None
     """None for too few points, as is the next where tokens are unknown."""
     in_tokens: Parabola | None
+
+    def __repr__(self) -> str:
+        return brief(self, "flops", "mean_recurrence", "parameters", "tokens", "loss", "verdict")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "flops": self.flops,
+            "mean_recurrence": finite(self.mean_recurrence),
+            "parameters": finite(self.parameters),
+            "tokens": finite(self.tokens),
+            "tokens_extrapolated": self.tokens_extrapolated,
+            "tokens_tied": finite(self.tokens_tied),
+            "loss": finite(self.loss),
+            "interior": self.interior,
+            "verdict": self.verdict.value,
+            "message": self.message,
+            "warnings": list(self.warnings),
+            "runs": self.points,
+        }
 
     @property
     def on_axis(self) -> float:
@@ -128,7 +150,7 @@ def _verdict(curve: Curve, along: Parabola | None, noise: tuple[float, int]) -> 
             "the curve opens downward, so its turning point is no minimum" + _culprit(curve),
         )
     if along.curvature < least_curvature(curve, noise):
-        return CurveVerdict.FLAT, "the curvature cannot be told from noise"
+        return CurveVerdict.FLAT, "the curvature is no larger than noise explains"
     low, high = curve.log_v.min(), curve.log_v.max()
     if not low <= along.log_vertex <= high:
         return (
@@ -146,7 +168,7 @@ def least_curvature(curve: Curve, noise: tuple[float, int]) -> float:
 
 
 def _culprit(curve: Curve) -> str:
-    """Names the run that lies above both its neighbours, where there is one such; else empty."""
+    """Names the run that lies above both its neighbours; empty if there is none, or more than one."""
     values = np.unique(curve.log_v)
     losses = np.array([curve.losses[curve.log_v == value].mean() for value in values])
     above = np.flatnonzero((losses[1:-1] > losses[:-2]) & (losses[1:-1] > losses[2:])) + 1

@@ -5,11 +5,13 @@ Parcae section 5, figure 5. Shapes: B budgets, R replicates.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.engine.intervals import NOTHING, Interval, interval
+from analysis.engine.formatting import brief
+from analysis.engine.intervals import NOTHING, Interval, finite, interval
 from analysis.engine.verdict import FitStatus
 from analysis.laws import Array
 
@@ -17,7 +19,7 @@ FEWEST_OPTIMA = 3
 """Optima of a power law: two always lie on one."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PowerLaw:
     """v*(C) = k C^exponent through the interior optima, least squares in logs."""
 
@@ -28,6 +30,18 @@ class PowerLaw:
     optima: int
     budgets: tuple[float, ...]
     """FLOPs of the optima that it goes through."""
+
+    def __repr__(self) -> str:
+        return brief(self, "exponent", "k", "status", "optima")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self.exponent.to_dict(),
+            "k": finite(self.k),
+            "status": self.status.value,
+            "message": self.message,
+            "budgets": list(self.budgets),
+        }
 
     def __call__(self, flops: ArrayLike) -> Array:
         return np.asarray(self.k * np.asarray(flops, dtype=float) ** self.exponent.value)

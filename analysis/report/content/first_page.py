@@ -7,15 +7,7 @@ from analysis.report.content.document import Block, Cell, Drawing, Table
 from analysis.report.content.numbers import NONE, estimate, plain
 from analysis.report.figures.composite import composite
 from analysis.report.fitted_study import FittedStudy
-from sweeps.folders.paths import PUBLISHED
-
-PAPER = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
-"""Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
-
-
-def paper_exponents(findings: FittedStudy) -> dict[str, tuple[float, float]]:
-    """The paper's exponents, beside its own runs only: a model's name alone says nothing of its data."""
-    return dict(PAPER) if findings.study.name == PUBLISHED else {}
+from analysis.report.headlines import paper_exponents
 
 
 def main_figure(findings: FittedStudy) -> list[Block]:

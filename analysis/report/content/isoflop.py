@@ -4,7 +4,7 @@ import math
 
 from analysis.data.axis import Axis
 from analysis.data.points import spaced
-from analysis.fits.isoflop.fit import IsoflopFit
+from analysis.fits.isoflop.result import IsoflopFit
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Table
 from analysis.report.content.numbers import (
     NONE,

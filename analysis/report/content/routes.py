@@ -4,11 +4,11 @@ import math
 
 from analysis.checks.robustness import Robustness
 from analysis.engine.intervals import Interval
-from analysis.report.content.document import Block, Cell, Chapter, Drawing, Table
-from analysis.report.content.first_page import paper_exponents
-from analysis.report.content.numbers import Number, digits_of, estimate, sentence
+from analysis.report.content.document import Block, Cell, Chapter, Drawing, Number, Table
+from analysis.report.content.numbers import digits_of, estimate, sentence
 from analysis.report.figures.routes import routes
 from analysis.report.fitted_study import FittedStudy
+from analysis.report.headlines import paper_exponents
 
 NOTHING = "whether two routes agree (there is at most one route to the exponents)"
 

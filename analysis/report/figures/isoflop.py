@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from analysis.data.axis import Axis
 from analysis.data.points import spaced
-from analysis.fits.isoflop.fit import IsoflopFit
 from analysis.fits.isoflop.optimum import Optimum
 from analysis.fits.isoflop.parabola import Parabola
+from analysis.fits.isoflop.result import IsoflopFit
 from analysis.laws import Array
 from analysis.report.content.numbers import flops
 from analysis.report.figures.style import (

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.data.axis import Axis
-from analysis.fits.isoflop.fit import IsoflopFit
+from analysis.fits.isoflop.result import IsoflopFit
 from analysis.report.content.numbers import digits_of
 from analysis.report.figures.isoflop import LABELS
 from analysis.report.figures.style import (

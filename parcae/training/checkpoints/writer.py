@@ -12,27 +12,27 @@ from torch import Tensor
 from parcae.training.checkpoints.checkpoint import Checkpoint, map_tensors, write_checkpoint
 
 SHARE = 0.01
-"""Of the elapsed time that saving may take, unless an interval is set."""
+"""Fraction of the elapsed time that saving may take, unless an interval is set."""
 FLOOR_SECONDS = 5.0
-"""Between two checkpoints, however cheap: what a killed run of a small model loses at most."""
-FIRST_BYTES_A_SECOND = 1e9
-"""Speed at which the first checkpoint is expected to be saved; any other is expected to cost what the last
-one did. Measured: 0.5 GB take 0.3 to 0.7 s of a processor to write."""
+"""Minimum between two checkpoints: what a killed run of a small model loses at most."""
+FIRST_BYTES_PER_SECOND = 1e9
+"""Expected speed of saving the first checkpoint; later ones are expected to cost as much as the last one.
+Measured: writing 0.5 GB takes 0.3 to 0.7 s of processor time."""
 
 
 class Pace:
-    """When the next checkpoint is due: at a set interval, or once saving it takes no more than SHARE of the
-    elapsed time, all checkpoints before it included.
+    """Decides when the next checkpoint is due: after a set interval, or once all checkpoints, including it,
+    take at most SHARE of the elapsed time.
 
-    Times are seconds since training began in this process. The cost of a checkpoint is the time for which
-    training stood still and the processor time of the thread that wrote it.
+    Times are seconds since training began in this process. The cost of a checkpoint is the pause in training
+    plus the processor time of the thread that wrote it.
     """
 
     def __init__(self, interval: float | None, state_bytes: int) -> None:
         self.interval = interval
         self.last = 0.0
         self.spent = 0.0
-        self.expected = state_bytes / FIRST_BYTES_A_SECOND
+        self.expected = state_bytes / FIRST_BYTES_PER_SECOND
 
     def is_due(self, elapsed: float) -> bool:
         if self.interval is not None:
@@ -40,7 +40,7 @@ class Pace:
         return elapsed - self.last >= FLOOR_SECONDS and self.spent + self.expected <= SHARE * elapsed
 
     def saved(self, elapsed: float, cost: float) -> None:
-        """Notes a checkpoint begun at `elapsed`."""
+        """Records a checkpoint that was begun at `elapsed`."""
         self.last, self.expected = elapsed, cost
         self.spent += cost
 
@@ -51,19 +51,18 @@ class CheckpointWriter:
     def __init__(
         self, folder: Path, sync_logs: Callable[[], None], *, interval: float | None, state_bytes: int
     ) -> None:
-        """`sync_logs` brings to the disk what the run has logged, before a checkpoint is seen there.
-        `interval` in seconds, or None for as often as costs little; `state_bytes` is what a checkpoint holds,
-        about."""
+        """`sync_logs` flushes the run's logs to the disk before a checkpoint appears there. `interval` is in
+        seconds, or None for SHARE of the time; `state_bytes` is the approximate size of a checkpoint."""
         self._folder, self._sync_logs = folder, sync_logs
         self.pace = Pace(interval, state_bytes)
         self._started = time.monotonic()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[float] | None = None
-        self._begun = self._stood_still = 0.0  # of the one being written
+        self._begun = self._paused = 0.0  # of the checkpoint being written
         self._buffers: list[Tensor] = []
 
     def is_due(self) -> bool:
-        """Whether to save now: false while one is being written. Raises what went wrong with the last one."""
+        """Whether to save now: false while one is being written. Raises an error of the last one."""
         if self._writing is not None:
             if not self._writing.done():
                 return False
@@ -75,7 +74,7 @@ class CheckpointWriter:
         self._collect()
         begun = time.monotonic()
         snapshot = self._snapshot(checkpoint)
-        self._begun, self._stood_still = begun - self._started, time.monotonic() - begun
+        self._begun, self._paused = begun - self._started, time.monotonic() - begun
         self._writing = self._thread.submit(self._write, snapshot)
 
     def save_last(self, checkpoint: Checkpoint) -> None:
@@ -84,25 +83,25 @@ class CheckpointWriter:
         self._write(checkpoint)
 
     def close(self) -> None:
-        """Waits for the one being written: whoever takes over the folder finds no one writing there."""
+        """Waits for the checkpoint being written: then another process may take over the folder."""
         self._thread.shutdown()
 
     def _collect(self) -> None:
-        """Waits for the one being written, and raises what went wrong with it."""
+        """Waits for the checkpoint being written, and raises its error if it failed."""
         writing, self._writing = self._writing, None
         if writing is not None:
-            self.pace.saved(self._begun, self._stood_still + writing.result())
+            self.pace.saved(self._begun, self._paused + writing.result())
 
     def _write(self, checkpoint: Checkpoint) -> float:
-        """Returns the seconds of processor time that it took."""
+        """Returns the processor time in seconds."""
         started = time.thread_time()
         self._sync_logs()
         write_checkpoint(self._folder, checkpoint)
         return time.thread_time() - started
 
     def _snapshot(self, checkpoint: Checkpoint) -> Checkpoint:
-        """`checkpoint` copied to host memory, to the same each time: fresh pages, and pinned ones even more,
-        cost several times the copy."""
+        """`checkpoint` copied to host memory, into the same buffers each time: new pages, and pinned ones
+        even more, cost several times as much as the copy."""
         spare, buffers = iter(self._buffers), []
 
         def copied(tensor: Tensor) -> Tensor:

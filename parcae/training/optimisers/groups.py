@@ -1,4 +1,4 @@
-"""The optimisers of a run: which parameters each moves, how, and at what rate."""
+"""The optimisers of a run: their parameters and their learning rates."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ ADAMW_EPSILON = 1e-10
 def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]:
     """The attention and MLP matrices, each with the rows of the matrices that are stacked in it.
 
-    They alone decay, and Muon moves them; embeddings, norms, gates, injection and readout are not among them.
+    Only these decay, and Muon updates them; embeddings, norms, gates, injection and readout are not among
+    them.
     """
     stacked: dict[Tensor, tuple[int, ...]] = {}
     for module in model.modules():
@@ -32,7 +33,7 @@ def matrix_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]
 
 
 def gate_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]:
-    """The value gates' matrices, likewise."""
+    """The matrices of the value gates, each with its rows."""
     gates = [
         module.gate.weight for module in model.modules() if isinstance(module, Attention) and module.gate
     ]
@@ -40,8 +41,8 @@ def gate_parameters(model: LoopedTransformer) -> dict[Tensor, tuple[int, ...]]:
 
 
 def build_optimisers(model: LoopedTransformer, training: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for all, the matrices in its first group; or Muon for the matrices and value gates, and AdamW for
-    the rest, as in the released code."""
+    """AdamW for everything, with the matrices in its first group; or, as in the released code, Muon for the
+    matrices and value gates and AdamW for the rest."""
     stacked = matrix_parameters(model)
     if training.optimiser is Optimiser.MUON:
         stacked |= gate_parameters(model)
@@ -57,7 +58,7 @@ def build_optimisers(model: LoopedTransformer, training: TrainConfig) -> list[to
         matrices | {"params": [p for p in stacked if stacked[p] == rows], "rows": rows}
         for rows in dict.fromkeys(stacked.values())
     ]
-    # As in the released code, half precision is half precision here too.
+    # As in the released code, orthogonalisation is in half precision too.
     dtype = torch.bfloat16 if training.precision is Precision.BFLOAT16 else None
     return [Muon(alike, dtype), _adamw([rest])]
 
@@ -80,7 +81,7 @@ def set_rates(optimisers: list[torch.optim.Optimizer], training: TrainConfig, st
 
 
 def move(optimisers: list[torch.optim.Optimizer], step: int) -> None:
-    """Applies the gradients of 0-based `step`; Muon's recipe leaves out the first, as released."""
+    """Applies the gradients of 0-based `step`; with Muon the first is left out, as in the released code."""
     if step > 0 or not any(isinstance(optimiser, Muon) for optimiser in optimisers):
         for optimiser in optimisers:
             optimiser.step()

@@ -1,4 +1,4 @@
-"""Learning rate, weight decay and Muon's momentum over a run, from the 0-based step alone."""
+"""Learning rate, weight decay and Muon's momentum over a run, functions of the 0-based step."""
 
 MOMENTUM = 0.95  # paper appendix
 FIRST_MOMENTUM, MOMENTUM_STEPS = 0.85, 300  # released code: the rise to it, which the paper does not mention
@@ -16,5 +16,5 @@ def decay_scale(step: int, steps: int) -> float:
 
 
 def momentum(step: int) -> float:
-    """Muon's: linear from 0.85 to 0.95 over the first 300 steps, however long the run."""
+    """Muon's momentum: linear from 0.85 to 0.95 over the first 300 steps, whatever the length of the run."""
     return FIRST_MOMENTUM + min(step / MOMENTUM_STEPS, 1.0) * (MOMENTUM - FIRST_MOMENTUM)

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.data.frames import COLUMNS, published_tables
 from analysis.data.model_names import FIXED_DEPTH
 from analysis.data.points import Study, spaced
 from analysis.data.study import build_study, load_study, read_sweep, weighted
-from analysis.published import published_tables
 from parcae.errors import InputError
 from parcae.flops import effective_parameters
 from parcae.presets import preset
-from sweeps.store.database import RUN_COLUMNS
+from sweeps.store.rows import NO_LOOP
 
 NO_LOSSES = pd.DataFrame({"run_id": [], "test_recurrence": [], "loss": []})
 
@@ -24,6 +24,7 @@ def runs(count: int = 6, **columns: object) -> pd.DataFrame:
         {
             "run_id": [f"r{i}" for i in range(count)],
             "model": "mine",
+            "architecture": "looped",
             "state": "done",
             "flops": 1e18,
             "mean_recurrence": np.arange(1.0, count + 1),
@@ -33,7 +34,7 @@ def runs(count: int = 6, **columns: object) -> pd.DataFrame:
             "val_loss": np.linspace(3.0, 3.2, count),
         }
     )
-    return table.assign(**columns).reindex(columns=list(RUN_COLUMNS))
+    return table.assign(**columns).reindex(columns=COLUMNS)
 
 
 def study(table: pd.DataFrame, losses: pd.DataFrame = NO_LOSSES) -> Study:
@@ -54,9 +55,11 @@ def test_published_study_is_built_in(tmp_path: Path) -> None:
 
 
 def test_published_tables_are_the_stores() -> None:
-    tables = read_sweep(Path("nothing.duckdb"), "published")
-    assert set(RUN_COLUMNS) <= set(tables.runs.columns)
-    assert len(published_tables()[1]) == 16
+    rows = read_sweep(Path("nothing.duckdb"), "published")
+    runs, losses = published_tables()
+    assert list(runs["run_id"]) == [run.run_id for run in rows.runs]
+    assert list(runs.columns) == COLUMNS
+    assert len(losses) == 16
 
 
 def test_a_missing_database_is_a_sentence(tmp_path: Path) -> None:
@@ -97,7 +100,8 @@ def test_runs_of_two_seeds_are_no_copies() -> None:
 def test_models_without_a_loop_are_one_group() -> None:
     table = runs(
         4,
-        mean_recurrence=np.nan,
+        mean_recurrence=1.0,
+        architecture=NO_LOOP,
         model=["70m", "160m", "410m", "1b"],
         once_parameters=[7e7, 1.6e8, 4.1e8, 1e9],
         recurrent_parameters=0.0,
@@ -178,7 +182,7 @@ def test_the_best_run_of_each_cell_is_fitted_where_hyperparameters_vary(known: s
     table = searched()
     rates = '{"lr": ' + table["lr"].astype(str) + "}"
     given = {"rates": {"hyperparameters": rates}, "one seed": {"seed": 0}, "nothing": {}}[known]
-    found = study(table.assign(**given).reindex(columns=list(RUN_COLUMNS)))
+    found = study(table.assign(**given).reindex(columns=COLUMNS))
     np.testing.assert_array_equal(found.models["mine"].loss, np.linspace(3.0, 3.2, 4))
     assert found.models["mine"].passed_over == 8
     assert sum(found.left_out.values()) == 8
@@ -187,7 +191,7 @@ def test_the_best_run_of_each_cell_is_fitted_where_hyperparameters_vary(known: s
 def test_seeds_of_the_best_learning_rate_stay_together() -> None:
     table = pd.concat([searched(seed=0), searched(seed=1).assign(val_loss=lambda t: t["val_loss"] + 0.002)])
     table["hyperparameters"] = '{"lr": ' + table["lr"].astype(str) + "}"
-    points = study(table.reindex(columns=list(RUN_COLUMNS))).models["mine"]
+    points = study(table.reindex(columns=COLUMNS)).models["mine"]
     assert len(points) == 8
     assert sorted(np.bincount(points.cells)) == [2, 2, 2, 2]
 
@@ -249,5 +253,11 @@ def test_architectures_of_one_size_are_models_of_their_own() -> None:
 
 
 def test_sizes_without_a_loop_share_one_law() -> None:
-    table = runs(4, mean_recurrence=np.nan, once_parameters=[1e7, 2e7, 4e7, 8e7], recurrent_parameters=0.0)
+    table = runs(
+        4,
+        mean_recurrence=1.0,
+        architecture=NO_LOOP,
+        once_parameters=[1e7, 2e7, 4e7, 8e7],
+        recurrent_parameters=0.0,
+    )
     assert list(study(table).models) == ["mine"]

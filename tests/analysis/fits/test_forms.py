@@ -20,7 +20,7 @@ from analysis.prediction.frontier import best_recurrence, whole_losses
 from analysis.prediction.shape import shape_of
 from analysis.report.fitted_study import fit_model, fit_study
 from analysis.report.headlines import extrapolations, headlines
-from analysis.report.json_output import plain_chosen, plain_forms
+from analysis.report.json_output import chosen_json
 from analysis.report.law_text import forms_text
 from parcae.config import default_backward_depth
 from parcae.flops import flops_per_token
@@ -50,7 +50,7 @@ def test_the_published_study(model: str, error: float, gamma: float, advised: li
     parabolas = found.isoflop.gamma_mean_recurrence.exponent.value
     assert abs(along.gamma_mean_recurrence.value - parabolas) <= 0.06
     assert [point.mean_recurrence.value for point in along.points] == advised
-    told = plain_chosen(found)
+    told = chosen_json(found)
     assert told is not None
     assert told["form"] == "coupled"
     assert told["E"] == form.fit.values["E"]
@@ -74,7 +74,7 @@ def test_what_was_not_trained_is_extrapolated() -> None:
     assert "best of the trained mean recurrences (2 to 12) is 12" in told
     assert "10 to 18 come within 0.1 %" in told
     assert "medium-370m: the training law does not fit" not in told
-    assert "training can't be told from it" in told
+    assert "training cannot be distinguished from it" in told
     assert "mean recurrence 1 was not trained" in beyond
     form, shape = findings.models["small-140m"].forms.chosen, findings.models["small-140m"].shape
     assert form is not None
@@ -130,7 +130,7 @@ def test_a_law_takes_one_file(ten_line_law: str) -> None:
     assert found.forms.chosen is not None
     assert found.forms.chosen.law.name == ten_line_law
     assert found.forms.chosen.fit.values["y"] == pytest.approx(0.35, abs=0.02)
-    assert ten_line_law in [row["form"] for row in plain_forms(found)]
+    assert ten_line_law in [form.to_dict()["form"] for form in found.forms.forms.values()]
     assert "L = E + X N^-x D^-y" in forms_text(found.forms)
     assert found.frontier is not None
     assert found.frontier.form == ten_line_law

@@ -7,8 +7,8 @@ import pytest
 
 from analysis import fit_isoflop
 from analysis.engine.verdict import FitStatus
-from analysis.fits.isoflop.fit import IsoflopFit
 from analysis.fits.isoflop.optimum import CurveVerdict as Curve
+from analysis.fits.isoflop.result import IsoflopFit
 from parcae.errors import InputError
 
 from ..points import published_study

@@ -9,7 +9,7 @@ from analysis import fit_isoflop
 from analysis.data.axis import Axis
 from analysis.fits.isoflop.bias import log_optima
 from analysis.fits.isoflop.exchange import exchange
-from analysis.fits.isoflop.fit import IsoflopFit
+from analysis.fits.isoflop.result import IsoflopFit
 from analysis.laws import COUPLED, TRAINING, Law
 
 from ..points import published_study

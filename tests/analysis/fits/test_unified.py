@@ -30,9 +30,9 @@ def curves(noise: float = 0.0, seed: int = 0) -> list[TestTimeCurve]:
         TestTimeCurve(
             run_id=str(i),
             model="m",
-            mean_recurrence=study.mean_recurrence[i],
-            tokens=study.tokens[i],
-            effective_parameters=study.parameters[i],
+            mean_recurrence=float(study.mean_recurrence[i]),
+            tokens=float(study.tokens[i]),
+            effective_parameters=float(study.parameters[i]),
             test_recurrence=t,
             loss=(study.loss[i] + 1.5 * np.exp(-4 * t / study.mean_recurrence[i]))
             * np.exp(noise * generator.standard_normal(len(t))),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from analysis.engine.solver import Problem, expand
-from analysis.laws import COUPLED, EQUIVALENCE, ORACLE_FLOOR, SATURATION, TOKENS_ONLY, TRAINING, UNIFIED, Law
+from analysis.laws import EQUIVALENCE, FORMS, ORACLE_FLOOR, SATURATION, TRAINING, UNIFIED, Law
 
-LAWS = [TRAINING, COUPLED, TOKENS_ONLY, EQUIVALENCE, ORACLE_FLOOR, *SATURATION.values(), *UNIFIED.values()]
+LAWS = [*FORMS.values(), ORACLE_FLOOR, *SATURATION.values(), *UNIFIED.values()]
 GENERATOR = np.random.default_rng(3)
 DATA = {
     "N": GENERATOR.uniform(5e7, 5e9, 20),

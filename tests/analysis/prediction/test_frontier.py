@@ -105,7 +105,7 @@ def test_a_file_that_contradicts_its_convention_is_refused_unless_that_is_settle
         ]
     )
     other = dataclasses.replace(points, tokens=points.flops / unrolled)
-    with pytest.raises(InputError, match=r"FLOPs a token, but convention 'paper' counts .*--convention"):
+    with pytest.raises(InputError, match=r"FLOPs per token, but convention 'paper' counts .*--convention"):
         shape_of(other)
     settled, own = shape_of(other, "unrolled"), shape_of(other, "own")
     assert settled is not None
@@ -161,10 +161,10 @@ def test_routes_say_which_one_is_believed_and_why() -> None:
     wide = Interval(value=0.4, low=0.35, high=0.7)
     assert route(near, near, near).believed == ""
     assert route(wide, near, far).disagree
-    assert "believe 0.400 (0.350 to 0.450), the parabolas corrected" in route(wide, near, far).believed
+    assert "trust the corrected parabolas, 0.400 (0.350 to 0.450)" in route(wide, near, far).believed
     assert not route(wide, far, far).disagree
     assert "plain parabolas are biased on this grid" in route(wide, far, far).believed
-    assert "believe neither" in route(near, NOTHING, far).believed
+    assert "trust neither" in route(near, NOTHING, far).believed
     assert route(near, NOTHING, NOTHING).believed == ""
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from analysis import predict
 from analysis.prediction.planned_loss import predicted_losses
-from analysis.published import published_tables
+from analysis.published import published_sweep
 from analysis.report.fitted_study import fit_model
 from parcae.config import ModelConfig
 from parcae.errors import InputError
@@ -121,14 +121,13 @@ def test_plans_of_published_models_are_predicted() -> None:
 
 
 def test_plans_prefer_the_models_own_runs() -> None:
-    runs = published_tables()[0]
-    runs["val_loss"] *= 2
+    runs = [replace(run, val_loss=2 * run.val_loss) for run in published_sweep().runs if run.val_loss]
     model = preset("small-140m").model
     published = predicted_losses("small-140m", model, [(4, 5e9)], None)[0]
     own = predicted_losses("small-140m", model, [(4, 5e9)], runs)[0]
     assert published is not None
     assert own == pytest.approx(2 * published, rel=1e-6)
-    few = runs[runs["model"] == "small-140m"].head(4)
+    few = [run for run in runs if run.model == "small-140m"][:4]
     assert predicted_losses("small-140m", model, [(4, 5e9)], few)[0] == pytest.approx(published)
 
 

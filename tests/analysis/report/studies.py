@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.data.points import Study
-from analysis.published import published_tables
+from analysis.published import published_sweep
 from analysis.report.content.document import Document
 from analysis.report.content.study import study_report
 from analysis.report.fitted_study import FittedStudy
 from analysis.report.records import Records, records_of, records_of_study
-from sweeps.store.database import StudyTables
 
 from ..points import published_study
 
@@ -35,8 +34,7 @@ def only(keep: str) -> Study:
 
 
 def published_records() -> Records:
-    runs, losses = published_tables()
-    return records_of(StudyTables(name="published", kind="imported", runs=runs, losses=losses), None)
+    return records_of(published_sweep(), None)
 
 
 def document_of(findings: FittedStudy, records: Records | None = None) -> Document:

@@ -12,14 +12,16 @@ import pypdf
 import pytest
 
 from analysis.report.content.document import Document, Number
-from analysis.report.fitted_study import FittedStudy, fit_study
+from analysis.report.fitted_study import FittedStudy, FittedTestTime, fit_model, fit_study
 from analysis.report.formats.latex import bibtex, latex
 from analysis.report.formats.markdown import markdown
 from analysis.report.formats.plain_json import plain_document
 from analysis.report.formats.typst import pages, pdf
-from analysis.report.json_output import plain_isoflop, plain_training
+from analysis.report.json_output import isoflop_json, training_json
+from analysis.report.law_text import isoflop_text
 from analysis.report.mathematics import LATEX, bare, prose, typeset
 from analysis.report.output_format import ReportFormat
+from analysis.report.study_text import saturation_text
 from analysis.report.write import output_path, write_document
 from parcae.errors import InputError
 
@@ -94,8 +96,8 @@ def test_the_tables_hold_the_fits_own_numbers(document: Document, findings: Fitt
     tables = {block["name"]: block for block in plain["first_page"] if block["kind"] == "table"}
     for chapter in plain["chapters"]:
         tables |= {block["name"]: block for block in chapter["blocks"] if block["kind"] == "table"}
-    for name, found in findings.models.items():
-        isoflop = plain_isoflop(found.isoflop, found.routes)
+    for name in findings.models:
+        isoflop = isoflop_json(findings.models)["models"][name]
         rows = [row for row in tables["exponents"]["rows"] if row[0] == name]
         for row, key in zip(rows, ("gamma_mean_recurrence", "gamma_tokens"), strict=True):
             for cell, value in ((row[2], isoflop[key]), (row[4], isoflop["training_law"][key])):
@@ -108,7 +110,7 @@ def test_the_tables_hold_the_fits_own_numbers(document: Document, findings: Fitt
             assert row[2]["value"] == optimum["mean_recurrence"]
             assert row[4]["value"] == optimum["tokens"]
             assert row[6]["value"] == optimum["loss"]
-        training = plain_training(found.training, found.frontier, found.robustness, found)
+        training = training_json(findings.models)["models"][name]
         frontier = [row for row in tables["frontier"]["rows"] if row[0] == name]
         for row, point in zip(frontier, training["frontier"], strict=True):
             assert row[2]["value"] == point["mean_recurrence"]["value"]
@@ -237,3 +239,14 @@ def test_sources_are_bibtex(document: Document) -> None:
     assert "author = {Hoffmann and others}," in entries
     assert "author = {Schwethelm and Rueckert and Kaissis}," in entries
     assert "Schwethelm, Rueckert and Kaissis (2026)." in markdown(document, "figures")
+
+
+def test_refits_are_made_only_for_what_prints_them() -> None:
+    """The robustness panel is two thirds of the time, and `isoflop` doesn't show it."""
+    found = {"small-140m": fit_model(published_study().models["small-140m"])}
+    assert isoflop_text(found)
+    assert isoflop_json(found)
+    assert "robustness" not in vars(found["small-140m"])
+    of_curves = FittedTestTime(curves=curves(noise=0.001))
+    assert saturation_text(of_curves)
+    assert not {"unified", "oracle"} & set(vars(of_curves))

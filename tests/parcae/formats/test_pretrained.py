@@ -34,7 +34,7 @@ def test_a_saved_model_is_loaded_as_it_was(family: str, tmp_path: Path) -> None:
     tokens = random_tokens(saved.model.config, 2)
     assert torch.equal(loaded.model.logits_at(tokens, 3), saved.model.logits_at(tokens, 3))
     assert all(parameter.requires_grad for parameter in loaded.model.parameters())
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already exists"):
         save_model(saved, tmp_path / "model")
 
 
@@ -93,6 +93,18 @@ def test_a_run_folder_is_its_newest_whole_checkpoint(tmp_path: Path) -> None:
 def test_a_config_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(InputError, match=r"config\.json"):
+        load_model(tmp_path)
+
+
+def test_a_wrong_key_is_named_with_its_file_and_path(tmp_path: Path) -> None:
+    model = {**TINY.to_dict(), "width": "wide"}
+    spec = {"model": model, "training": training().to_dict(), "tokenizer": "bytes"}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(InputError, match=r"spec\.json: model\.width is 'wide'; it takes a whole number"):
+        load_model(tmp_path)
+    own = {"format": "parcae-lab 1", "model": TINY.to_dict(), "mean_recurrence": 4, "backward_depth": 2}
+    (tmp_path / "config.json").write_text(json.dumps(own))
+    with pytest.raises(InputError, match=r"config\.json: the key tokenizer is missing"):
         load_model(tmp_path)
 
 

@@ -1,6 +1,9 @@
 """Files of weights as training code leaves them: wrapped, with counters among them, in several parts."""
 
+import io
 import json
+import time
+import zipfile
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -180,11 +183,11 @@ def twice(folder: Path) -> None:
         (outside("inner/all.safetensors"), "'inner/all.safetensors'"),
         (outside(".."), "'..'"),
         (outside(""), "''"),
-        (lacking, "'model-00002-of-00003.safetensors', which is not there"),
+        (lacking, "'model-00002-of-00003.safetensors', which does not exist"),
         (cut, "damaged"),
         (twice, "twice"),
         (indexed("{"), "JSON"),
-        (indexed([]), "no JSON object"),
+        (indexed([]), "not a JSON object"),
         (indexed({}), "weight_map"),
         (indexed({"weight_map": {}}), "weight_map"),
         (indexed({"weight_map": ["model.safetensors"]}), "weight_map"),
@@ -231,3 +234,56 @@ def test_eval_reads_what_training_code_left(command: Command, tmp_path: Path) ->
     refused = command(*asked)
     assert refused.code == 2
     assert "'../all.safetensors'" in refused.sentence
+
+
+def _bomb(path: Path) -> None:
+    """A few kilobytes that unpack to 40 MB."""
+    content = io.BytesIO()
+    torch.save(WEIGHTS | {"transformer.wte.weight": torch.zeros(10_000_000)}, content)
+    with zipfile.ZipFile(content) as plain, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for part in plain.infolist():
+            packed.writestr(part.filename, plain.read(part))
+
+
+@pytest.mark.parametrize(("shape", "stride"), [((10**6, 10**6), (0, 0)), ((10**6, 32), (1, 0))])
+def test_weights_spread_over_few_bytes_are_refused(
+    shape: tuple[int, int], stride: tuple[int, int], tmp_path: Path
+) -> None:
+    spread = torch.zeros(10**6).as_strided(shape, stride)
+    folder = saved(tmp_path / "a", CONFIG, WEIGHTS | {"transformer.wte.weight": spread})
+    with pytest.raises(InputError, match=r"transformer\.wte\.weight of shape .* a place in the file"):
+        load_model(folder)
+
+
+def test_many_weights_in_the_same_bytes_are_refused(tmp_path: Path) -> None:
+    one = torch.zeros(10**5)
+    folder = saved(tmp_path / "a", CONFIG, {f"transformer.h.{i}.weight": one for i in range(1000)})
+    with pytest.raises(InputError, match="many tensors in the same bytes"):
+        load_model(folder)
+
+
+def test_a_file_that_unpacks_to_more_than_it_has_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "a", CONFIG, WEIGHTS)
+    _bomb(next(path for path in folder.iterdir() if path.suffix in (".bin", ".pt")))
+    with pytest.raises(InputError, match="unpacks to"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_layers_in_recurrent_block": 10**5},
+        {"n_layers_in_prelude": 10**9},
+        {"block_size": 10**9},
+        {"n_embd": 10**9},
+        {"intermediate_size": 10**12},
+        {"mean_recurrence": 10**9},
+        {"mean_backprop_depth": 10**9},
+    ],
+)
+def test_sizes_beyond_reason_are_refused_at_once(change: dict[str, int], tmp_path: Path) -> None:
+    folder = saved(tmp_path / "a", CONFIG | change, WEIGHTS)
+    started = time.monotonic()
+    with pytest.raises(InputError):
+        load_model(folder)
+    assert time.monotonic() - started < 5

@@ -15,6 +15,7 @@ from parcae.errors import InputError
 from parcae.evaluation.texts import evaluate_texts
 from parcae.flops import Convention
 from parcae.formats.pretrained import Pretrained, load_model
+from parcae.records import from_plain
 from parcae.training.result import Result
 from sweeps.control.models import find_model
 from sweeps.folders.paths import RunFolder, Study
@@ -51,7 +52,7 @@ def test_a_run_is_evaluated_and_exported(command: Command, tmp_path: Path) -> No
     run_id = trained(tmp_path)
     result = json.loads((tmp_path / "runs" / run_id / "result.json").read_text())
     assert result.pop("model_flops_utilisation") is None  # a CPU has no peak worth the name
-    assert Result.from_dict(result).model_flops_utilisation is None  # what was written before it existed
+    assert from_plain(Result, result, "it").model_flops_utilisation is None  # written before it existed
     found = command("parcae-sweep", "eval", run_id, "--recurrences", "12,1", "--json").json
     (held_out,) = found["texts"]
     assert held_out["losses"] == pytest.approx({t: result["losses"][t] for t in ("1", "12")}, rel=1e-6)
@@ -93,7 +94,7 @@ def test_a_model_of_another_tokenizer_is_a_sentence(tmp_path: Path) -> None:
     config = official.parcae_config(vocab_size=250)
     saved(tmp_path / "official", config, official.random_state(config))
     model = find_model(Study(tmp_path / "results.duckdb"), str(tmp_path / "official"))
-    with pytest.raises(InputError, match="another tokenizer"):
+    with pytest.raises(InputError, match="tokenizer that is not stored"):
         evaluate_texts(model, [], [1], 100)
 
 

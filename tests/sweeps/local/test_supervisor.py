@@ -1,17 +1,17 @@
 """This machine as a cluster: several shells at once, Ctrl-C, cancel and retry, through the real commands."""
 
-import fcntl
 import json
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeps.folders.paths import Study, read_json, read_json_lines
-from sweeps.local.supervisor import _acquired, signal_holder
-from sweeps.runs.states import is_locked
+import pytest
+
+from sweeps.folders.locks import is_locked, signal_owner
+from sweeps.folders.paths import Study
+from sweeps.folders.records import Attempt, json_or_none, read_lines
 from sweeps.store.collect import rebuild
 from tests.conftest import BIN, Command
 from tests.sweeps.store.test_collect import content
@@ -48,7 +48,7 @@ def test_many_shells_at_once_start_each_run_once(command: Command, tmp_path: Pat
     assert command("parcae-sweep", "watch").code == 0
     study = Study(tmp_path / "results.duckdb")
     for run in runs:
-        attempts = [line["event"] for line in read_json_lines(study.run(run["run_id"]).attempts)]
+        attempts = [attempt.event for attempt in read_lines(study.run(run["run_id"]).attempts, Attempt)]
         assert attempts == ["started", "ended"]
     before = content(study)
     rebuild(study.db)
@@ -67,7 +67,7 @@ def test_ctrl_c_stops_watching_and_a_second_one_the_runs(command: Command, tmp_p
         said = ""
         for _ in range(times):
             shell.send_signal(signal.SIGINT)
-            while "Ctrl-C again" not in said:
+            while "second Ctrl-C" not in said:
                 said += shell.stderr.readline()
         return said + shell.communicate(timeout=60)[1]
 
@@ -80,7 +80,7 @@ def test_ctrl_c_stops_watching_and_a_second_one_the_runs(command: Command, tmp_p
     shell = start(tmp_path, "parcae-sweep", "watch")
     assert shell.stderr is not None
     assert "running" in shell.stderr.readline()
-    assert "1 runs called off" in ctrl_c(shell, 2)
+    assert "1 runs cancelled" in ctrl_c(shell, 2)
     until(lambda: states() == ["cancelled"])
     steps = json.loads(folder.metrics.read_bytes().splitlines()[-1])["step"]
     assert "0 of 1" in command("parcae-sweep", "submit", "--cluster", "local").err
@@ -105,14 +105,14 @@ def test_each_run_has_a_gpu_of_its_own(command: Command, tmp_path: Path) -> None
     def held() -> dict[str, str]:
         """Run id -> its GPU, of the runs that train."""
         ids = [run["run_id"] for run in planned if is_locked(study.run(run["run_id"]).lock)]
-        started = {run_id: read_json(study.queue / run_id) for run_id in ids}
-        return {run_id: plain["gpu"] for run_id, plain in started.items() if plain and "gpu" in plain}
+        started = {run_id: json_or_none(study.queue / run_id) for run_id in ids}
+        return {run_id: plain["gpu"] for run_id, plain in started.items() if plain and plain["gpu"]}
 
     until(lambda: len(held()) == 2)
     before = held()
     assert sorted(before.values()) == ["3", "5"]
 
-    signal_holder(study.supervisor_lock, signal.SIGKILL)
+    signal_owner(study.supervisor_lock, signal.SIGKILL)
     until(lambda: not is_locked(study.supervisor_lock))
     assert command("parcae-sweep", *submit, env={"CUDA_VISIBLE_DEVICES": "3,5"}).code == 0
     ended = next(run_id for run_id, gpu in before.items() if gpu == "3")
@@ -136,9 +136,42 @@ def test_a_run_whose_result_is_wrong_can_be_retried(command: Command, tmp_path: 
     assert (folder.path / "layers.jsonl").stat().st_size > 0
 
 
-def test_whoever_looks_at_the_supervisors_lock_does_not_keep_it_away(tmp_path: Path) -> None:
-    with (tmp_path / "lock").open("a") as lock, (tmp_path / "lock").open() as look:
-        fcntl.flock(look, fcntl.LOCK_SH)
-        assert not _acquired(lock)
-        threading.Timer(0.2, fcntl.flock, (look, fcntl.LOCK_UN)).start()
-        assert _acquired(lock)
+def test_a_queue_entry_that_cannot_be_read_fails_its_run_and_no_other(
+    command: Command, tmp_path: Path
+) -> None:
+    runs = command("parcae-sweep", *PLAN, "3e9", "--seeds", "0,1").json["runs"]
+    study = Study(tmp_path / "results.duckdb")
+    study.queue.mkdir()
+    for run in runs:
+        study.run(run["run_id"]).path.mkdir()
+    (study.queue / runs[0]["run_id"]).write_text('{"execution": {"threads": "many"}}')
+    submitted = command("parcae-sweep", "submit", "--cluster", "local")
+    assert submitted.code == 1
+    assert "execution.threads is 'many'; it takes a whole number" in submitted.err
+    assert "1 done, 1 failed" in command("parcae-sweep", "status").err
+
+
+def test_files_in_the_working_folder_are_not_imported(command: Command, tmp_path: Path) -> None:
+    for name in ("sweeps", "parcae", "analysis", "typer", "torch", "json"):
+        (tmp_path / f"{name}.py").write_text("print(1)\n")
+    assert command("parcae-sweep", *PLAN, "3e9").code == 0
+    submitted = command("parcae-sweep", "submit", "--cluster", "local")
+    assert submitted.code == 0, submitted.err
+    assert "1 done" in command("parcae-sweep", "status").err
+
+
+@pytest.mark.parametrize("more", [(), ("--detach",)])
+def test_a_supervisor_that_cannot_start_is_reported(
+    command: Command, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "sitecustomize.py").write_text(
+        "import sys\nif 'sweeps.local.supervisor' in sys.orig_argv:\n    sys.exit('no supervisor today')\n"
+    )
+    assert command("parcae-sweep", *PLAN, "3e9").code == 0
+    broken = {"PYTHONPATH": str(tmp_path / "broken")}
+    submitted = command("parcae-sweep", "submit", "--cluster", "local", *more, env=broken, timeout=60)
+    assert submitted.code == 1
+    assert "exit code 1 (SystemExit: no supervisor today)" in submitted.err.splitlines()[-1]
+    assert command("parcae-sweep", "submit", "--cluster", "local").code == 0
+    assert "1 done" in command("parcae-sweep", "status").err

@@ -55,14 +55,14 @@ def test_how_a_run_is_executed_is_for_its_processes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("partitoin = 'a'", "'partitoin'"),
+        ("partitoin = 'a'", "the key partitoin is unknown; there are partition, account"),
         ("time_minutes = '60'", "'60'"),
         ("time_minutes = true", "True"),
         ("time_minutes = 0", "at least 1"),
         ("gpus_per_node = -1", "negative"),
-        ("setup = 'module load cuda'", "list of strings"),
-        ("gpus_per_node = 8\nconcurrent = 4", "one run holds 8"),
-        ("[model.nano]\nqueue = 'a'", "'queue'"),
+        ("setup = 'module load cuda'", "it takes a list"),
+        ("gpus_per_node = 8\nconcurrent = 4", "one run uses 8"),
+        ("[model.nano]\nqueue = 'a'", "the key queue is unknown"),
         ("time_minutes = ", "cannot read"),
         ("micro_batch_sequences = 0", "at least 1"),
         ("checkpoint_seconds = -1", "negative"),

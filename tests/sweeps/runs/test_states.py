@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
-from sweeps.folders.paths import Study, write_json
+from sweeps.folders.paths import Study
+from sweeps.folders.records import Failure, write_record
 from sweeps.runs.states import State, Status, establish
 from sweeps.slurm.arrays import Submissions
 from tests.sweeps.studies import finish, plan
+
+AT = {"step": 7, "loss": None, "state_norm": None, "injection_norm": 0.9}
 
 
 def state(study: Study, run_id: str) -> Status:
@@ -25,8 +28,14 @@ def state(study: Study, run_id: str) -> Status:
         ({"val_loss": float("inf")}, State.FAILED, "not a finite number"),
         ({"losses": {"1": float("nan")}}, State.FAILED, "not a finite number"),
         ({"status": "fine"}, State.FAILED, "'fine'"),
-        ({"losses": None}, State.FAILED, "not the result of a run"),
-        ({"status": "diverged", "diverged_at": {"step": 7}}, State.DIVERGED, "at step 7"),
+        ({"losses": None}, State.FAILED, "losses is None; it takes keys with values"),
+        ({"steps": ...}, State.FAILED, "the key steps is missing"),
+        ({"added_later": 1}, State.DONE, None),
+        (
+            {"status": "diverged", "val_loss": None, "losses": {}, "diverged_at": AT},
+            State.DIVERGED,
+            "at step 7",
+        ),
     ],
 )
 def test_a_result_is_checked(
@@ -53,7 +62,7 @@ def test_from_planned_to_running(study: Study) -> None:
     folder.path.mkdir()
     assert state(study, run_id).state is State.PLANNED
     study.queue.mkdir()
-    write_json(study.queue / run_id, {})
+    (study.queue / run_id).write_text("{}")
     assert state(study, run_id).state is State.QUEUED
     with folder.lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -65,5 +74,16 @@ def test_a_failure_says_why(study: Study) -> None:
     run_id = plan(study)[0].run_id
     folder = study.run(run_id)
     folder.path.mkdir()
-    write_json(folder.failure, {"state": "failed", "message": "out of memory", "traceback": "", "at": 0})
+    write_record(folder.failure, Failure(message="out of memory"))
     assert state(study, run_id) == Status(State.FAILED, "out of memory")
+
+
+@pytest.mark.parametrize("content", ['{"array": 3, "task": 0}', '{"array": "parcae-a"}'])
+def test_a_submission_that_cannot_be_read_leaves_its_run_unknown(study: Study, content: str) -> None:
+    run_id = plan(study)[0].run_id
+    folder = study.run(run_id)
+    folder.path.mkdir()
+    folder.submission.write_text(content)
+    status = state(study, run_id)
+    assert status.state is State.UNKNOWN
+    assert "submission.json" in (status.reason or "")

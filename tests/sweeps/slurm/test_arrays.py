@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from sweeps.folders.paths import Study, write_json
+from parcae.records import to_plain
+from sweeps.folders.paths import Study
+from sweeps.folders.records import Array, Attempt, Submission, write_record
 from sweeps.runs.environment import without_filters
 from sweeps.runs.states import State, Status, establish
-from sweeps.slurm.arrays import Array, Submissions
+from sweeps.slurm.arrays import Submissions
 from sweeps.slurm.scheduler import Answer, Job, _parse, _tasks
 from tests.sweeps.studies import plan
 
@@ -22,20 +24,21 @@ def run_id(study: Study) -> str:
     run_id = plan(study)[0].run_id
     study.run(run_id).path.mkdir()
     study.slurm.mkdir()
-    write_json(study.run(run_id).submission, {"array": "parcae-a", "task": 0})
+    write_record(study.run(run_id).submission, Submission(array="parcae-a", task=0))
     send(study, job_id="7")
     return run_id
 
 
 def send(study: Study, job_id: str | None, seconds_ago: float = 60.0) -> None:
-    Array(
+    array = Array(
         name="parcae-a",
         run_ids=("x", "y"),
         sent_at=time.time() - seconds_ago,
         job_id=job_id,
         throttle=2,
         devices=1,
-    ).write(study)
+    )
+    write_record(study.array(array.name), array)
 
 
 def job(state: str, reason: str = "None") -> Job:
@@ -71,7 +74,7 @@ def state(study: Study, run_id: str, answer: Answer) -> Status:
         (({}, {JOB: job("RUNNING")}), State.UNKNOWN, "no record of its end"),  # the controller lost it
         (({}, {JOB: job("")}), State.CANCELLED, "before it started"),
         (({}, {JOB: job("PENDING")}), State.CANCELLED, "before it started"),
-        (({}, None), State.UNKNOWN, "no accounts"),
+        (({}, None), State.UNKNOWN, "accounting does not answer"),
         ((None, None), State.UNKNOWN, "does not answer"),
         ((None, {JOB: job("RUNNING")}), State.UNKNOWN, "does not answer"),
         ((None, {JOB: job("OUT_OF_MEMORY")}), State.FAILED, "out of memory"),
@@ -90,7 +93,8 @@ def test_what_happened_since_slurm_was_asked_comes_from_files(study: Study, run_
     attempts = study.run(run_id).attempts
 
     def log(event: str, seconds_ago: float, job: str = JOB) -> None:
-        attempts.write_text(json.dumps({"event": event, "at": time.time() - seconds_ago, "job": job}) + "\n")
+        attempt = Attempt(event=event, at=time.time() - seconds_ago, host="n1", pid=1, job=job)
+        attempts.write_text(json.dumps(to_plain(attempt)) + "\n")
 
     log("requeued", 10)
     assert state(study, run_id, running).state is State.QUEUED
@@ -112,7 +116,7 @@ def test_without_a_job_id_unknown_and_without_its_array_planned(study: Study, ru
 
 
 def test_a_job_that_started_and_left_no_trace_is_unknown(study: Study, run_id: str) -> None:
-    started = {"event": "started", "at": time.time() - 30, "job": JOB}
+    started = to_plain(Attempt(event="started", at=time.time() - 30, host="n1", pid=1, job=JOB))
     study.run(run_id).attempts.write_text(json.dumps(started) + "\n")
     assert state(study, run_id, answered({}, {JOB: job("")})).state is State.UNKNOWN
 

@@ -13,18 +13,23 @@ from parcae.errors import InputError, WorkFailed
 from sweeps.folders.paths import Study
 from sweeps.store.collect import collect, rebuild
 from sweeps.store.csv_import import import_csv
-from sweeps.store.database import open_store, read_study
+from sweeps.store.database import open_store, read_sweep
+from sweeps.store.rows import LossRow
 from tests.sweeps.studies import finish, plan
 
 
 def content(study: Study) -> dict[str, list[tuple[Any, ...]]]:
-    with open_store(study.db) as connection:
-        tables = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
-        return {name: connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in tables}
+    with open_store(study.db) as store:
+        tables = [
+            name for (name,) in store.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+        ]
+        return {
+            name: store.connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in tables
+        }
 
 
 def states(study: Study, sweep: str = "s") -> list[str]:
-    return list(read_study(study.db, sweep).runs["state"])
+    return [run.state for run in read_sweep(study.db, sweep).runs]
 
 
 def test_a_plan_a_result_and_its_losses_arrive(study: Study) -> None:
@@ -33,16 +38,16 @@ def test_a_plan_a_result_and_its_losses_arrive(study: Study) -> None:
     assert states(study) == ["planned"] * 4
     finish(study, specs[1], 2.5)
     collect(study.db)
-    tables = read_study(study.db, "s")
-    assert list(tables.runs["run_id"]) == [spec.run_id for spec in specs]
-    assert list(tables.runs["state"]) == ["planned", "done", "planned", "planned"]
-    assert tables.runs["val_loss"][1] == 2.5
-    assert list(tables.losses.itertuples(index=False, name=None)) == [
-        (specs[1].run_id, 4, 2.5),
-        (specs[1].run_id, 24, 2.49),
-    ]
-    with open_store(study.db) as connection:
-        assert connection.execute("SELECT step, loss FROM metrics ORDER BY step").fetchall() == [
+    rows = read_sweep(study.db, "s")
+    assert [run.run_id for run in rows.runs] == [spec.run_id for spec in specs]
+    assert [run.state for run in rows.runs] == ["planned", "done", "planned", "planned"]
+    assert rows.runs[1].val_loss == 2.5
+    assert rows.losses == (
+        LossRow(run_id=specs[1].run_id, test_recurrence=4, loss=2.5),
+        LossRow(run_id=specs[1].run_id, test_recurrence=24, loss=2.49),
+    )
+    with open_store(study.db) as store:
+        assert store.connection.execute("SELECT step, loss FROM metrics ORDER BY step").fetchall() == [
             (1, 5),
             (2, 4),
         ]
@@ -124,9 +129,9 @@ def test_a_sweep_that_is_gone_takes_its_plans_but_not_its_results(study: Study) 
     collect(study.db)
     study.manifest("s").unlink()
     collect(study.db)
-    with open_store(study.db) as connection:
-        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (3,)
-        assert connection.execute("SELECT name FROM sweeps").fetchall() == [("other",)]
+    with open_store(study.db) as store:
+        assert store.connection.execute("SELECT count(*) FROM runs").fetchone() == (3,)
+        assert store.connection.execute("SELECT name FROM sweeps").fetchall() == [("other",)]
 
 
 def test_planning_twice_plans_once_and_more_adds(study: Study) -> None:
@@ -141,9 +146,9 @@ def test_the_latest_sweep_is_the_default(study: Study) -> None:
     plan(study, "one")
     plan(study, "two", budgets=(4e10,))
     collect(study.db)
-    assert read_study(study.db, None).name == "two"
+    assert read_sweep(study.db, None).name == "two"
     plan(study, "one")
     collect(study.db)
-    assert read_study(study.db, None).name == "one"
+    assert read_sweep(study.db, None).name == "one"
     with pytest.raises(InputError, match=r"no sweep 'three'.*one, two"):
-        read_study(study.db, "three")
+        read_sweep(study.db, "three")

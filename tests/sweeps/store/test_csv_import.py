@@ -19,18 +19,19 @@ def write(folder: Path, text: str) -> Path:
 
 def test_tokens_of_a_known_model_follow_from_its_flops(tmp_path: Path) -> None:
     path = write(tmp_path, "model,flops,mean_recurrence,val_loss\nsmall-140m,1e19,8,2.95\n")
-    run = read_csv(path, "mine").runs.iloc[0]
+    (run,) = read_csv(path, "mine").runs
     cost = flops_per_token(PRESETS["small-140m"].model, mean_recurrence=8, backward_depth=4)
-    assert run["tokens"] == pytest.approx(1e19 / cost)
-    assert (run["run_id"], run["model"], run["val_loss"]) == ("mine:1", "small-140m", 2.95)
+    assert run.tokens == pytest.approx(1e19 / cost)
+    assert (run.run_id, run.model, run.val_loss) == ("mine:1", "small-140m", 2.95)
 
 
 def test_models_without_a_loop(tmp_path: Path) -> None:
     path = write(tmp_path, "parameters,tokens,val_loss\n1e8,2e9,3.1\n2e8,4e9,2.9\n")
     runs = read_csv(path, "chinchilla").runs
-    assert list(runs["once_parameters"]) == [1e8, 2e8]
-    assert list(runs["recurrent_parameters"]) == [0.0, 0.0]
-    assert set(runs["model"]) == {"chinchilla"}
+    assert [run.once_parameters for run in runs] == [1e8, 2e8]
+    assert [run.recurrent_parameters for run in runs] == [0.0, 0.0]
+    assert {run.model for run in runs} == {"chinchilla"}
+    assert {(run.architecture, run.mean_recurrence) for run in runs} == {("no loop", 1.0)}
 
 
 def test_loops_of_any_shape(tmp_path: Path) -> None:
@@ -38,21 +39,21 @@ def test_loops_of_any_shape(tmp_path: Path) -> None:
         tmp_path,
         "once_parameters,recurrent_parameters,mean_recurrence,tokens,val_loss\n1e8,5e7,4,2e9,3.1\n",
     )
-    run = read_csv(path, "loops").runs.iloc[0]
-    assert (run["once_parameters"], run["recurrent_parameters"], run["parameters"]) == (1e8, 5e7, 1.5e8)
+    (run,) = read_csv(path, "loops").runs
+    assert (run.once_parameters, run.recurrent_parameters, run.parameters) == (1e8, 5e7, 1.5e8)
 
 
 def test_parameters_given_beside_model_and_flops_are_kept(tmp_path: Path) -> None:
     header = "model,flops,once_parameters,recurrent_parameters,mean_recurrence,tokens,val_loss\n"
     path = write(tmp_path, f"{header}mine,1e18,1e8,5e7,4,2e9,3.1\nsmall-140m,1e18,1e8,5e7,4,2e9,3.1\n")
     table = read_csv(path, "loops")
-    assert list(table.runs["once_parameters"]) == [1e8, 1e8]
-    assert list(table.runs["flops"]) == [1e18, 1e18]
+    assert [run.once_parameters for run in table.runs] == [1e8, 1e8]
+    assert [run.flops for run in table.runs] == [1e18, 1e18]
     assert table.ignored == ()
     path = write(tmp_path, f"{header}mine,1e18,,,4,2e9,3.1\nsmall-140m,1e18,1e8,5e7,4,2e9,3.1\n")
     table = read_csv(path, "loops")
     assert table.ignored == ("once_parameters", "recurrent_parameters")
-    assert table.runs["once_parameters"].isna().tolist() == [True, False]
+    assert [run.once_parameters is None for run in table.runs] == [True, False]
 
 
 def test_losses_at_several_depths_are_one_run(tmp_path: Path) -> None:
@@ -62,8 +63,14 @@ def test_losses_at_several_depths_are_one_run(tmp_path: Path) -> None:
         "a,1e18,4,1,3.9,0\na,1e18,4,4,3.1,0\na,1e18,4,8,3.0,0\na,1e18,4,4,3.2,1\n",
     )
     table = read_csv(path, "s")
-    assert list(table.runs["val_loss"]) == [3.1, 3.2]
-    assert list(table.losses["test_recurrence"]) == [1, 4, 8, 4]
+    assert [run.val_loss for run in table.runs] == [3.1, 3.2]
+    assert [run.seed for run in table.runs] == [0, 1]
+    assert [(row.test_recurrence, row.loss) for row in table.losses] == [
+        (1, 3.9),
+        (4, 3.1),
+        (8, 3.0),
+        (4, 3.2),
+    ]
 
 
 def test_columns_that_mean_nothing_are_told(tmp_path: Path) -> None:
@@ -92,7 +99,7 @@ def test_columns_that_mean_nothing_are_told(tmp_path: Path) -> None:
         ("model,flops,mean_recurrence,val_loss,test_recurrence\na,1e18,2,3.1,1e10\n", "whole number up to"),
         (
             "model,flops,mean_recurrence,test_recurrence,val_loss\na,1e18,2,2,3.1\na,1e18,2,2,3.1\n",
-            "line 3 gives the run of line 2 again",
+            "line 3 repeats the run of line 2",
         ),
     ],
 )

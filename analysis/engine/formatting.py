@@ -1,17 +1,48 @@
-"""Tables and sentences that fit the terminal they are printed on.
+"""Numbers, intervals, tables and sentences as people read them on a terminal.
 
 Text is as wide as it comes, in a pipe or a notebook, unless `within` says how many characters there are.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from textwrap import wrap
+from typing import Any
 
+from analysis.engine.intervals import Interval
+
+LIMITS = ("", "value", "2.5 %", "97.5 %")
+"""Columns of a table of parameters with their limits."""
+MISSING = "–"
 NARROWEST = 24
 """Characters below which nothing is fitted: a window so narrow is about to be closed."""
 _GAP = "  "
 _width: ContextVar[int | None] = ContextVar("width", default=None)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number for people; a dash if there is none."""
+    return f"{value:.{digits}g}" if math.isfinite(value) else MISSING
+
+
+def spell(value: Interval, digits: int = 3) -> str:
+    """0.401 (0.319 to 0.753); a dash if there is no estimate."""
+    if not math.isfinite(value.value):
+        return MISSING
+    if not math.isfinite(value.low):
+        return f"{number(value.value, digits)} (no interval)"
+    return f"{number(value.value, digits)} ({number(value.low, digits)} to {number(value.high, digits)})"
+
+
+def limits(value: Interval) -> tuple[str, str, str]:
+    return number(value.value), number(value.low), number(value.high)
+
+
+def span(ends: tuple[float, float]) -> str:
+    """10 to 18, or one number if both ends are the same."""
+    low, high = ends
+    return number(low) if low == high or not math.isfinite(low) else f"{low:g} to {high:g}"
 
 
 @contextmanager
@@ -64,3 +95,16 @@ def _groups(widths: Sequence[int], most: int | None) -> list[list[int]]:
             groups.append([0])
         groups[-1].append(column)
     return groups
+
+
+def brief(result: object, *names: str) -> str:
+    """A one-line repr: the class, and the attributes `names` that have a value."""
+    shown = [(name, _short(getattr(result, name))) for name in names]
+    parts = [f"{name}={value}" for name, value in shown if value != MISSING]
+    return f"{type(result).__name__}({', '.join(parts)})"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Interval):
+        return spell(value)
+    return number(value) if isinstance(value, float) else str(value)

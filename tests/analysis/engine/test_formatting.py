@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.engine.columns import table, within, wrapped
+from analysis.engine.formatting import table, within, wrapped
 
 COLUMNS = ("FLOPs", "runs", "best recurrence", "best tokens", "loss", "verdict")
 ROWS = [

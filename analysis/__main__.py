@@ -1,0 +1,5 @@
+"""`python -m analysis` is `parcae-fit`."""
+
+from analysis.cli import main
+
+main()
