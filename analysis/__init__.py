@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from analysis.fits.training import TrainingFit, fit_coupled_law, fit_training_law
     from analysis.fits.unified import UnifiedFit, fit_unified_law
     from analysis.prediction.predict import Prediction, predict
-    from analysis.report.pdf import write_report
+    from analysis.report.figures import library as figures
+    from analysis.report.write import write_report
 
 __all__ = [
     "EquivalenceFit",
@@ -46,6 +47,7 @@ __all__ = [
     "TestTimeCurve",
     "TrainingFit",
     "UnifiedFit",
+    "figures",
     "fit_coupled_law",
     "fit_equivalence",
     "fit_isoflop",
@@ -80,11 +82,13 @@ _HOMES = {
     "fit_unified_law": "fits.unified",
     "load_study": "data.study",
     "predict": "prediction.predict",
-    "write_report": "report.pdf",
+    "write_report": "report.write",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return import_module("analysis.report.figures.library")
     if name not in _HOMES:
         raise AttributeError(f"module 'analysis' has no attribute {name!r}")
     value = getattr(import_module(f"analysis.{_HOMES[name]}"), name)

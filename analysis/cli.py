@@ -3,14 +3,17 @@
 Commands parse, call one function and print. Fits are imported inside them, so that `--help` is quick.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from analysis.data.axis import Axis
 from analysis.data.convention import CountedFlops
+from analysis.report.output_format import ReportFormat
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption, note, print_json, remark
 from sweeps.folders.paths import PUBLISHED
@@ -62,6 +65,11 @@ def _study(db: Path, sweep: str | None, weights: bool = False) -> "Study":
         study, remarks = weighted_study(study)
         for sentence in remarks:
             remark(sentence)
+    return _told(study)
+
+
+def _told(study: "Study") -> "Study":
+    """The study, once it is noted what it leaves out."""
     for reason, count in study.left_out.items():
         remark(f"left out of {study.name}: {count} {reason}")
     return study
@@ -78,9 +86,12 @@ def _show(
     if json:
         print_json({**study.to_dict(), **as_json(fitted)})
         return
-    print(as_text(fitted))
-    for warning in warnings:
-        note(f"warning: {warning}")
+    from analysis.engine.formatting import within, wrapped
+
+    with within(get_terminal_size().columns if sys.stdout.isatty() else None):
+        print(wrapped(as_text(fitted)))
+        for warning in warnings:
+            note(wrapped(f"warning: {warning}"))
 
 
 @app.command()
@@ -259,23 +270,48 @@ def report(
     sweep: SweepOption = None,
     json: JsonOption = False,
     output: Annotated[
-        Path | None, typer.Option("--output", help="The PDF to write; default SWEEP.pdf.", show_default=False)
+        Path | None,
+        typer.Option("--output", help="The file to write; default SWEEP.pdf.", show_default=False),
+    ] = None,
+    form: Annotated[
+        ReportFormat | None,
+        typer.Option(
+            "--format", help="What to write, if the ending of --output does not say.", show_default=False
+        ),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures",
+            help="A folder for every figure as PDF, SVG and PNG, with what is drawn as CSV.",
+            show_default=False,
+        ),
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(
+            "--date", help="The date on the first page; default: of the last result.", show_default=False
+        ),
     ] = None,
     convention: ConventionOption = None,
 ) -> None:
-    """Write a PDF with every finding about a sweep."""
+    """Write every finding about a sweep as a PDF, Markdown, LaTeX or JSON."""
+    from analysis.data.study import read_sweep, study_of
     from analysis.report.headlines import page_1_text, warnings
     from analysis.report.json_output import report_json
-    from analysis.report.pdf import fit_and_write
+    from analysis.report.records import records_of
+    from analysis.report.write import Plan, fit_and_write
 
-    study = _study(db, sweep)
-    findings, path = fit_and_write(study, output, convention)
+    rows = read_sweep(db, sweep)
+    study = _told(study_of(rows))
+    plan = Plan(output=output, form=form, figures=figures, date=date, convention=convention)
+    findings, files = fit_and_write(study, records_of(rows, db), plan)
     _show(
         study,
         json,
         findings,
-        lambda found: report_json(found, path),
-        lambda found: page_1_text(found, path),
+        lambda found: report_json(found, files),
+        lambda found: page_1_text(found, files),
         warnings(findings),
     )
 

@@ -8,7 +8,7 @@ is the measurement; or copies of one line. Shapes: n runs, B budgets.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from analysis.data.budgets import grouped_budgets
 from analysis.laws import Array, Mask, Whole
@@ -142,4 +142,4 @@ def _bartlett(variances: Array, freedoms: Array) -> float:
     pooled = (freedoms * variances).sum() / total
     statistic = total * np.log(pooled) - (freedoms * np.log(variances)).sum()
     correction = 1 + ((1 / freedoms).sum() - 1 / total) / (3 * (len(variances) - 1))
-    return float(chi2.sf(statistic / correction, len(variances) - 1))
+    return float(chdtrc(len(variances) - 1, statistic / correction))

@@ -41,7 +41,11 @@ def load_study(db: str | Path = "results.duckdb", sweep: str | None = None) -> S
     `sweep="published"` is the paper's own study, which is built in. ``InputError`` if there is no such
     database or sweep.
     """
-    rows = read_sweep(Path(db), sweep)
+    return study_of(read_sweep(Path(db), sweep))
+
+
+def study_of(rows: SweepRows) -> Study:
+    """The study of a sweep's rows."""
     return build_study(rows.name, rows.kind, *frames(rows))
 
 

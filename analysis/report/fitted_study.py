@@ -1,6 +1,7 @@
 """Everything the laws say about one study, fitted once: what the report prints and draws."""
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,9 @@ from analysis.fits.unified import UnifiedFit, fit_oracle_floor, fit_unified_form
 from analysis.prediction.frontier import Frontier, frontier
 from analysis.prediction.shape import Shape, shape_of
 from parcae.errors import InputError
+
+THREADS = 2
+"""Fits at once: their arithmetic is on arrays, which numpy works through without holding up others."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -100,12 +104,16 @@ class FittedStudy:
 
 def fit_study(study: Study, convention: str | None = None) -> FittedStudy:
     """Fits every law to `study`; a fit that the data cannot decide says so in its status."""
-    return FittedStudy(
-        study=study,
-        models={name: fit_model(points, convention) for name, points in study.models.items()},
-        test_time=FittedTestTime(curves=study.curves),
-        equivalence=study_equivalence(list(study.models.values())),
-    )
+    models = study.models
+    with ThreadPoolExecutor(THREADS) as threads:
+        fitted = [threads.submit(fit_model, points, convention) for points in models.values()]
+        equivalence = threads.submit(study_equivalence, list(models.values()))
+        return FittedStudy(
+            study=study,
+            models=dict(zip(models, [one.result() for one in fitted], strict=True)),
+            test_time=FittedTestTime(curves=study.curves),
+            equivalence=equivalence.result(),
+        )
 
 
 def fit_models(

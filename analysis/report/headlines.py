@@ -1,6 +1,7 @@
 """What page 1 says: findings within what was trained, what is extrapolated, and warnings."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.engine.formatting import number, span, spell
@@ -8,7 +9,15 @@ from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
 from analysis.report.fitted_study import FittedModel, FittedStudy
 from analysis.report.law_text import passed_over_text
-from analysis.report.study_text import PUBLISHED_GAMMAS
+from sweeps.folders.paths import PUBLISHED
+
+PAPER = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
+"""Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
+
+
+def paper_exponents(findings: FittedStudy) -> dict[str, tuple[float, float]]:
+    """The paper's exponents, beside its own runs only: a model's name alone says nothing of its data."""
+    return dict(PAPER) if findings.study.name == PUBLISHED else {}
 
 
 def headlines(findings: FittedStudy) -> list[str]:
@@ -19,7 +28,7 @@ def headlines(findings: FittedStudy) -> list[str]:
         if found.points.passed_over:
             sentences.append(f"{name}: {passed_over_text(found.points.passed_over)}.")
         if math.isfinite(gamma_v.exponent.value):
-            published = PUBLISHED_GAMMAS.get(name)
+            published = paper_exponents(findings).get(name)
             beside = f" (paper: {published[0]:g} and {published[1]:g})" if published else ""
             sentences.append(
                 f"{name}: the best {found.isoflop.axis.words} grows as C^{spell(gamma_v.exponent)} and the "
@@ -126,7 +135,8 @@ def warnings(findings: FittedStudy) -> list[str]:
     return sentences
 
 
-def page_1_text(findings: FittedStudy, path: Path) -> str:
-    """The same as lines of text."""
+def page_1_text(findings: FittedStudy, files: Sequence[Path]) -> str:
+    """The same as lines of text, and the `files` written, the report first."""
     beyond = [f"extrapolated: {sentence}" for sentence in extrapolations(findings)]
-    return "\n".join([*headlines(findings), *beyond, f"report: {path}"])
+    more = [f"and {len(files) - 1} files in {files[-1].parent}"] if len(files) > 1 else []
+    return "\n".join([*headlines(findings), *beyond, f"report: {files[0]}", *more])

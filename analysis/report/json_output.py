@@ -110,10 +110,11 @@ def comparison_json(results: Mapping[str, Iterable[FormResult]]) -> dict[str, An
     }
 
 
-def report_json(found: FittedStudy, path: Path) -> dict[str, Any]:
-    """What page 1 of the report at `path` says."""
+def report_json(found: FittedStudy, files: Sequence[Path]) -> dict[str, Any]:
+    """What was found, and the `files` written, the report first."""
     return {
-        "report": str(path),
+        "report": str(files[0]),
+        "files": [str(file) for file in files],
         "findings": headlines(found),
         "extrapolated": extrapolations(found),
         "warnings": warnings(found),

@@ -1,22 +1,16 @@
 """Every finding as text: pure functions, the same words for the terminal and for the PDF."""
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from analysis.checks.held_out import FormResult
-from analysis.data.points import Study, spaced
+from analysis.data.points import spaced
 from analysis.engine.formatting import number, spell, table
 from analysis.engine.verdict import FitStatus
 from analysis.fits.equivalence import ArchitectureEquivalence, EquivalenceFit
 from analysis.fits.unified import GAMMA_ONE, PARAMETERS
 from analysis.laws import EQUIVALENCE, SATURATION
 from analysis.report.fitted_study import FittedTestTime, limit_error
-
-PUBLISHED_GAMMAS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
-"""Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
-PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "duckdb")
 
 
 def saturation_text(found: FittedTestTime, most: int | None = None) -> str:
@@ -168,31 +162,3 @@ def comparison_text(forms: Sequence[FormResult]) -> str:
         lines += ["", f"{best.form}: {best.equation}"]
         lines.append(table(("unseen run", "FLOPs", "T", "loss", "predicted", "error %"), unseen))
     return "\n".join(lines)
-
-
-def provenance_text(study: Study) -> str:
-    """Versions, data, convention, and the runs used and left out."""
-    conventions = sorted({c for points in study.models.values() for c in points.conventions})
-    rows = [
-        ("sweep", f"{study.name} ({study.kind})"),
-        ("runs in the sweep", str(study.runs)),
-        (
-            "runs fitted",
-            f"{study.used} (" + ", ".join(f"{m}: {len(p)}" for m, p in study.models.items()) + ")",
-        ),
-        ("runs with test-time curves", str(len(study.curves))),
-        *((f"left out: {reason}", str(count)) for reason, count in study.left_out.items()),
-        ("FLOP convention", ", ".join(conventions) or "not recorded"),
-        ("corpus hash", ", ".join(study.corpus_hashes) or "not recorded"),
-        ("SHA-256 of the fitted data", study.data_hash),
-        ("python", platform.python_version()),
-        *((package, _version(package)) for package in ("parcae-lab", *PACKAGES)),
-    ]
-    return "\n".join(f"{name:<28}{value}" for name, value in rows)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "not installed"

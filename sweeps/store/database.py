@@ -19,6 +19,7 @@ from sweeps.store.tables import Store
 
 if TYPE_CHECKING:
     import duckdb
+    import pandas as pd
 
 STORAGE_VERSION = "v1.5.0"  # the oldest DuckDB that must be able to read the file
 BUSY_SECONDS = 60.0
@@ -131,6 +132,12 @@ def read_sweep(db: Path, sweep: str | None) -> SweepRows:
     """The sweep called `sweep`, or the latest, from the database. ``InputError`` names the existing ones."""
     with open_store(db) as store:
         return store.sweep(sweep)
+
+
+def read_telemetry(db: Path, sweep: str) -> "pd.DataFrame":
+    """How the runs of a sweep trained, as ``Store.telemetry``."""
+    with open_store(db) as store:
+        return store.telemetry(sweep)
 
 
 def model_runs(db: Path, model: str) -> tuple[RunRow, ...]:

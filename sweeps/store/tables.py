@@ -13,6 +13,12 @@ from sweeps.store.schema import METRIC_COLUMNS, RUN_COLUMNS
 
 if TYPE_CHECKING:
     import duckdb
+    import pandas as pd
+
+TELEMETRY = ("step", "tokens", "loss", "state_norm", "injection_norm")
+"""What is read of a run's training; `injection_norm` is the spectral norm of Abar."""
+STEPS_READ = 200
+"""Steps of a run that are read: more than a figure can show."""
 
 _RUN_NAMES = ", ".join(f"runs.{name}" for name in RUN_COLUMNS)
 _DTYPES: dict[str, Any] = {"DOUBLE": "Float64", "BIGINT": "Int64", "INTEGER": "Int64"}
@@ -98,6 +104,21 @@ class Store:
             ),
             predicted={row[0]: _known(row[-1]) for row in runs},
         )
+
+    def telemetry(self, sweep: str) -> "pd.DataFrame":
+        """TELEMETRY of a sweep's runs while they trained, in order of step.
+
+        About ``STEPS_READ`` rows for each run, the first and last among them.
+        """
+        return self.connection.execute(
+            f"""SELECT run_id, {", ".join(f"metrics.{name}" for name in TELEMETRY)}
+                FROM metrics JOIN sweep_runs USING (run_id) WHERE sweep = $1
+                QUALIFY (row_number() OVER (PARTITION BY run_id ORDER BY step) - 1)
+                            % greatest(1, count(*) OVER (PARTITION BY run_id) // $2) = 0
+                        OR step = max(step) OVER (PARTITION BY run_id)
+                ORDER BY position, step""",
+            [sweep, STEPS_READ],
+        ).df()
 
     # Writing
 

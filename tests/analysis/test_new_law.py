@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from analysis.laws import FORMS
+from analysis.report.content.study import study_report
 from analysis.report.fitted_study import FittedStudy, fit_study
 from analysis.report.json_output import equivalence_json
-from analysis.report.pdf import pages
+from analysis.report.records import records_of_study
 
 from .points import published_study
 
@@ -66,8 +67,8 @@ def test_it_is_in_json(file: Path) -> None:
 
 
 def test_it_is_in_the_report(findings: FittedStudy) -> None:
-    drawn = {figure.texts[0].get_text(): figure for figure in pages(findings)}
-    for title in ("Training law, small-140m", "What a recurrence is worth"):
-        assert re.search(r"^size_only ", drawn[title].texts[-1].get_text(), re.MULTILINE), title
+    document = study_report(findings, records_of_study(findings.study))
+    (forms_table,) = (table for table in document.tables if table.name == "forms")
+    assert "size-only" in [row[1] for row in forms_table.rows]
     forms = equivalence_json(findings.equivalence)["architectures"]["diagonal"]["forms"]
     assert "size_only" in [form["form"] for form in forms]

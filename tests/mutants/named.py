@@ -79,15 +79,15 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "figures",
-        "analysis/report/figures/isoflop.py",
-        "(panels[1], found.isoflop.gamma_tokens,",
-        "(panels[1], found.isoflop.gamma_axis,",
+        "analysis/report/figures/power_laws.py",
+        "law = fit.gamma_tokens if tokens else fit.gamma_axis",
+        "law = fit.gamma_axis",
     ),
     (
         "figures",
-        "analysis/report/figures/laws.py",
-        "100 * shown.residuals[at]",
-        "shown.residuals[at]",
+        "analysis/report/figures/law.py",
+        "percent = 100 * np.expm1(fit.residuals)",
+        "percent = np.expm1(fit.residuals)",
     ),
 )
 """(part, file, text that is in the file once, text that takes its place)."""

@@ -297,7 +297,7 @@ def test_gains_without_a_trained_loop_are_extrapolated(fitted: FittedStudy, mode
 
 
 def test_page_1_has_every_sentence(fitted: FittedStudy, tmp_path: Path) -> None:
-    lines = page_1_text(fitted, tmp_path / "a.pdf").split("\n")
+    lines = page_1_text(fitted, [tmp_path / "a.pdf"]).split("\n")
     assert lines[: len(headlines(fitted))] == headlines(fitted)
     assert [line for line in lines if line.startswith("extrapolated: ")] == [
         f"extrapolated: {sentence}" for sentence in extrapolations(fitted)

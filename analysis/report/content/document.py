@@ -1,0 +1,113 @@
+"""The parts that a report is made of, the same for every format.
+
+Prose is plain text in which a formula stands between dollar signs, in the spelling of `Law.equation`
+(`analysis.report.mathematics`), and code between backquotes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A value as the report prints it, with its 95 % limits; NaN where there is none."""
+
+    text: str
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+Cell = str | Number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    name: str
+    """A short name, for references and file names."""
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    caption: str
+
+    def wordy(self, column: int) -> bool:
+        """Whether a column holds words, which stand at the left; numbers stand at the right."""
+        cells = [row[column] for row in self.rows]
+        return column == 0 or any(isinstance(cell, str) and cell[:1].isalpha() for cell in cells)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawing:
+    """A figure with what it shows and how that was fitted."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equation:
+    formula: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Commands, a line each."""
+
+    lines: tuple[str, ...]
+
+
+Block = str | Table | Drawing | Equation | Listing
+"""A paragraph of prose, or something that stands on its own."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chapter:
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A work that the report rests on."""
+
+    key: str
+    authors: tuple[str, ...]
+    """Last names; `others` for those not named."""
+    title: str
+    where: str
+    year: int
+
+    @property
+    def by(self) -> str:
+        """The authors in prose: `Hoffmann et al.`, `Schwethelm, Rueckert and Kaissis`."""
+        *first, last = self.authors
+        return f"{', '.join(first)} {'et al.' if last == 'others' else f'and {last}'}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Document:
+    title: str
+    sweep: str
+    date: str
+    """Of the last result; empty where it is not known."""
+    question: str
+    abstract: tuple[str, ...]
+    """What was found, how sure that is, what was not shown."""
+    first_page: tuple[Block, ...]
+    chapters: tuple[Chapter, ...]
+    sources: tuple[Source, ...]
+
+    def blocks(self) -> Iterator[Block]:
+        yield from self.first_page
+        for chapter in self.chapters:
+            yield from chapter.blocks
+
+    @property
+    def drawings(self) -> Sequence[Drawing]:
+        return [block for block in self.blocks() if isinstance(block, Drawing)]
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        return [block for block in self.blocks() if isinstance(block, Table)]

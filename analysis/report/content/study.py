@@ -1,0 +1,43 @@
+"""The whole report on one study, as content."""
+
+from analysis.report.content.abstract import abstract, question, title
+from analysis.report.content.again import SOURCES, again_chapter
+from analysis.report.content.document import Chapter, Document
+from analysis.report.content.first_page import exponents_table, main_figure
+from analysis.report.content.frontier import equivalence_chapter, frontier_chapter
+from analysis.report.content.isoflop import isoflop_chapter
+from analysis.report.content.law import law_chapter
+from analysis.report.content.routes import routes_chapter
+from analysis.report.content.stability import stability_chapter
+from analysis.report.content.sweep import sweep_chapter
+from analysis.report.content.test_time import test_time_chapter
+from analysis.report.fitted_study import FittedStudy
+from analysis.report.records import Records
+
+
+def study_report(findings: FittedStudy, records: Records, date: str | None = None) -> Document:
+    """Every chapter that the data allow; what they do not is named in the last one.
+
+    `date` is the day of the last result unless given.
+    """
+    answers: list[Chapter | str] = [
+        isoflop_chapter(findings),
+        frontier_chapter(findings),
+        law_chapter(findings),
+        routes_chapter(findings),
+        test_time_chapter(findings),
+        equivalence_chapter(findings),
+        stability_chapter(records),
+    ]
+    chapters = [answer for answer in answers if isinstance(answer, Chapter)]
+    unanswered = tuple(answer for answer in answers if isinstance(answer, str))
+    return Document(
+        title=title(findings),
+        sweep=findings.study.name,
+        date=records.last_result if date is None else date,
+        question=question(findings),
+        abstract=abstract(findings),
+        first_page=(*main_figure(findings), *exponents_table(findings)),
+        chapters=(sweep_chapter(findings, records), *chapters, again_chapter(findings, unanswered)),
+        sources=SOURCES,
+    )

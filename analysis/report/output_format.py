@@ -1,0 +1,12 @@
+"""What a report can be written as."""
+
+from enum import StrEnum
+
+
+class ReportFormat(StrEnum):
+    """What a report is written as."""
+
+    PDF = "pdf"
+    MARKDOWN = "md"
+    LATEX = "tex"
+    JSON = "json"
