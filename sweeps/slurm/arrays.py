@@ -78,10 +78,6 @@ class Submissions:
                 return Status(State.QUEUED)
             if attempts[-1].event == "cancelled":
                 return Status(State.CANCELLED, "its job was cancelled in SLURM")
-        if not attempts and self.answer.left_the_queue_waiting(job):
-            return Status(
-                State.CANCELLED, "its job left SLURM before it started, which means that it was cancelled"
-            )
         status = self.answer.status(job)
         if status.state is State.FAILED and tells_of_memory(job_logs(self.study.slurm, job)):
             return Status(State.FAILED, "out of memory: SLURM killed its job; see memory_gb_per_node")

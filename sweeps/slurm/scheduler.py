@@ -1,14 +1,14 @@
 """SLURM's state of our jobs: one batched query, at most once a minute, its answer shared in a file.
 
-squeue is asked for every job of this user, including ended ones; sacct only for those of our jobs that squeue
-no longer lists. If they do not answer, the state of those jobs is unknown.
+squeue is asked for the jobs of the study by id, including ended ones, whoever asks; sacct for those that
+squeue no longer lists. A job that neither knows may exist all the same: its state is unknown.
 """
 
 import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -108,9 +108,11 @@ class Answer:
     """Seconds since the epoch; later events are not in the answer."""
     answered_at: float
     queue: Mapping[str, Job] | None
-    """Job id -> job, for all jobs of this user in squeue; None if the controller did not answer."""
+    """Job id -> job, for those of our jobs that squeue lists; None if the controller did not answer."""
     accounts: Mapping[str, Job] | None
     """The same from sacct, for those of our jobs that squeue did not list; None if it did not answer."""
+    asked_by: int = -1
+    """The user's number: what SLURM shows may depend on who asks."""
 
     def status(self, job_id: str) -> Status:
         """The state of a job that existed when SLURM was asked."""
@@ -121,14 +123,10 @@ class Answer:
             return accounted.status
         if self.queue is None:
             return Status(State.UNKNOWN, f"SLURM does not answer; its job is {job_id}")
-        why = "has no record of its end" if self.accounts is not None else "its accounting does not answer"
+        why = "its accounting does not answer"
+        if self.accounts is not None:
+            why = "has no record of its end: it may have been cancelled before it started"
         return Status(State.UNKNOWN, f"SLURM no longer lists its job {job_id} and {why}")
-
-    def left_the_queue_waiting(self, job_id: str) -> bool:
-        """Whether squeue no longer lists the job and sacct, which lags behind, has no record of its start."""
-        record = (self.accounts or {}).get(job_id)
-        listed = self.queue is None or job_id in self.queue
-        return not listed and record is not None and record.state in (_NO_RECORD.state, "PENDING")
 
     @property
     def is_silent(self) -> bool:
@@ -150,9 +148,11 @@ def ask(study: Study, jobs: Mapping[str, float]) -> Answer:
     with _shared(study):
         answer = remembered(study)
         missing = [job for job, sent in jobs.items() if sent < answer.asked_at and not _covers(answer, job)]
-        if 0 <= time.time() - answer.answered_at < answer.lasts_seconds and not missing:
+        is_fresh = 0 <= time.time() - answer.answered_at < answer.lasts_seconds
+        if is_fresh and answer.asked_by == os.getuid() and not missing:
             return answer
-        answer = _ask_now({*jobs, *(answer.accounts or {})})  # including jobs that another shell asked about
+        # Including jobs that another shell asked about.
+        answer = _ask_now({*jobs, *(answer.queue or {}), *(answer.accounts or {})})
         _remember(study, answer)
         return answer
 
@@ -163,25 +163,37 @@ def _covers(answer: Answer, job: str) -> bool:
     return answer.accounts is None or job in answer.accounts
 
 
-def _ask_now(jobs: Iterable[str]) -> Answer:
+def _ask_now(jobs: Collection[str]) -> Answer:
     asked_at = time.time()
-    printed = None
-    if answers():
-        printed = command(
-            *("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"),
-            f"--format={_SQUEUE_FORMAT}",
-        )
-    queue = None if printed is None else _parse(printed)
+    queue = _queue(jobs) if jobs and answers() else None
     ours = [job for job in jobs if queue is None or job not in queue]
     accounts: Mapping[str, Job] | None = {}
     if ours:
-        arrays = ",".join(sorted({job.split("_")[0] for job in ours}))
         printed = command(
             *("sacct", "--noheader", "--allocations", "--parsable2"),
-            *(f"--format={_SACCT_FORMAT}", f"--jobs={arrays}"),
+            *(f"--format={_SACCT_FORMAT}", f"--jobs={_arrays(ours)}"),
         )
         accounts = None if printed is None else dict.fromkeys(ours, _NO_RECORD) | _parse(printed)
-    return Answer(asked_at=asked_at, answered_at=time.time(), queue=queue, accounts=accounts)
+    return Answer(
+        asked_at=asked_at, answered_at=time.time(), queue=queue, accounts=accounts, asked_by=os.getuid()
+    )
+
+
+def _queue(jobs: Collection[str]) -> dict[str, Job] | None:
+    words = ("squeue", "--noheader", "--array", "--states=all", f"--format={_SQUEUE_FORMAT}")
+    try:
+        done = _run((*words, f"--jobs={_arrays(jobs)}"), COMMAND_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if (
+        done.returncode and "Invalid job id" not in done.stderr
+    ):  # which it says of a job that it has forgotten
+        return None
+    return _parse(done.stdout)
+
+
+def _arrays(jobs: Iterable[str]) -> str:
+    return ",".join(sorted({job.split("_")[0] for job in jobs}))
 
 
 def _parse(lines: str) -> dict[str, Job]:
@@ -190,8 +202,10 @@ def _parse(lines: str) -> dict[str, Job]:
         columns = line.split(_SEPARATOR)
         if len(columns) != _SQUEUE_FORMAT.count(_SEPARATOR) + 1:  # a banner, or a heading of several clusters
             continue
-        job_id, word, reason, elapsed, limit, nodes = columns
-        word = word.split()[0].rstrip("+")  # "CANCELLED by 0"
+        job_id, words, reason, elapsed, limit, nodes = columns
+        if not words.strip():
+            continue
+        word = words.split()[0].rstrip("+")  # "CANCELLED by 0"
         job = Job(state=word, reason=reason, elapsed=elapsed, limit=limit, nodes=nodes)
         jobs.update(dict.fromkeys(_tasks(job_id), job))
     return jobs
@@ -245,6 +259,7 @@ def _run(words: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[s
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=seconds,
         check=False,
         env=without_filters(os.environ),

@@ -72,8 +72,9 @@ def state(study: Study, run_id: str, answer: Answer) -> Status:
         (({JOB: job("NEW_IN_SLURM_30")}, {}), State.UNKNOWN, "NEW_IN_SLURM_30"),
         (({}, {JOB: job("TIMEOUT")}), State.TIMED_OUT, None),
         (({}, {JOB: job("RUNNING")}), State.UNKNOWN, "no record of its end"),  # the controller lost it
-        (({}, {JOB: job("")}), State.CANCELLED, "before it started"),
-        (({}, {JOB: job("PENDING")}), State.CANCELLED, "before it started"),
+        (({}, {JOB: job("CANCELLED")}), State.CANCELLED, None),
+        (({}, {JOB: job("")}), State.UNKNOWN, "no record of its end"),  # absence proves nothing
+        (({}, {JOB: job("PENDING")}), State.UNKNOWN, "no record of its end"),  # accounting lags behind
         (({}, None), State.UNKNOWN, "accounting does not answer"),
         ((None, None), State.UNKNOWN, "does not answer"),
         ((None, {JOB: job("RUNNING")}), State.UNKNOWN, "does not answer"),
@@ -141,7 +142,7 @@ def test_every_job_that_a_run_was_handed_to_is_known_without_its_folder(study: S
 
 
 def test_lines_that_tell_of_no_job_are_skipped() -> None:
-    said = "\nCLUSTER: one\n7_0|RUNNING|None|1:00|2:00|n1\n"
+    said = "\nCLUSTER: one\n|||||\n8_0| |None|1:00|2:00|n1\n7_0|RUNNING|None|1:00|2:00|n1\n"
     assert _parse(said) == {JOB: job("RUNNING")}
 
 
