@@ -1,5 +1,6 @@
 """Rules of the tree that `lint-imports` cannot check: what starts light, small files, a true README."""
 
+import os
 import re
 import resource
 import subprocess
@@ -69,6 +70,17 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
     named = re.findall(r"(?<!New file )`((?:parcae|sweeps|analysis|tests)/[\w./]+)`", text)
     missing = [name for name in (*links, *named) if not (ROOT / name).exists()]
     assert missing == []
+
+
+def test_the_shell_completes_commands_and_choices() -> None:
+    for typed, expected in (("st", ["status"]), ("submit --cluster ", ["auto", "slurm", "local"])):
+        words = f"parcae-sweep {typed}"
+        asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        asked["_PARCAE_SWEEP_COMPLETE"] = "complete_bash"
+        done = subprocess.run(
+            [BIN / "parcae-sweep"], check=True, capture_output=True, text=True, env={**os.environ, **asked}
+        )
+        assert done.stdout.split() == expected
 
 
 @pytest.mark.parametrize("command", ["parcae-sweep", "parcae-fit"])

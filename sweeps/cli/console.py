@@ -28,7 +28,7 @@ DEFAULT_DB = Path("results.duckdb")
 
 def new_app(purpose: str) -> typer.Typer:
     """A command line without commands yet; `purpose` is its help."""
-    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
     @app.callback(help=purpose)
     def options(
