@@ -68,7 +68,7 @@ PARTS: dict[str, tuple[Place, ...]] = {
         _fits("analysis/fits/unified.py", f"{FITS}/test_unified.py"),
         _fits("analysis/fits/equivalence.py", f"{FITS}/test_equivalence.py"),
         _fits("analysis/fits/forms.py", f"{FITS}/test_forms.py"),
-        _fits("analysis/prediction/frontier.py", f"{REPORT}/test_json.py", "tests/analysis/prediction"),
+        _fits("analysis/prediction/frontier.py", f"{REPORT}/test_json.py"),
         _fits("analysis/data/*.py", "tests/analysis/data"),
     ),
 }

@@ -20,7 +20,7 @@ from tests.mutants.named import named_mutants
 from tests.mutants.parts import Place, place_of
 
 RESULTS = ROOT / "bench" / "results" / "mutants.txt"
-EACH = 8
+EACH = 7
 """Blind faults of a part."""
 SECONDS = 120
 """A test that a fault makes longer than this is one that fails."""
