@@ -24,6 +24,7 @@ from analysis.fits.forms import ModelForms, fit_forms
 from analysis.fits.unified import GAMMA_ONE, fit_unified_forms, unified_mixture
 from analysis.laws import Array
 from analysis.prediction.frontier import (
+    DEEPEST,
     DEEPEST_FACTOR,
     advice,
     best_recurrence,
@@ -38,8 +39,6 @@ from parcae.errors import InputError
 
 FURTHEST = 4.0
 """Budgets up to this factor beyond the sampled ones are predicted: where coverage was measured."""
-DEAREST = 1e6
-"""A token at the best mean recurrence costs at most this many times a token without a loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +141,7 @@ def predict(
     several. The losses at each `test_recurrence` come from the unified law. `convention` says how FLOPs were
     counted if the runs contradict their own. Losses are in nats, intervals 95 %.
     ``InputError`` if the model is unknown, no form is decided, or the request lies further out than the data
-    support and `extrapolate` is not given.
+    support and `extrapolate` is not given. Source: Parcae section 5, with the price of `parcae.flops`.
     """
     study = as_study(study)
     points = _model(study, model)
@@ -246,7 +245,10 @@ def _model(study: Study, model: str | None) -> ModelPoints:
 
 
 def _budget_for(mixture: Mixture, shape: Shape, tokens: float) -> float:
-    """The budget C whose best tokens D*(C) are `tokens`; D* grows with C."""
+    """The budget C whose best tokens D*(C) are `tokens`; D* grows with C.
+
+    At mean recurrence mu a token costs at most mu times one without a loop, so the root is bracketed.
+    """
 
     def excess(log_budget: Array) -> Array:
         flops = np.exp(log_budget)
@@ -254,9 +256,8 @@ def _budget_for(mixture: Mixture, shape: Shape, tokens: float) -> float:
         return np.asarray(log_budget - np.log(shape.flops_per_token(best) * tokens))
 
     smallest = np.log(tokens * shape.flops_per_token([1.0]))
-    found = find_root(excess, (smallest, smallest + np.log(DEAREST)))
-    if not found.success.all():
-        raise InputError(f"there is no budget whose best tokens are {tokens:g}; give --flops instead")
+    found = find_root(excess, (smallest, smallest + np.log(DEEPEST)))
+    assert found.success.all()
     return float(np.exp(found.x[0]))
 
 
