@@ -17,7 +17,7 @@ from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints, Study
 from analysis.data.study import as_study
 from analysis.engine.formatting import brief, number, span, spell
-from analysis.engine.intervals import RESAMPLES, Interval, finite, interval
+from analysis.engine.intervals import RESAMPLES, Interval, finite, holding, interval
 from analysis.engine.mixture import Mixture
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import ModelForms, fit_forms
@@ -165,7 +165,7 @@ def predict(
     value, draws, weights = mixture.evaluate(
         lambda law, rows: np.maximum(best_recurrence(rows, shape, [budget], law), 1.0)
     )
-    continuous = interval(float(value[0]), draws[:, 0], weights)
+    continuous = holding(interval(float(value[0]), draws[:, 0], weights))
     smooth = budget / shape.flops_per_token(np.append(value, draws[:, 0]))
     trained = trained_range(points)
     deepest = max(deepest_supported(points), 2 * float(value[0]))
@@ -183,7 +183,7 @@ def predict(
         tokens=best_tokens,
         loss=loss_at(mixture, shape, advised, best_tokens.value),
         continuous_recurrence=continuous,
-        continuous_tokens=interval(float(smooth[0]), smooth[1:], weights),
+        continuous_tokens=holding(interval(float(smooth[0]), smooth[1:], weights)),
         continuous_loss=loss_at(mixture, shape, float(value[0]), float(smooth[0])),
         near_best=near_best,
         test_time=_test_time(study, points, shape, advised, best_tokens.value, test_recurrence, seed),

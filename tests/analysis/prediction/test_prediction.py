@@ -25,6 +25,8 @@ def test_prediction_is_the_frontiers() -> None:
     point = frontier.points[1]
     assert found.mean_recurrence == point.mean_recurrence
     assert found.tokens == point.tokens
+    assert found.continuous_recurrence == point.continuous_recurrence
+    assert found.continuous_tokens == point.continuous_tokens
     assert found.loss.value == pytest.approx(point.loss.value)
     assert found.loss.low < found.loss.value < found.loss.high
 
