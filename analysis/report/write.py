@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from analysis.data.study import read_sweep, study_of
 from analysis.report.content.document import Document
 from analysis.report.content.study import study_report
 from analysis.report.figures.files import write_figure
-from analysis.report.fitted_study import FittedStudy, fit_study
+from analysis.report.fitted_study import THREADS, FittedStudy, fit_study
 from analysis.report.formats.latex import bibtex, latex
 from analysis.report.formats.markdown import markdown
 from analysis.report.formats.plain_json import plain_document
@@ -67,6 +68,8 @@ def fit_and_write(study: Study, records: Records, plan: Plan) -> tuple[FittedStu
     """The fits of ``write_report``, and every file it wrote, the report first."""
     path, form = output_path(study.name, plan.output, plan.form)
     findings = fit_study(study, plan.convention)
+    with ThreadPoolExecutor(THREADS) as threads:  # the refits, which are made on first use
+        list(threads.map(lambda found: found.robustness, findings.models.values()))
     document = study_report(findings, records, plan.date)
     return findings, write_document(document, path, form, plan.figures)
 

@@ -133,7 +133,7 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
             fit.predict(curve.effective_parameters, curve.tokens, curve.mean_recurrence, line),
             color=colour,
             linewidth=0.9,
-            label="_law",
+            label=f"_{curve.run_id};law",
         )
         left.plot(
             curve.test_recurrence,
