@@ -61,7 +61,7 @@ CLOSEST = 0.115
 """Two labels on an axis of whole numbers are at least this far apart, as a fraction of the axis."""
 LEGEND_ROW = 0.085
 """Height of a legend's row, as a fraction of a panel."""
-MARGIN, LABEL = 0.75, 0.5
+MARGIN, LABEL = 0.7, 0.45
 """Inches: beside a panel, and for one label of a budget."""
 
 Colour = tuple[float, float, float, float] | str

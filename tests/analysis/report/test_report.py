@@ -82,6 +82,13 @@ def test_every_number_of_the_tables_is_in_pdf_markdown_latex_and_json(
         assert json.dumps(bare(number.text)) in in_json, number
 
 
+def test_the_marks_of_the_abstract_are_in_the_pdf(document: Document, document_pdf: bytes) -> None:
+    drawn = squeezed(pypdf.PdfReader(io.BytesIO(document_pdf)).pages[0].extract_text())
+    assert sum(sentence.count(";") for sentence in document.abstract) >= 5
+    for part in re.findall(r"[a-z]*; [a-z]+", bare(" ".join(document.abstract))):
+        assert squeezed(part) in drawn, part
+
+
 def test_what_is_printed_is_the_value(document: Document) -> None:
     for number in numbers(document):
         printed = [float(part) for part in re.findall(r"-?\d[\d.]*(?:e-?\d+)?", number.text)]
