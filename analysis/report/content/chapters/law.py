@@ -8,8 +8,8 @@ from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import FormFit
 from analysis.report.content.abstract import law_to_speak_of, spoken
+from analysis.report.content.chapters.isoflop import slug
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Equation, Table
-from analysis.report.content.isoflop import slug
 from analysis.report.content.numbers import NONE, counted, digits_of, estimate, listed, plain, sentence
 from analysis.report.figures.law import drawn_fit, law
 from analysis.report.fitted_study import FittedModel, FittedStudy

@@ -7,8 +7,8 @@ from analysis.data.points import spaced
 from analysis.engine.verdict import FitStatus
 from analysis.fits.unified import GAMMA_ONE, UnifiedFit
 from analysis.laws import SATURATION, UNIFIED
+from analysis.report.content.chapters.isoflop import slug
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Equation, Table
-from analysis.report.content.isoflop import slug
 from analysis.report.content.numbers import (
     amount,
     counted,
