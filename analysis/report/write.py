@@ -11,6 +11,7 @@ from analysis.data.study import read_sweep, study_of
 from analysis.report.content.document import Document
 from analysis.report.content.study import study_report
 from analysis.report.figures.files import write_figure
+from analysis.report.figures.style import SINGLE, blank
 from analysis.report.fitted_study import THREADS, FittedStudy, fit_study
 from analysis.report.formats.latex import bibtex, latex
 from analysis.report.formats.markdown import markdown
@@ -96,7 +97,8 @@ def write_document(
 ) -> list[Path]:
     """Writes the document, whole or not at all, and returns every file written, the document first.
 
-    `figures` is a folder for every figure as PDF, SVG, PNG and CSV. Markdown and LaTeX show figures from
+    `figures` is a folder for every figure as PDF, SVG, PNG and CSV, at the width of a page, and panels on
+    their own at that of a column. Markdown and LaTeX show figures from
     files, in NAME-figures beside the document unless a folder is given.
     """
     shown = form in (ReportFormat.MARKDOWN, ReportFormat.LATEX)
@@ -105,6 +107,10 @@ def write_document(
     if folder is not None:
         for drawing in document.drawings:
             files += write_figure(drawing.figure, folder, drawing.name)
+            for name, draw in drawing.panels.items() if figures else ():
+                column, (axes,) = blank(width=SINGLE)
+                draw(axes)
+                files += write_figure(column, folder, f"{drawing.name}-{name}")
     where = Path(os.path.relpath(folder, path.parent)).as_posix() if folder else ""
     beside = path.with_suffix(".bib")
     contents = {path: _content(document, form, where, beside.stem)}
