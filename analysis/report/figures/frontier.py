@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.prediction.frontier import FrontierPoint
 from analysis.report.figures.style import (
@@ -72,7 +73,7 @@ def frontier_losses(found: FittedModel, axes: Axes | None = None) -> Axes:
 
 
 @in_style
-def gain(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes:
+def gain(models: Mapping[str, FittedModel], axes: Axes | None = None, *, legend: bool = True) -> Axes:
     """How far the best loop's loss lies below that of no loop, in percent, with its interval."""
     axes = axes_or_new(axes)
     for index, (name, found) in enumerate(models.items()):
@@ -90,11 +91,13 @@ def gain(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes:
     axes.axhline(0, color="black", linewidth=0.7, label="_zero")
     log_axis(axes, "budget $C$ (FLOPs)")
     axes.set_ylabel("loss below no loop (%)")
+    if legend and len(models) > 1:
+        legend_above(axes)
     return axes
 
 
 @in_style
-def advised(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes:
+def advised(models: Mapping[str, FittedModel], axes: Axes | None = None, *, legend: bool = True) -> Axes:
     """The advised mean recurrence for each budget, all within 0.1 % of the best, and what was trained."""
     axes = axes_or_new(axes)
     trained = [found.frontier.trained for found in models.values() if found.frontier and _supported(found)]
@@ -126,6 +129,9 @@ def advised(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes
     log_axis(axes, "budget $C$ (FLOPs)")
     axes.set_ylabel("mean recurrence")
     axes.set_ylim(0, 1.08 * highest)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if legend and len(models) > 1:
+        legend_above(axes)
     return axes
 
 
@@ -133,8 +139,8 @@ def advised(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes
 def frontier(models: Mapping[str, FittedModel]) -> Figure:
     """The gain on no loop, and what is advised."""
     figure, (left, right) = blank((1, 1), height=2.2)
-    gain(models, left)
-    advised(models, right)
+    gain(models, left, legend=False)
+    advised(models, right, legend=False)
     for axes, which, title in ((left, "a", "gain on no loop"), (right, "b", "how often to loop")):
         if axes.axison:
             letter(axes, which, title)
