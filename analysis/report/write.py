@@ -68,6 +68,8 @@ class Plan:
 def fit_and_write(study: Study, records: Records, plan: Plan) -> tuple[FittedStudy, list[Path]]:
     """The fits of ``write_report``, and every file it wrote, the report first."""
     path, form = output_path(study.name, plan.output, plan.form)
+    if plan.figures is not None and plan.figures.exists() and not plan.figures.is_dir():
+        raise InputError(f"cannot write figures to {plan.figures}: it is a file; name a folder")
     findings = fit_study(study, plan.convention)
     with ThreadPoolExecutor(THREADS) as threads:  # the refits, which are made on first use
         list(threads.map(lambda found: found.robustness, findings.models.values()))

@@ -1,5 +1,7 @@
 """The whole report on one study, as content."""
 
+from dataclasses import replace
+
 from analysis.report.content.abstract import abstract, question, title
 from analysis.report.content.chapters.again import SOURCES, again_chapter
 from analysis.report.content.chapters.frontier import equivalence_chapter, frontier_chapter
@@ -12,6 +14,7 @@ from analysis.report.content.chapters.test_time import test_time_chapter
 from analysis.report.content.document import Chapter, Document
 from analysis.report.content.first_page import exponents_table, main_figure
 from analysis.report.fitted_study import FittedStudy
+from analysis.report.mathematics import literal
 from analysis.report.records import Records
 
 
@@ -20,6 +23,8 @@ def study_report(findings: FittedStudy, records: Records, date: str | None = Non
 
     `date` is the day of the last result unless given.
     """
+    named = {literal(name): found for name, found in findings.models.items()}
+    findings = replace(findings, models=named)
     answers: list[Chapter | str] = [
         isoflop_chapter(findings),
         frontier_chapter(findings),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def rendered(figure: Figure, kind: str, *, text: bool = False) -> bytes:
     Letters of an SVG are outlines, which look the same everywhere, unless `text` is asked for.
     """
     into = io.BytesIO()
-    with matplotlib.rc_context({**STYLE, "svg.fonttype": "none" if text else "path"}):
+    settings = {**STYLE, "svg.fonttype": "none" if text else "path"}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A model's name may have letters that the font lacks: they are boxes, and no concern of the terminal.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         if figure.get_layout_engine() is not None:  # once: a second layout moves what the first has placed
             figure.draw_without_rendering()
             figure.set_layout_engine("none")

@@ -19,6 +19,7 @@ from analysis.report.figures.style import (
     log_axis,
     model_style,
     reason,
+    text,
 )
 from analysis.report.fitted_study import FittedModel
 
@@ -43,7 +44,7 @@ def frontier_losses(found: FittedModel, axes: Axes | None = None) -> Axes:
         linestyle="--",
         marker="s",
         markersize=3,
-        label=name,
+        label=text(name),
     )
     axes.plot(flops, [p.loss.value for p in supported], color=MODEL_COLOURS[0], label="best loop, by the law")
     known = [p for p in supported if math.isfinite(p.loss.low)]
@@ -81,7 +82,7 @@ def gain(models: Mapping[str, FittedModel], axes: Axes | None = None, *, legend:
         if not supported:
             continue
         flops, values = [p.flops for p in supported], [p.gain_percent.value for p in supported]
-        axes.plot(flops, values, label=name, **style)
+        axes.plot(flops, values, label=text(name), **style)
         for p in supported:
             ends = [p.gain_percent.low, p.gain_percent.high]
             axes.plot([p.flops] * 2, ends, marker="_", linewidth=0.9, color=style["color"], label="_interval")
@@ -121,7 +122,7 @@ def advised(models: Mapping[str, FittedModel], axes: Axes | None = None, *, lege
             )
             highest = max(highest, p.near_best[1], p.mean_recurrence.value)
         advice = [p.mean_recurrence.value for p in supported]
-        axes.plot(flops, advice, linestyle="none", marker=style["marker"], color=colour, label=name)
+        axes.plot(flops, advice, linestyle="none", marker=style["marker"], color=colour, label=text(name))
         continuous = [p.continuous_recurrence.value for p in supported]
         axes.plot(
             flops, continuous, color=colour, linestyle=style["linestyle"], linewidth=0.9, label="_continuous"

@@ -257,3 +257,17 @@ def test_refits_are_made_only_for_what_prints_them() -> None:
     of_curves = FittedTestTime(curves=curves(noise=0.001))
     assert saturation_text(of_curves)
     assert not {"unified", "oracle"} & set(vars(of_curves))
+
+
+def test_names_and_reasons_are_somebody_elses_words() -> None:
+    study = only("one budget")
+    nasty = 'a $b_c`#x "d" $e\\n 日本 & 100% *y* [z]'
+    points = replace(study.models["small-140m"], model=nasty)
+    named = tuple(
+        replace(curve, model=nasty, run_id=f"{nasty} {i}") for i, curve in enumerate(curves(0.001)[:6])
+    )
+    document = document_of(fit_study(replace(study, models={nasty: points}, curves=named)))
+    drawn = pypdf.PdfReader(io.BytesIO(pdf(document))).pages[0].extract_text()
+    assert squeezed("a $b_c`#x") in squeezed(drawn)
+    assert "a $b\\_c`\\#x" in markdown(document, "figures")
+    assert "a \\$b\\_c`\\#x" in latex(document, "figures", "sources")
