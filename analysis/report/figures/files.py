@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
@@ -16,6 +17,8 @@ from parcae.files import write_atomically
 
 NO_DATE = {"pdf": {"CreationDate": None, "Producer": None}, "svg": {"Date": None}, "png": {"Software": None}}
 """The same figure is the same file, whenever it is written."""
+DOTS_PER_INCH = 300
+"""Of a PNG."""
 COLUMNS = ("panel", "series", "kind", "x", "y")
 
 
@@ -29,10 +32,16 @@ def rendered(figure: Figure, kind: str, *, text: bool = False) -> bytes:
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         # A model's name may have letters that the font lacks: they are boxes, and no concern of the terminal.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
-        if figure.get_layout_engine() is not None:  # once: a second layout moves what the first has placed
-            figure.draw_without_rendering()
+        engine = figure.get_layout_engine()
+        if engine is not None:  # once: a second layout moves what the first has placed
+            engine.execute(figure)
             figure.set_layout_engine("none")
-        figure.savefig(into, format=kind, metadata=NO_DATE[kind], dpi=300)
+        if kind == "svg":  # `savefig` draws twice, the first time for a layout that is settled here
+            dots = figure.dpi
+            FigureCanvasSVG(figure).print_svg(into, metadata=NO_DATE[kind])  # type: ignore[no-untyped-call]
+            figure.set_dpi(dots)
+        else:
+            figure.savefig(into, format=kind, metadata=NO_DATE[kind], dpi=DOTS_PER_INCH)
     return into.getvalue()
 
 
