@@ -12,6 +12,9 @@ _TOKEN = re.compile(
     r"\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z]+(?:_[A-Za-z0-9]+)?|<=|>=|\s+|\S",
 )
 _GREEK = {"alpha", "beta", "gamma", "delta", "mu", "phi", "rho"}
+_HIDDEN = str.maketrans({"$": "\ue000", "`": "\ue001"})
+_SHOWN = str.maketrans({"\ue000": "$", "\ue001": "`"})
+"""Characters of the private use area stand for marks that mean nothing."""
 _FUNCTIONS = {"exp", "ln", "log", "max", "min"}
 
 
@@ -59,14 +62,25 @@ def typeset(formula: str, dialect: Dialect) -> str:
     return _render(_TOKEN.findall(formula), dialect)
 
 
+def literal(text: str) -> str:
+    """Somebody else's words, such as a model's name, as prose in which nothing is a formula or code."""
+    return text.translate(_HIDDEN)
+
+
 def prose(
-    text: str, plain: Callable[[str], str], formula: Callable[[str], str], code: Callable[[str], str]
+    text: str,
+    plain: Callable[[str], str],
+    formula: Callable[[str], str],
+    code: Callable[[str], str],
 ) -> str:
     """Text with its formulas and code each handed to the function for them, and the rest to `plain`."""
     parts = re.split(r"(\$[^$]*\$|`[^`]*`)", text)
     kinds = {"$": formula, "`": code}
     return "".join(
-        kinds[part[0]](part[1:-1]) if part[:1] in kinds and len(part) > 1 else plain(part) for part in parts
+        kinds[part[0]](part[1:-1].translate(_SHOWN))
+        if part[:1] in kinds and len(part) > 1
+        else plain(part.translate(_SHOWN))
+        for part in parts
     )
 
 

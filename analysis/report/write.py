@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from analysis.data.study import read_sweep, study_of
 from analysis.report.content.document import Document
 from analysis.report.content.study import study_report
 from analysis.report.figures.files import write_figure
-from analysis.report.fitted_study import FittedStudy, fit_study
+from analysis.report.figures.style import SINGLE, blank
+from analysis.report.fitted_study import THREADS, FittedStudy, fit_study
 from analysis.report.formats.latex import bibtex, latex
 from analysis.report.formats.markdown import markdown
 from analysis.report.formats.plain_json import plain_document
@@ -66,7 +68,11 @@ class Plan:
 def fit_and_write(study: Study, records: Records, plan: Plan) -> tuple[FittedStudy, list[Path]]:
     """The fits of ``write_report``, and every file it wrote, the report first."""
     path, form = output_path(study.name, plan.output, plan.form)
+    if plan.figures is not None and plan.figures.exists() and not plan.figures.is_dir():
+        raise InputError(f"cannot write figures to {plan.figures}: it is a file; name a folder")
     findings = fit_study(study, plan.convention)
+    with ThreadPoolExecutor(THREADS) as threads:  # the refits, which are made on first use
+        list(threads.map(lambda found: found.robustness, findings.models.values()))
     document = study_report(findings, records, plan.date)
     return findings, write_document(document, path, form, plan.figures)
 
@@ -93,7 +99,8 @@ def write_document(
 ) -> list[Path]:
     """Writes the document, whole or not at all, and returns every file written, the document first.
 
-    `figures` is a folder for every figure as PDF, SVG, PNG and CSV. Markdown and LaTeX show figures from
+    `figures` is a folder for every figure as PDF, SVG, PNG and CSV, at the width of a page, and panels on
+    their own at that of a column. Markdown and LaTeX show figures from
     files, in NAME-figures beside the document unless a folder is given.
     """
     shown = form in (ReportFormat.MARKDOWN, ReportFormat.LATEX)
@@ -102,6 +109,10 @@ def write_document(
     if folder is not None:
         for drawing in document.drawings:
             files += write_figure(drawing.figure, folder, drawing.name)
+            for name, draw in drawing.panels.items() if figures else ():
+                column, (axes,) = blank(width=SINGLE)
+                draw(axes)
+                files += write_figure(column, folder, f"{drawing.name}-{name}")
     where = Path(os.path.relpath(folder, path.parent)).as_posix() if folder else ""
     beside = path.with_suffix(".bib")
     contents = {path: _content(document, form, where, beside.stem)}

@@ -1,6 +1,7 @@
 """The command line: promised keys, exit codes, one-sentence refusals, and a quick start."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_report_writes_the_pdf_and_says_where(fit: Any, tmp_path: Path) -> None:
     assert again["findings"]
 
 
+def test_report_in_another_format_with_its_figures(fit: Any, tmp_path: Path) -> None:
+    (tmp_path / "few.csv").write_text("parameters,tokens,val_loss\n1e7,1e9,3.4\n1e8,1e9,3.1\n")
+    command = [sys.executable, "-m", "sweeps", "import", "few.csv", "--sweep", "few"]
+    path = str(Path(cli.__file__).parents[1])
+    subprocess.run(command, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
+    code, out, _ = fit("report", "--format", "md", "--date", "1 May 2026", "--figures", "drawn")
+    assert code == 0
+    assert f"report: {tmp_path / 'few.md'}" in out
+    assert "last result 1 May 2026" in (tmp_path / "few.md").read_text()
+    code, _, err = fit("report", "--output", "few.png")
+    assert code == 2
+    assert "its name must end in .pdf, .md, .tex, .json" in err
+
+
 @pytest.mark.parametrize("command", ["isoflop", "training-law", "saturation", "equivalence", "compare"])
 def test_people_get_the_same_as_text(fit: Any, command: str) -> None:
     code, out, _ = fit(command, "--sweep", "published")
@@ -164,7 +179,8 @@ def test_the_library_is_one_import_away() -> None:
     import analysis
 
     for name in analysis.__all__:
-        assert callable(getattr(analysis, name))
+        assert callable(getattr(analysis, name)) == (name != "figures")
+    assert callable(analysis.figures.isoflop)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         analysis.nothing  # noqa: B018
 

@@ -1,1 +1,1 @@
-"""What the report says, whatever the format: its parts, its numbers, and a file for each chapter."""
+"""What the report says, whatever the format: its parts, its numbers, its first page and its chapters."""

@@ -12,6 +12,7 @@ from analysis.fits.isoflop.curves import FEWEST_POINTS
 from analysis.fits.isoflop.optimum import Optimum
 from analysis.report.content.numbers import counted, digits_of, estimate, flops, listed, span
 from analysis.report.fitted_study import FittedModel, FittedStudy
+from analysis.report.mathematics import literal
 
 MOST_NAMED = 3
 """Models, budgets or reasons named in one sentence; more are counted."""
@@ -57,7 +58,7 @@ def looped(findings: FittedStudy) -> bool:
 
 def title(findings: FittedStudy) -> str:
     scaling = is_scaling(findings)
-    names = list(findings.models) if scaling else sorted({curve.model for curve in findings.study.curves})
+    names = list(findings.models) if scaling else sorted({literal(c.model) for c in findings.study.curves})
     if not names:
         return f"The sweep {findings.study.name}"
     several = len(names) > MOST_NAMED

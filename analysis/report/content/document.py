@@ -4,9 +4,10 @@ Prose is plain text in which a formula stands between dollar signs, in the spell
 (`analysis.report.mathematics`), and code between backquotes.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 
@@ -21,6 +22,7 @@ class Number:
 
 
 Cell = str | Number
+Panel = Callable[[Axes], Axes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class Drawing:
     name: str
     figure: Figure
     caption: str
+    panels: Mapping[str, Panel] = field(default_factory=dict)
+    """What draws each panel on its own, for a column's width, under the end of its file's name."""
 
 
 @dataclass(frozen=True, kw_only=True)

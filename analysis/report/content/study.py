@@ -1,17 +1,20 @@
 """The whole report on one study, as content."""
 
+from dataclasses import replace
+
 from analysis.report.content.abstract import abstract, question, title
-from analysis.report.content.again import SOURCES, again_chapter
+from analysis.report.content.chapters.again import SOURCES, again_chapter
+from analysis.report.content.chapters.frontier import equivalence_chapter, frontier_chapter
+from analysis.report.content.chapters.isoflop import isoflop_chapter
+from analysis.report.content.chapters.law import law_chapter
+from analysis.report.content.chapters.routes import routes_chapter
+from analysis.report.content.chapters.stability import stability_chapter
+from analysis.report.content.chapters.sweep import sweep_chapter
+from analysis.report.content.chapters.test_time import test_time_chapter
 from analysis.report.content.document import Chapter, Document
 from analysis.report.content.first_page import exponents_table, main_figure
-from analysis.report.content.frontier import equivalence_chapter, frontier_chapter
-from analysis.report.content.isoflop import isoflop_chapter
-from analysis.report.content.law import law_chapter
-from analysis.report.content.routes import routes_chapter
-from analysis.report.content.stability import stability_chapter
-from analysis.report.content.sweep import sweep_chapter
-from analysis.report.content.test_time import test_time_chapter
 from analysis.report.fitted_study import FittedStudy
+from analysis.report.mathematics import literal
 from analysis.report.records import Records
 
 
@@ -20,6 +23,8 @@ def study_report(findings: FittedStudy, records: Records, date: str | None = Non
 
     `date` is the day of the last result unless given.
     """
+    named = {literal(name): found for name, found in findings.models.items()}
+    findings = replace(findings, models=named)
     answers: list[Chapter | str] = [
         isoflop_chapter(findings),
         frontier_chapter(findings),

@@ -2,11 +2,13 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
@@ -15,6 +17,8 @@ from parcae.files import write_atomically
 
 NO_DATE = {"pdf": {"CreationDate": None, "Producer": None}, "svg": {"Date": None}, "png": {"Software": None}}
 """The same figure is the same file, whenever it is written."""
+DOTS_PER_INCH = 300
+"""Of a PNG."""
 COLUMNS = ("panel", "series", "kind", "x", "y")
 
 
@@ -24,11 +28,20 @@ def rendered(figure: Figure, kind: str, *, text: bool = False) -> bytes:
     Letters of an SVG are outlines, which look the same everywhere, unless `text` is asked for.
     """
     into = io.BytesIO()
-    with matplotlib.rc_context({**STYLE, "svg.fonttype": "none" if text else "path"}):
-        if figure.get_layout_engine() is not None:  # once: a second layout moves what the first has placed
-            figure.draw_without_rendering()
+    settings = {**STYLE, "svg.fonttype": "none" if text else "path"}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A model's name may have letters that the font lacks: they are boxes, and no concern of the terminal.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        engine = figure.get_layout_engine()
+        if engine is not None:  # once: a second layout moves what the first has placed
+            engine.execute(figure)
             figure.set_layout_engine("none")
-        figure.savefig(into, format=kind, metadata=NO_DATE[kind], dpi=300)
+        if kind == "svg":  # `savefig` draws twice, the first time for a layout that is settled here
+            dots = figure.dpi
+            FigureCanvasSVG(figure).print_svg(into, metadata=NO_DATE[kind])  # type: ignore[no-untyped-call]
+            figure.set_dpi(dots)
+        else:
+            figure.savefig(into, format=kind, metadata=NO_DATE[kind], dpi=DOTS_PER_INCH)
     return into.getvalue()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.prediction.frontier import FrontierPoint
 from analysis.report.figures.style import (
@@ -18,6 +19,7 @@ from analysis.report.figures.style import (
     log_axis,
     model_style,
     reason,
+    text,
 )
 from analysis.report.fitted_study import FittedModel
 
@@ -42,7 +44,7 @@ def frontier_losses(found: FittedModel, axes: Axes | None = None) -> Axes:
         linestyle="--",
         marker="s",
         markersize=3,
-        label=name,
+        label=text(name),
     )
     axes.plot(flops, [p.loss.value for p in supported], color=MODEL_COLOURS[0], label="best loop, by the law")
     known = [p for p in supported if math.isfinite(p.loss.low)]
@@ -72,7 +74,7 @@ def frontier_losses(found: FittedModel, axes: Axes | None = None) -> Axes:
 
 
 @in_style
-def gain(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes:
+def gain(models: Mapping[str, FittedModel], axes: Axes | None = None, *, legend: bool = True) -> Axes:
     """How far the best loop's loss lies below that of no loop, in percent, with its interval."""
     axes = axes_or_new(axes)
     for index, (name, found) in enumerate(models.items()):
@@ -80,7 +82,7 @@ def gain(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes:
         if not supported:
             continue
         flops, values = [p.flops for p in supported], [p.gain_percent.value for p in supported]
-        axes.plot(flops, values, label=name, **style)
+        axes.plot(flops, values, label=text(name), **style)
         for p in supported:
             ends = [p.gain_percent.low, p.gain_percent.high]
             axes.plot([p.flops] * 2, ends, marker="_", linewidth=0.9, color=style["color"], label="_interval")
@@ -90,11 +92,13 @@ def gain(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes:
     axes.axhline(0, color="black", linewidth=0.7, label="_zero")
     log_axis(axes, "budget $C$ (FLOPs)")
     axes.set_ylabel("loss below no loop (%)")
+    if legend and len(models) > 1:
+        legend_above(axes)
     return axes
 
 
 @in_style
-def advised(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes:
+def advised(models: Mapping[str, FittedModel], axes: Axes | None = None, *, legend: bool = True) -> Axes:
     """The advised mean recurrence for each budget, all within 0.1 % of the best, and what was trained."""
     axes = axes_or_new(axes)
     trained = [found.frontier.trained for found in models.values() if found.frontier and _supported(found)]
@@ -118,7 +122,7 @@ def advised(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes
             )
             highest = max(highest, p.near_best[1], p.mean_recurrence.value)
         advice = [p.mean_recurrence.value for p in supported]
-        axes.plot(flops, advice, linestyle="none", marker=style["marker"], color=colour, label=name)
+        axes.plot(flops, advice, linestyle="none", marker=style["marker"], color=colour, label=text(name))
         continuous = [p.continuous_recurrence.value for p in supported]
         axes.plot(
             flops, continuous, color=colour, linestyle=style["linestyle"], linewidth=0.9, label="_continuous"
@@ -126,6 +130,9 @@ def advised(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes
     log_axis(axes, "budget $C$ (FLOPs)")
     axes.set_ylabel("mean recurrence")
     axes.set_ylim(0, 1.08 * highest)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if legend and len(models) > 1:
+        legend_above(axes)
     return axes
 
 
@@ -133,8 +140,8 @@ def advised(models: Mapping[str, FittedModel], axes: Axes | None = None) -> Axes
 def frontier(models: Mapping[str, FittedModel]) -> Figure:
     """The gain on no loop, and what is advised."""
     figure, (left, right) = blank((1, 1), height=2.2)
-    gain(models, left)
-    advised(models, right)
+    gain(models, left, legend=False)
+    advised(models, right, legend=False)
     for axes, which, title in ((left, "a", "gain on no loop"), (right, "b", "how often to loop")):
         if axes.axison:
             letter(axes, which, title)

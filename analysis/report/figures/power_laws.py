@@ -20,6 +20,7 @@ from analysis.report.figures.style import (
     log_axis,
     model_style,
     reason,
+    text,
 )
 
 
@@ -46,7 +47,7 @@ def optima(fits: Mapping[str, IsoflopFit], axes: Axes | None = None, *, tokens: 
         known = math.isfinite(law.exponent.value)
         label = f"{name}: exponent {digits_of(law.exponent.value, 2)}" if known else name
         axes.plot(
-            budgets, values, linestyle="none", marker=style["marker"], color=style["color"], label=label
+            budgets, values, linestyle="none", marker=style["marker"], color=style["color"], label=text(label)
         )
         _whiskers(axes, fit, tokens, str(style["color"]))
         if known:

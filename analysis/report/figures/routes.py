@@ -38,7 +38,7 @@ def exponents(
             ends = [group - 0.38, group + 0.38]
             axes.plot([paper[name]] * 2, ends, color="black", linewidth=1, ls=":", label=f"_{name};paper")
     axes.set_ylim(len(routes) - 0.5, -0.5)
-    axes.set_yticks(range(len(routes)), list(routes))
+    axes.set_yticks(range(len(routes)), [text(name) for name in routes])
     axes.tick_params(axis="y", length=0)
     return axes
 

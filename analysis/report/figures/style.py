@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.report.content.numbers import flops
 from analysis.report.mathematics import LATEX, bare, prose, typeset
@@ -61,7 +61,7 @@ CLOSEST = 0.115
 """Two labels on an axis of whole numbers are at least this far apart, as a fraction of the axis."""
 LEGEND_ROW = 0.085
 """Height of a legend's row, as a fraction of a panel."""
-MARGIN, LABEL = 0.75, 0.5
+MARGIN, LABEL = 0.7, 0.45
 """Inches: beside a panel, and for one label of a budget."""
 
 Colour = tuple[float, float, float, float] | str
@@ -153,7 +153,7 @@ def log_axis(axes: Axes, label: str, *, vertical: bool = False) -> None:
     axis.set_label_text(text(label))
     axis.set_major_locator(FixedLocator(_ticks(*axis.get_view_interval(), 6 if vertical else _room(axes))))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())  # a third of the time that a figure takes
 
 
 def _room(axes: Axes) -> int:
@@ -194,8 +194,7 @@ def whole_axis(axes: Axes, values: Sequence[float], label: str) -> None:
         ):
             shown.append(value)
     axes.set_xticks(shown, [f"{value:g}" for value in shown])
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_tick_params(which="minor", length=0)
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def tick(value: float) -> str:

@@ -26,6 +26,7 @@ from analysis.report.figures.style import (
     log_axis,
     text,
 )
+from analysis.report.mathematics import literal
 
 COLUMNS = 4
 
@@ -76,10 +77,10 @@ def run_names(curves: Sequence[TestTimeCurve]) -> dict[str, str]:
 
 def _run_name(curve: TestTimeCurve, alone: bool) -> str:
     if alone:
-        return curve.model
+        return literal(curve.model)
     size = curve.flops if math.isfinite(curve.flops) else curve.tokens
     if re.fullmatch(r"[0-9a-f]{16}|.*:\d+", curve.run_id) is None or not math.isfinite(size):
-        return curve.run_id
+        return literal(curve.run_id)
     unit = "FLOPs" if math.isfinite(curve.flops) else "tokens"
     return f"$mu_rec = {curve.mean_recurrence:g}$, {flops(size)} {unit}"
 
@@ -133,7 +134,7 @@ def unified(curves: Sequence[TestTimeCurve], fit: UnifiedFit) -> Figure:
             fit.predict(curve.effective_parameters, curve.tokens, curve.mean_recurrence, line),
             color=colour,
             linewidth=0.9,
-            label="_law",
+            label=f"_{curve.run_id};law",
         )
         left.plot(
             curve.test_recurrence,

@@ -138,7 +138,7 @@ def _block(block: Block, placement: str = "auto") -> str:
     if isinstance(block, Equation):
         return f"$ {typeset(block.formula, TYPST)} $\n"
     if isinstance(block, Listing):
-        return f"#raw({_string(chr(10).join(block.lines))}, block: true)\n"
+        return f"#block(breakable: false, raw({_string(chr(10).join(block.lines))}, block: true))\n"
     if isinstance(block, Drawing):
         width = f"{block.figure.get_figwidth() / 6.7 * 100:.0f}%"
         return (
@@ -173,9 +173,12 @@ def _long(table: Table, column: int) -> bool:
 
 
 def typst_prose(text: str) -> str:
-    """Prose as Typst markup."""
+    """Prose as Typst markup; a semicolon ends each call, or what follows would be taken for a part of it."""
     return prose(
-        text, _escaped, lambda part: f"#box[${typeset(part, TYPST)}$]", lambda part: f"#raw({_string(part)})"
+        text,
+        _escaped,
+        lambda part: f"#box[${typeset(part, TYPST)}$];",
+        lambda part: f"#raw({_string(part)});",
     )
 
 

@@ -227,6 +227,8 @@ def test_study_and_report(fitted: FittedStudy, tmp_path: Any) -> None:
     agrees(found, study, "runs", "left_out", "data_hash", sweep="name", runs_fitted="used")
     assert found["passed_over"] == 0
     assert found["runs_fitted"] == 36
-    page = report_json(fitted, [tmp_path / "a.pdf"])
+    files = [tmp_path / "a.pdf", tmp_path / "figures" / "summary.svg"]
+    page = report_json(fitted, files)
     assert page["report"] == str(tmp_path / "a.pdf")
-    assert set(page) == {"report", "findings", "extrapolated", "warnings"}
+    assert page["files"] == [str(file) for file in files]
+    assert set(page) == {"report", "files", "findings", "extrapolated", "warnings"}

@@ -3,6 +3,7 @@
 import pytest
 
 from analysis.laws import EQUIVALENCE, FORMS, ORACLE_FLOOR, SATURATION, UNIFIED, Law
+from analysis.report.formats.typst import typst_prose
 from analysis.report.mathematics import LATEX, TYPST, bare, prose, typeset
 
 EVERY = [*FORMS.values(), *SATURATION.values(), *UNIFIED.values(), ORACLE_FLOOR, EQUIVALENCE]
@@ -32,6 +33,10 @@ def test_every_law_is_set_by_typst(law: Law) -> None:
 
     page = f"$ {typeset(law.equation, TYPST)} $".encode()
     assert isinstance(typst.Compiler(page).compile(format="pdf"), bytes)
+
+
+def test_marks_after_a_formula_are_kept() -> None:
+    assert typst_prose("at $4e18$; `run`(a) [b]") == ('at #box[$4 times 10^(18)$];; #raw("run");(a) \\[b\\]')
 
 
 def test_prose_hands_on_its_parts() -> None:

@@ -82,6 +82,13 @@ def test_every_number_of_the_tables_is_in_pdf_markdown_latex_and_json(
         assert json.dumps(bare(number.text)) in in_json, number
 
 
+def test_the_marks_of_the_abstract_are_in_the_pdf(document: Document, document_pdf: bytes) -> None:
+    drawn = squeezed(pypdf.PdfReader(io.BytesIO(document_pdf)).pages[0].extract_text())
+    assert sum(sentence.count(";") for sentence in document.abstract) >= 5
+    for part in re.findall(r"[a-z]*; [a-z]+", bare(" ".join(document.abstract))):
+        assert squeezed(part) in drawn, part
+
+
 def test_what_is_printed_is_the_value(document: Document) -> None:
     for number in numbers(document):
         printed = [float(part) for part in re.findall(r"-?\d[\d.]*(?:e-?\d+)?", number.text)]
@@ -250,3 +257,17 @@ def test_refits_are_made_only_for_what_prints_them() -> None:
     of_curves = FittedTestTime(curves=curves(noise=0.001))
     assert saturation_text(of_curves)
     assert not {"unified", "oracle"} & set(vars(of_curves))
+
+
+def test_names_and_reasons_are_somebody_elses_words() -> None:
+    study = only("one budget")
+    nasty = 'a $b_c`#x "d" $e\\n 日本 & 100% *y* [z]'
+    points = replace(study.models["small-140m"], model=nasty)
+    named = tuple(
+        replace(curve, model=nasty, run_id=f"{nasty} {i}") for i, curve in enumerate(curves(0.001)[:6])
+    )
+    document = document_of(fit_study(replace(study, models={nasty: points}, curves=named)))
+    drawn = pypdf.PdfReader(io.BytesIO(pdf(document))).pages[0].extract_text()
+    assert squeezed("a $b_c`#x") in squeezed(drawn)
+    assert "a $b\\_c`\\#x" in markdown(document, "figures")
+    assert "a \\$b\\_c`\\#x" in latex(document, "figures", "sources")

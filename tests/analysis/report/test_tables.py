@@ -302,4 +302,6 @@ def test_page_1_has_every_sentence(fitted: FittedStudy, tmp_path: Path) -> None:
     assert [line for line in lines if line.startswith("extrapolated: ")] == [
         f"extrapolated: {sentence}" for sentence in extrapolations(fitted)
     ]
-    assert lines[-1].endswith("a.pdf")
+    assert lines[-1] == f"report: {tmp_path / 'a.pdf'}"
+    more = page_1_text(fitted, [tmp_path / "a.md", *(tmp_path / "figures" / f"{i}.svg" for i in range(3))])
+    assert more.split("\n")[-1] == f"and 3 files in {tmp_path / 'figures'}"

@@ -1,6 +1,7 @@
 """The chapter on the law that the losses follow."""
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -8,10 +9,10 @@ from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import FormFit
 from analysis.report.content.abstract import law_to_speak_of, spoken
+from analysis.report.content.chapters.isoflop import slug
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Equation, Table
-from analysis.report.content.isoflop import slug
 from analysis.report.content.numbers import NONE, counted, digits_of, estimate, listed, plain, sentence
-from analysis.report.figures.law import drawn_fit, law
+from analysis.report.figures.law import contours, drawn_fit, law, residuals
 from analysis.report.fitted_study import FittedModel, FittedStudy
 
 NOTHING = "a law of the losses (too few runs have parameters, tokens and a loss)"
@@ -38,7 +39,14 @@ def law_chapter(findings: FittedStudy) -> Chapter | str:
     for name, found in fitted.items():
         blocks.append(_reading(name, found))
         if drawn_fit(found).usable:
-            blocks.append(Drawing(name=f"law-{slug(name)}", figure=law(found), caption=_caption(name, found)))
+            blocks.append(
+                Drawing(
+                    name=f"law-{slug(name)}",
+                    figure=law(found),
+                    caption=_caption(name, found),
+                    panels={"contours": partial(contours, found), "residuals": partial(residuals, found)},
+                )
+            )
     blocks += [_parameters(fitted), _forms(fitted)]
     return Chapter(title="Which law do the losses follow?", blocks=tuple(blocks))
 

@@ -3,6 +3,7 @@
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Table
 from analysis.report.content.numbers import counted, plain
 from analysis.report.figures.sweep import TRAINED_SHOWN, shown_runs, stability
+from analysis.report.mathematics import literal
 from analysis.report.records import Records
 
 MOST_TOLD = 3
@@ -24,7 +25,8 @@ def stability_chapter(records: Records) -> Chapter | str:
     for run in bad.head(MOST_TOLD).to_dict("records"):
         words += (
             f" Run `{run['run_id']}` (mean recurrence {run['mean_recurrence']:g}, learning rate "
-            f"{run['learning_rate']:g}, {run['injection']} injection): {run['reason'] or 'diverged'}."
+            f"{run['learning_rate']:g}, {run['injection']} injection): "
+            f"{literal(run['reason'] or 'diverged')}."
         )
     blocks: list[Block] = [words]
     if len(records.telemetry):
@@ -56,7 +58,7 @@ def _by_rate(records: Records) -> list[Block]:
         highest = float(norms.max()) if len(norms) else float("nan")
         rows.append(
             (
-                str(model),
+                literal(str(model)),
                 str(injection),
                 plain(float(str(rate))),
                 str(len(runs) - diverged),

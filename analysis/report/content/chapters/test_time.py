@@ -7,8 +7,8 @@ from analysis.data.points import spaced
 from analysis.engine.verdict import FitStatus
 from analysis.fits.unified import GAMMA_ONE, UnifiedFit
 from analysis.laws import SATURATION, UNIFIED
+from analysis.report.content.chapters.isoflop import slug
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Equation, Table
-from analysis.report.content.isoflop import slug
 from analysis.report.content.numbers import (
     amount,
     counted,
@@ -21,6 +21,7 @@ from analysis.report.content.numbers import (
 )
 from analysis.report.figures.test_time import run_names, saturation, unified
 from analysis.report.fitted_study import FittedStudy, FittedTestTime, limit_error
+from analysis.report.mathematics import literal
 from sweeps.folders.paths import PUBLISHED
 
 CURVES = 8
@@ -125,13 +126,13 @@ def _table(found: FittedTestTime, names: Mapping[str, str]) -> Table:
     )
 
 
-def _unified(findings: FittedStudy, name: str) -> list[Block]:
-    forms = findings.test_time.unified[name]
+def _unified(findings: FittedStudy, model: str) -> list[Block]:
+    forms, name = findings.test_time.unified[model], literal(model)
     fit = forms[GAMMA_ONE]
     curves = [
         c
         for c in findings.study.curves
-        if c.model == name and math.isfinite(c.tokens) and math.isfinite(c.effective_parameters)
+        if c.model == model and math.isfinite(c.tokens) and math.isfinite(c.effective_parameters)
     ]
     if not fit.usable:
         return [sentence(f"the unified law of {name} is {fit.status}: {fit.message}")]
@@ -146,7 +147,7 @@ def _unified(findings: FittedStudy, name: str) -> list[Block]:
             f"Akaike's criterion prefers the form {best.replace('_', '-')}, with "
             f"{digits_of(100 * forms[best].mean_error, 2)} %."
         )
-    oracle = findings.test_time.oracle[name]
+    oracle = findings.test_time.oracle[model]
     if oracle.decided:
         words.append(
             "With each run's measured loss at $T = mu_rec$ as its floor the error is "

@@ -6,6 +6,7 @@ from analysis.report.content.document import Block, Cell, Chapter, Drawing, Tabl
 from analysis.report.content.numbers import amount, counted, flops, listed, plain, sentence, span
 from analysis.report.figures.sweep import at_a_glance
 from analysis.report.fitted_study import FittedStudy
+from analysis.report.mathematics import literal
 from analysis.report.records import Records
 from sweeps.folders.paths import PUBLISHED
 
@@ -107,12 +108,12 @@ def _lost(records: Records) -> list[Block]:
     lost = records.where("diverged", "failed", "timed-out", "cancelled", "unknown")
     rows: list[tuple[Cell, ...]] = [
         (
-            str(run["run_id"]),
-            str(run["model"]),
+            literal(str(run["run_id"])),
+            literal(str(run["model"])),
             amount(run["flops"]),
             f"{run['mean_recurrence']:g}" if math.isfinite(run["mean_recurrence"]) else "–",
             str(run["state"]),
-            sentence(str(run["reason"] or "no reason recorded")),
+            sentence(literal(str(run["reason"] or "no reason recorded"))),
         )
         for run in lost.head(MOST_LISTED).to_dict("records")
     ]

@@ -1,11 +1,12 @@
 """The chapter on the optimum of each budget."""
 
 import math
+from functools import partial
 
 from analysis.data.axis import Axis
 from analysis.data.points import spaced
 from analysis.fits.isoflop.result import IsoflopFit
-from analysis.report.content.document import Block, Cell, Chapter, Drawing, Table
+from analysis.report.content.document import Block, Cell, Chapter, Drawing, Panel, Table
 from analysis.report.content.numbers import (
     NONE,
     amount,
@@ -18,8 +19,8 @@ from analysis.report.content.numbers import (
     sentence,
     tokens,
 )
-from analysis.report.figures.isoflop import isoflop
-from analysis.report.figures.power_laws import power_laws, worth_drawing
+from analysis.report.figures.isoflop import isoflop, isoflop_curves
+from analysis.report.figures.power_laws import optima, power_laws, worth_drawing
 from analysis.report.figures.style import MOST_SHOWN
 from analysis.report.fitted_study import FittedModel, FittedStudy
 
@@ -47,7 +48,10 @@ def isoflop_chapter(findings: FittedStudy) -> Chapter | str:
         blocks.append(_reading(name, found))
         blocks.append(
             Drawing(
-                name=f"isoflop-{slug(name)}", figure=isoflop(found.isoflop), caption=_caption(name, found)
+                name=f"isoflop-{slug(name)}",
+                figure=isoflop(found.isoflop),
+                caption=_caption(name, found),
+                panels=_panels(found.isoflop),
             )
         )
     fits = {name: found.isoflop for name, found in drawn.items()}
@@ -58,6 +62,7 @@ def isoflop_chapter(findings: FittedStudy) -> Chapter | str:
             Drawing(
                 name="power-laws",
                 figure=power_laws(fits),
+                panels={"axis": partial(optima, fits), "tokens": partial(optima, fits, tokens=True)},
                 caption="The optima over budgets, with least-squares lines in the logarithms. Marks are the "
                 "parabolas' own vertices, whiskers the 95 % interval of each with the parabola's bias "
                 "taken off.",
@@ -67,6 +72,13 @@ def isoflop_chapter(findings: FittedStudy) -> Chapter | str:
     axis = next(iter(fits.values())).axis
     title = "How often to loop" if axis is Axis.MEAN_RECURRENCE else "How large a model"
     return Chapter(title=f"{title}, on how many tokens?", blocks=tuple(blocks))
+
+
+def _panels(fit: IsoflopFit) -> dict[str, Panel]:
+    along: dict[str, Panel] = {fit.axis.value: partial(isoflop_curves, fit)}
+    if fit.axis is not Axis.TOKENS and any(o.curve.log_d is not None for o in fit.optima):
+        along["tokens"] = partial(isoflop_curves, fit, tokens=True)
+    return along
 
 
 def slug(name: str) -> str:

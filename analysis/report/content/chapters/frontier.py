@@ -1,6 +1,7 @@
 """The chapters on what a loop is worth: against no loop, and against unique blocks."""
 
 import math
+from functools import partial
 
 from analysis.data.points import spaced
 from analysis.engine.verdict import FitStatus
@@ -16,7 +17,7 @@ from analysis.report.content.numbers import (
     tokens,
     whole,
 )
-from analysis.report.figures.frontier import frontier
+from analysis.report.figures.frontier import advised, frontier, gain
 from analysis.report.fitted_study import FittedModel, FittedStudy
 
 ROWS = 8
@@ -42,6 +43,7 @@ def frontier_chapter(findings: FittedStudy) -> Chapter | str:
         Drawing(
             name="frontier",
             figure=frontier(known),
+            panels={"gain": partial(gain, known), "advised": partial(advised, known)},
             caption=(
                 "The looped frontier by the chosen law. (a) How far the best loop's loss lies below no loop "
                 "for the same FLOPs, with 95 % intervals. (b) The advised mean recurrence (marks), all that "
