@@ -1,0 +1,132 @@
+"""What a folder of prepared text holds: the record beside its shards, and the shards mapped into memory."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from parcae.data.tokenizer import content_hash, load_tokenizer
+from parcae.errors import InputError
+
+MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
+
+
+class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that was read."""
+
+    name: str
+    bytes: int
+    hash: str
+    """SHA-256 over its documents, so that another compression of the same text is the same text."""
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of rows, each of context + 1 tokens, little-endian."""
+
+    name: str
+    rows: int
+    hash: str
+    """SHA-256 of the file."""
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The training or the validation half."""
+
+    shards: tuple[Shard, ...]
+    documents: int
+    text_bytes: int
+    """UTF-8 bytes of the documents."""
+    tokens: int
+    """Tokens of the documents, each one's beginning included, before cropping."""
+    cropped: int
+    """Of them, tokens that no row holds."""
+
+    @property
+    def rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was prepared, and how."""
+
+    sources: tuple[SourceFile, ...]
+    tokenizer: str
+    """The tokenizer's hash."""
+    vocabulary: int
+    context: int
+    held_out_one_in: int
+    train: Side
+    validation: Side
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits that change when a token of a row, or what it stands for, would."""
+        shards = [shard.hash for side in (self.train, self.validation) for shard in side.shards]
+        content = msgspec.json.encode([self.tokenizer, self.vocabulary, self.context, shards])
+        return hashlib.sha256(content).hexdigest()[:16]
+
+    @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes for a token of the documents, the added beginnings left out."""
+        sides = (self.train, self.validation)
+        tokens = sum(side.tokens - side.documents for side in sides)
+        return sum(side.text_bytes for side in sides) / max(tokens, 1)
+
+
+@dataclass(frozen=True)
+class PreparedText:
+    """Rows of tokens on disk; nothing is read until it is asked for."""
+
+    folder: Path
+    manifest: Manifest
+
+    def rows(self, side: Side) -> list[npt.NDArray[np.unsignedinteger]]:
+        """The shards of `side`, mapped, each (rows, context + 1)."""
+        row = self.manifest.context + 1
+        kind = token_type(self.manifest.vocabulary)
+        mapped = []
+        for shard in side.shards:
+            path = self.folder / shard.name
+            size = path.stat().st_size if path.is_file() else -1
+            if size != shard.rows * row * kind.itemsize:
+                raise InputError(f"{path} is missing or cut short; prepare {self.folder} again")
+            mapped.append(np.memmap(path, dtype=kind, mode="r", shape=(shard.rows, row)))
+        return mapped
+
+
+def token_type(vocabulary: int) -> np.dtype:
+    """The smallest type that holds every token."""
+    return np.dtype("<u2") if vocabulary <= 2**16 else np.dtype("<u4")
+
+
+def open_prepared(folder: Path) -> PreparedText:
+    """The text prepared in `folder`; ``InputError`` where there is none."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(
+            f"{folder} holds no prepared text; `parcae-sweep data prepare SOURCE --out {folder}` makes it"
+        )
+    try:
+        return PreparedText(folder, msgspec.json.decode(path.read_bytes(), type=Manifest))
+    except msgspec.MsgspecError as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
+def verify(text: PreparedText) -> None:
+    """Reads all of `text`; ``InputError`` names the first file that is not what the manifest says."""
+    if content_hash(load_tokenizer(text.folder / TOKENIZER)) != text.manifest.tokenizer:
+        raise InputError(f"{text.folder / TOKENIZER} is not the tokenizer that the shards were made with")
+    for side in (text.manifest.train, text.manifest.validation):
+        text.rows(side)
+        for shard in side.shards:
+            if file_hash(text.folder / shard.name) != shard.hash:
+                raise InputError(f"{text.folder / shard.name} has changed since it was prepared")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,100 @@
+"""Documents from files, in a stream: Parquet, JSON lines (.gz, .zst too) and plain text, through DuckDB.
+
+The order is that of the sorted paths and of the rows within each file, the same on every machine.
+"""
+
+from collections.abc import Iterator, Sequence
+from glob import glob
+from pathlib import Path
+
+from parcae.errors import InputError
+
+TEXT_COLUMN = "text"
+LARGEST_PLAIN_TEXT = 64 * 2**20
+"""A plain file is one document, held in memory; a larger one belongs in JSON lines."""
+_PARQUET = (".parquet",)
+_JSON_LINES = tuple(f"{name}{packed}" for name in (".jsonl", ".ndjson") for packed in ("", ".gz", ".zst"))
+_PLAIN = (".txt", ".md")
+_ROWS_AT_ONCE = 256
+_READER_MEMORY = "256MB"
+
+
+def find_files(sources: Sequence[str]) -> list[Path]:
+    """The files that `sources` (files, folders and globs) name, each once, sorted within a source."""
+    found: dict[Path, None] = {}
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            files = [file for file in path.rglob("*") if file.is_file() and _is_readable(file)]
+        elif path.is_file():
+            files = [path]
+            if not _is_readable(path):
+                raise InputError(f"cannot read {path}; {_KINDS}")
+        else:
+            named = map(Path, glob(source, recursive=True))  # noqa: PTH207 - pathlib takes no absolute pattern
+            files = [file for file in named if file.is_file() and _is_readable(file)]
+        if not files:
+            raise InputError(f"{source} names no file to read; {_KINDS}")
+        found.update(dict.fromkeys(sorted(files)))
+    return list(found)
+
+
+_KINDS = f"sources are {', '.join(_PARQUET + _JSON_LINES + _PLAIN)} files, and folders or globs of them"
+
+
+def _is_readable(path: Path) -> bool:
+    return path.name.lower().endswith(_PARQUET + _JSON_LINES + _PLAIN)
+
+
+def read_documents(path: Path, column: str = TEXT_COLUMN) -> Iterator[str]:
+    """The documents of one file that are not empty. ``InputError`` for what cannot be read."""
+    if path.name.lower().endswith(_PLAIN):
+        yield from _read_plain(path)
+        return
+    import duckdb
+
+    try:
+        # One thread keeps the rows in their order, and the reader's memory small.
+        with duckdb.connect(config={"threads": 1, "memory_limit": _READER_MEMORY}) as connection:
+            if path.name.lower().endswith(_PARQUET):
+                result = connection.execute(
+                    f"SELECT {_quoted(column)} FROM read_parquet(?)", [_literal(path)]
+                )
+            else:
+                result = connection.execute(
+                    f"SELECT {_quoted(column)} FROM read_json(?, format = 'newline_delimited', "
+                    f"columns = {{{_quoted(column)}: 'VARCHAR'}})",
+                    [_literal(path)],
+                )
+            while rows := result.fetchmany(_ROWS_AT_ONCE):
+                for (text,) in rows:
+                    if text is not None and not isinstance(text, str):
+                        raise InputError(f"column {column} of {path} holds {type(text).__name__}, not text")
+                    if text:
+                        yield text
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+
+
+def _read_plain(path: Path) -> Iterator[str]:
+    size = path.stat().st_size
+    if size > LARGEST_PLAIN_TEXT:
+        raise InputError(
+            f"{path} is one document of {size:,} bytes; a plain file may have {LARGEST_PLAIN_TEXT:,}, so put "
+            "its documents into JSON lines"
+        )
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error}") from error
+    if text:
+        yield text
+
+
+def _quoted(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _literal(path: Path) -> str:
+    # DuckDB reads a path as a glob; a bracket makes any other character plain.
+    return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
