@@ -6,7 +6,7 @@ BIN = $(abspath $(VENV))/bin
 READY = $(VENV)/.ready
 
 DEMO = demo
-DEMO_BUDGETS = 5e10,1e11,2e11
+DEMO_BUDGETS = 6e10,1.2e11,2.4e11
 DEMO_RECURRENCES = 2,3,4,6,8,12
 DEMO_SEED = 0
 
