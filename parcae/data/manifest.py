@@ -87,7 +87,7 @@ class PreparedText:
         """The shards of `side`, mapped, each (rows, context + 1)."""
         row = self.manifest.context + 1
         kind = token_type(self.manifest.vocabulary)
-        mapped = []
+        mapped: list[npt.NDArray[np.unsignedinteger]] = []
         for shard in side.shards:
             path = self.folder / shard.name
             size = path.stat().st_size if path.is_file() else -1

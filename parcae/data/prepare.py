@@ -215,8 +215,9 @@ class _Preparation:
     def _batches(self, progress: _Progress) -> Iterator[list[str]]:
         """The documents that `progress` has not seen, a batch at a time; it is brought up to each batch.
 
-        Batches end at characters and files alone, so that they are the same after a kill.
+        Batches end at characters and files alone, so that they, and the parts, are the same after a kill.
         """
+        most = min(_BATCH_CHARACTERS, self.request.part_characters)
         while progress.file < len(self.files):
             path, seen = self.files[progress.file], progress.documents
             digest = hashlib.sha256()
@@ -228,7 +229,7 @@ class _Preparation:
                     continue
                 batch.append(text)
                 size += len(text)
-                if size >= _BATCH_CHARACTERS:
+                if size >= most:
                     progress.documents += len(batch)
                     yield batch
                     batch, size = [], 0

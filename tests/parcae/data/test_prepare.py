@@ -1,8 +1,6 @@
 """Text into shards: what goes in comes out, whatever is killed on the way."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -88,19 +86,22 @@ def test_every_document_comes_back_up_to_its_cropped_tail(sources: Path, tmp_pat
 def test_killed_at_any_point_it_ends_with_the_same_bytes(sources: Path, tmp_path: Path) -> None:
     options = OPTIONS | {"part_characters": 20_000}
     whole = contents(prepare([str(sources)], tmp_path / "whole", **options).folder)
-    assert len(whole) > 4
+    assert len(whole) > 20
     out = tmp_path / "killed"
-    program = f"from parcae.data.prepare import prepare; prepare([{str(sources)!r}], {out!r}, **{options!r})"
-    program = "from pathlib import PosixPath; " + program
-    random = np.random.default_rng(1)
-    kills = 0
-    for _ in range(4):
+    program = (
+        "from pathlib import Path; from parcae.data.prepare import prepare; "
+        f"prepare([{str(sources)!r}], Path({str(out)!r}), **{options!r})"
+    )
+    # Killed after so many more shards, and so at other places of a part.
+    for shards in (1, 2, 5):
         process = subprocess.Popen([sys.executable, "-c", program])
-        time.sleep(float(random.uniform(0.2, 1.2)))
-        kills += process.poll() is None
-        os.kill(process.pid, signal.SIGKILL)
+        before = len(list(out.glob("*.bin")))
+        while len(list(out.glob("*.bin"))) < before + shards and process.poll() is None:
+            time.sleep(0.001)
+        assert process.poll() is None
+        process.kill()
         process.wait()
-    assert kills
+        assert not (out / "manifest.json").exists()
     prepare([str(sources)], out, **options)
     assert contents(out) == whole
 
