@@ -21,7 +21,7 @@ import numpy as np
 from analysis.data.points import ModelPoints
 from analysis.data.study import build_study
 from analysis.engine.intervals import Interval
-from analysis.fits.forms import ModelForms, fit_forms
+from analysis.fits.forms import ModelForms, fit_forms_each
 from analysis.fits.training import fit_coupled_law, fit_training_law
 from analysis.laws import COUPLED, TRAINING, Array, Law
 from analysis.prediction.frontier import best_recurrence, frontier, loss_at, whole_losses
@@ -39,8 +39,10 @@ FURTHER = 4.0
 """The furthest prediction is made at this many times the largest budget."""
 K = 1.6
 """The coupled truth's exponent."""
-STARTS, RESAMPLES = 30, 300
+STARTS, RESAMPLES = 8, 300
 """Of each fit, and draws of each form: fewer than a report's, for the sake of time."""
+TOGETHER = 25
+"""Studies that are fitted side by side."""
 
 Cells = list[tuple[float, int]]
 DESIGNS: dict[str, Cells] = {
@@ -136,12 +138,12 @@ def cell(
     assert shape is not None
     smooth = law.predict(vector, shape.data(points.mean_recurrence, points.tokens))[0]
     scores: dict[str, Score] = {}
-    for seed in range(first_seed, first_seed + studies):
-        scatter = NOISES[noise](points.flops, np.random.default_rng(seed))
-        study = replace(points, loss=smooth * np.exp(scatter))
-        forms = fit_forms(study, resamples=resamples, seed=seed, starts=STARTS)
-        for name, found, value in _told(study, forms, shape, law, vector):
-            scores.setdefault(name, Score()).add(found, value)
+    for first in range(first_seed, first_seed + studies, TOGETHER):
+        seeds = range(first, min(first + TOGETHER, first_seed + studies))
+        losses = [smooth * np.exp(NOISES[noise](points.flops, np.random.default_rng(seed))) for seed in seeds]
+        for forms in fit_forms_each(points, losses, resamples=resamples, seed=first, starts=STARTS):
+            for name, found, value in _told(forms.points, forms, shape, law, vector):
+                scores.setdefault(name, Score()).add(found, value)
     return scores
 
 
@@ -169,10 +171,12 @@ def _told(
         best, deep = best_recurrence(vector, shape, [flops], law), np.arange(1.0, 101.0)
         lowest = float(whole_losses(law, vector, shape, np.array([flops]), deep).min())
         recurrence = loss = nothing
-        if mixture is not None:
-            recurrence = mixture.intervals(
-                lambda form, rows, flops=flops: best_recurrence(rows, shape, [flops], form)
-            )[0]
+        if mixture is not None and along is not None:
+            recurrence = along.points[-1].continuous_recurrence
+            if where != "top":
+                recurrence = mixture.intervals(
+                    lambda form, rows, flops=flops: best_recurrence(rows, shape, [flops], form)
+                )[0]
             losses = whole_losses(mixture.law, mixture.vector, shape, np.array([flops]), deep)[0, 0]
             advised = float(deep[np.argmin(losses)])
             loss = loss_at(mixture, shape, advised, flops / float(shape.price(advised)))

@@ -8,14 +8,14 @@ Shapes: n runs, R draws of all forms together, B budgets.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
 
 from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints
-from analysis.engine.fit import STARTS, LawFit, fit_each, fit_law
+from analysis.engine.fit import STARTS, LawFit, fit_each
 from analysis.engine.intervals import NOTHING, RESAMPLES, Interval, parameter_intervals
 from analysis.engine.lack_of_fit import UNTESTED, LackOfFit, lack_of_fit
 from analysis.engine.mixture import Mixture, Part
@@ -116,45 +116,76 @@ def fit_forms(
     points: ModelPoints, *, resamples: int = RESAMPLES, seed: int = 0, starts: int = STARTS
 ) -> ModelForms:
     """All forms on the runs of one model that have parameters and tokens."""
-    points = points.select(points.sized)
-    data, budgets = form_data(points), noise_groups(points)
+    return fit_forms_each(points, [points.loss], resamples=resamples, seed=seed, starts=starts)[0]
+
+
+def fit_forms_each(
+    points: ModelPoints,
+    losses: Sequence[Array],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    starts: int = STARTS,
+) -> list[ModelForms]:
+    """``fit_forms`` for several lists of losses (n,) of the same runs; each form fits all in one race."""
+    studies = [replace(points, loss=loss).select(points.sized) for loss in losses]
+    data, budgets, weights = form_data(studies[0]), noise_groups(studies[0]), studies[0].weights
     laws = forms_for(data)
-    fits = {law.name: _fit(law, data, points.loss, points.weights, starts, seed) for law in laws}
-    usable = [law for law in laws if fits[law.name].usable]
-    folds = _folds(budgets)
-    errors = {
-        law.name: _rolling(law, data, points.loss, points.weights, budgets, folds, seed) for law in usable
-    }
-    common = _common(list(errors.values()), budgets, folds)
-    rolling = {name: _mean(values[common]) for name, values in errors.items()}
-    best = min(rolling, key=lambda name: (np.isnan(rolling[name]), rolling[name])) if rolling else None
-    spreads = {law.name: uncertainty(fits[law.name], budgets, draws=resamples, seed=seed) for law in usable}
+    each = [study.loss for study in studies]
+    fits, errors = {}, {}
+    for law in laws:
+        own = {name: data[name] for name in law.variables}
+        fits[law.name] = fit_each(law, own, each, starts=starts, seed=seed, weights=weights)
+        errors[law.name] = _rolling(law, own, each, weights, budgets, seed)
+    return [
+        _compared(
+            study,
+            {law: fits[law.name][i] for law in laws},
+            {law: errors[law.name][i] for law in laws if fits[law.name][i].usable},
+            budgets,
+            resamples,
+            seed + i,
+        )
+        for i, study in enumerate(studies)
+    ]
+
+
+def _compared(
+    points: ModelPoints,
+    fits: Mapping[Law, LawFit],
+    errors: Mapping[Law, Array],
+    budgets: Array,
+    resamples: int,
+    seed: int,
+) -> ModelForms:
+    """The forms that are `fits`, by what they say of unseen runs, `errors` (n,) of the usable ones."""
+    common = _common(list(errors.values()), budgets)
+    rolling = {law: _mean(values[common]) for law, values in errors.items()}
+    best = min(rolling, key=lambda law: (np.isnan(rolling[law]), rolling[law])) if rolling else None
+    spreads = {law: uncertainty(fits[law], budgets, draws=resamples, seed=seed) for law in errors}
     behind = {
-        name: _paired(values - errors[best], common, budgets) if best else (NOTHING, np.nan)
-        for name, values in errors.items()
+        law: _paired(values - errors[best], common, budgets) if best else (NOTHING, np.nan)
+        for law, values in errors.items()
     }
     weights = _weights(spreads, behind)
     nothing = np.full(len(points), np.nan)
     forms = {
         law.name: FormFit(
             law=law,
-            fit=fits[law.name],
-            uncertainty=spreads.get(law.name),
+            fit=fit,
+            uncertainty=spreads.get(law),
             intervals=parameter_intervals(
-                fits[law.name],
-                spreads[law.name].draws if law.name in spreads else np.full((1, len(law.parameters)), np.nan),
+                fit, spreads[law].draws if law in spreads else np.full((1, len(law.parameters)), np.nan)
             ),
-            errors=errors.get(law.name, nothing),
-            rolling_error_percent=rolling.get(law.name, np.nan),
-            held_out_error_percent=_mean(errors.get(law.name, nothing)[_largest(budgets)]),
-            behind=behind.get(law.name, (NOTHING, np.nan))[0],
-            behind_error=behind.get(law.name, (NOTHING, np.nan))[1],
-            weight=weights.get(law.name, 0.0),
-            lack_of_fit=lack_of_fit(fits[law.name], points, budgets, spreads[law.name].ratio)
-            if law.name in spreads
-            else UNTESTED,
+            errors=errors.get(law, nothing),
+            rolling_error_percent=rolling.get(law, np.nan),
+            held_out_error_percent=_mean(errors.get(law, nothing)[_largest(budgets)]),
+            behind=behind.get(law, (NOTHING, np.nan))[0],
+            behind_error=behind.get(law, (NOTHING, np.nan))[1],
+            weight=weights.get(law, 0.0),
+            lack_of_fit=lack_of_fit(fit, points, budgets, spreads[law].ratio) if law in spreads else UNTESTED,
         )
-        for law in laws
+        for law, fit in fits.items()
     }
     return ModelForms(points=points, forms=forms, chosen=_chosen(list(forms.values())))
 
@@ -177,11 +208,6 @@ def noise_groups(points: ModelPoints) -> Array:
     return np.where(alone, -1.0 - np.cumsum(alone), budgets)
 
 
-def _fit(law: Law, data: Data, loss: Array, weights: Array, starts: int, seed: int) -> LawFit:
-    variables = {name: data[name] for name in law.variables}
-    return fit_law(law, variables, loss, starts=starts, seed=seed, weights=weights)
-
-
 def _folds(budgets: Array) -> list[float]:
     """The largest budgets but for the smallest of all, ascending."""
     known = np.unique(budgets[budgets > 0])
@@ -193,25 +219,28 @@ def _largest(budgets: Array) -> Mask:
 
 
 def _rolling(
-    law: Law, data: Data, loss: Array, weights: Array, budgets: Array, folds: Sequence[float], seed: int
-) -> Array:
-    """Errors (n,) in percent at each fold's budget, fitted to all smaller ones."""
-    errors = np.full(len(loss), np.nan)
+    law: Law, own: Data, losses: Sequence[Array], weights: Array, budgets: Array, seed: int
+) -> list[Array]:
+    """Errors (n,) in percent at each fold's budget, fitted to all smaller ones, for each list of losses."""
+    errors, folds = [np.full(len(loss), np.nan) for loss in losses], _folds(budgets)
     if not folds:
         return errors
-    own = {name: data[name] for name in law.variables}
-    seen = np.stack([weights * (budgets < budget) for budget in folds])
-    fits = fit_each(law, own, [loss] * len(folds), starts=FOLD_STARTS, seed=seed, weights=seen)
-    for budget, fit in zip(folds, fits, strict=True):
+    every = [(i, budget) for i in range(len(losses)) for budget in folds]
+    seen = np.stack([weights * (budgets < budget) for _, budget in every])
+    fits = fit_each(law, own, [losses[i] for i, _ in every], starts=FOLD_STARTS, seed=seed, weights=seen)
+    for (i, budget), fit in zip(every, fits, strict=True):
         if fit.usable:
             unseen = budgets == budget
-            errors[unseen] = 100 * np.abs(np.expm1(fit.residuals[unseen]))
+            errors[i][unseen] = 100 * np.abs(np.expm1(fit.residuals[unseen]))
     return errors
 
 
-def _common(errors: Sequence[Array], budgets: Array, folds: Sequence[float]) -> Mask:
+def _common(errors: Sequence[Array], budgets: Array) -> Mask:
     """Runs at the budgets that most forms predicted; a form that predicted none of them is not compared."""
-    counts = {budget: sum(bool(np.isfinite(e[budgets == budget]).all()) for e in errors) for budget in folds}
+    counts = {
+        budget: sum(bool(np.isfinite(e[budgets == budget]).all()) for e in errors)
+        for budget in _folds(budgets)
+    }
     most = max(counts.values(), default=0)
     kept = [budget for budget, count in counts.items() if count == most and count]
     return np.isin(budgets, kept)
@@ -240,11 +269,11 @@ def _paired(difference: Array, common: Mask, budgets: Array) -> tuple[Interval, 
 
 
 def _weights(
-    spreads: Mapping[str, Uncertainty], behind: Mapping[str, tuple[Interval, float]]
-) -> Mapping[str, float]:
+    spreads: Mapping[Law, Uncertainty], behind: Mapping[Law, tuple[Interval, float]]
+) -> Mapping[Law, float]:
     """Akaike weights of the forms that are not ruled out: by the criterion, or by their unseen runs."""
-    kept = [name for name in spreads if not behind[name][0].low > 0]
-    aicc = np.array([spreads[name].aicc for name in kept])
+    kept = [law for law in spreads if not behind[law][0].low > 0]
+    aicc = np.array([spreads[law].aicc for law in kept])
     if not np.isfinite(aicc).any():  # too few runs for the criterion
         aicc = np.zeros(len(kept))
     relative = np.exp(-0.5 * (aicc - aicc.min(initial=np.inf)))

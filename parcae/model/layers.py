@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from parcae.config import Activation, BlockShape, ModelConfig
 from parcae.flops import GATE_CHANNELS
+from parcae.model.memory import KeysValues
 
 
 class RMSNorm(nn.Module):
@@ -61,8 +62,13 @@ class Attention(nn.Module):
         gated = model.has_value_gate(index)
         self.gate = nn.Linear(gate_channels, shape.key_value_heads, bias=False) if gated else None
 
-    def forward(self, x: Tensor, table: Tensor, value: Tensor | None) -> Tensor:
-        """x (B, S, d), normalised; rotation table; value embeddings (B, S, G C) -> (B, S, d)."""
+    def forward(
+        self, x: Tensor, table: Tensor, value: Tensor | None, past: KeysValues | None = None
+    ) -> Tensor:
+        """x (B, S, d), normalised; rotation table; value embeddings (B, S, G C) -> (B, S, d).
+
+        With `past`, x is what follows the positions it holds: a first stretch of any length, or one token.
+        """
         h, g = self.heads, self.key_value_heads
         qkv = self.qkv(x).unflatten(-1, (h + 2 * g, -1))  # (B, S, H + 2 G, C)
         qk, v = rotate(qkv[:, :, : h + g], table), qkv[:, :, h + g :]
@@ -73,10 +79,11 @@ class Attention(nn.Module):
             assert value is not None
             gate = 2 * torch.sigmoid(self.gate(x[..., : self.gate.in_features]))  # (B, S, G)
             v = torch.addcmul(v, gate.unsqueeze(-1), value.unflatten(-1, (g, -1)).to(v.dtype))
-        q, k = qk[:, :, :h], qk[:, :, h:]
-        y = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=g != h
-        )
+        q, k, v = qk[:, :, :h].transpose(1, 2), qk[:, :, h:].transpose(1, 2), v.transpose(1, 2)
+        if past is not None:
+            k, v = past.write(k, v)
+        causal = past is None or x.shape[1] > 1
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=g != h)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
@@ -114,9 +121,11 @@ class Layer(nn.Module):
         self.after_attention = RMSNorm(shape.width, epsilon) if model.residual_norm else None
         self.after_mlp = RMSNorm(shape.width, epsilon) if model.residual_norm else None
 
-    def forward(self, x: Tensor, table: Tensor, value: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, table: Tensor, value: Tensor | None, past: KeysValues | None = None
+    ) -> Tensor:
         """x (B, S, d) -> (B, S, d)."""
-        x = x + self.attention(self.attention_norm(x), table, value)
+        x = x + self.attention(self.attention_norm(x), table, value, past)
         if self.after_attention is not None:
             x = self.after_attention(x)
         x = x + self.mlp(self.mlp_norm(x))

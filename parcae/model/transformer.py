@@ -23,6 +23,7 @@ from parcae.config import ModelConfig, StateInit
 from parcae.errors import InputError
 from parcae.model.injection import build_injection
 from parcae.model.layers import Layer, RMSNorm, rotation_table
+from parcae.model.memory import Memory
 
 STATE_CUT = 3.0  # deviations at which the normal of the initial state is cut
 
@@ -76,8 +77,11 @@ class LoopedTransformer(nn.Module):
         table = rotation_table(config.context, config.head_dimension, config.rope_theta)
         self.register_buffer("rotation", table, persistent=False)
 
-    def encode(self, tokens: Tensor) -> Encoded:
-        """The prelude and whatever else does not change within the loop; tokens (B, S)."""
+    def encode(self, tokens: Tensor, memory: Memory | None = None) -> Encoded:
+        """The prelude and whatever else does not change within the loop; tokens (B, S).
+
+        With `memory`, the tokens follow those it holds.
+        """
         values = {
             int(layer): table(tokens)
             for layer, table in self.value_embeddings.items()
@@ -85,7 +89,7 @@ class LoopedTransformer(nn.Module):
         }
         x = self.embedding(tokens)
         for layer, block in enumerate(self.prelude):
-            x = block(x, self.rotation[: tokens.shape[1]], values.get(layer))
+            x = block(x, self._table(x, memory), values.get(layer), memory and memory.once(layer))
         if self.prelude_norm is not None:
             x = self.prelude_norm(x)
         if self.injection is None:
@@ -93,24 +97,29 @@ class LoopedTransformer(nn.Module):
         transition, injected = self.injection.discretise(x)
         return Encoded(injected, transition, values)
 
-    def recur(self, h: Tensor, encoded: Encoded) -> Tensor:
-        """One recurrence, h_t -> h_t+1, each (B, S, d_h)."""
+    def recur(self, h: Tensor, encoded: Encoded, memory: Memory | None = None, t: int = 0) -> Tensor:
+        """One recurrence, h_t -> h_t+1, each (B, S, d_h); only a `memory` needs to be told t."""
         if self.injection is None:
             x = encoded.injected
         else:
             x = self.injection.update(encoded.transition, h, encoded.injected)
-        table = self.rotation[: x.shape[1]]
+        table = self._table(x, memory)
         for layer, block in enumerate(self.recurrent, start=self.config.prelude_layers):
-            x = block(x, table, encoded.values.get(layer))
+            x = block(x, table, encoded.values.get(layer), memory and memory.recurrence(layer, t))
         return x
 
-    def finish(self, h: Tensor, encoded: Encoded) -> Tensor:
+    def finish(self, h: Tensor, encoded: Encoded, memory: Memory | None = None) -> Tensor:
         """Readout, coda and final norm: h_T (B, S, d_h) -> the unembedding's input (B, S, d)."""
         x = h if self.readout is None else self.readout(h).to(h.dtype)  # autocast halves it otherwise
         first = self.config.prelude_layers + self.config.recurrent_layers
         for layer, block in enumerate(self.coda, start=first):
-            x = block(x, self.rotation[: x.shape[1]], encoded.values.get(layer))
+            x = block(x, self._table(x, memory), encoded.values.get(layer), memory and memory.once(layer))
         return self.final_norm(x)
+
+    def _table(self, x: Tensor, memory: Memory | None) -> Tensor:
+        """The rotations of the positions of x (B, S, ...)."""
+        first = 0 if memory is None else memory.length
+        return self.rotation[first : first + x.shape[1]]
 
     def logits(self, y: Tensor) -> Tensor:
         """(B, S, d) -> (B, S, V), by the unembedding: tied, unless the configuration unties it."""

@@ -1,13 +1,16 @@
 """The commands on a trained model: eval, export-model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from parcae.errors import InputError
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
+
+if TYPE_CHECKING:
+    from sweeps.folders.paths import Study
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run's id, a model's folder, or a repository owner/name.")
@@ -36,15 +39,14 @@ def evaluate(
     repository, owner/name (with the extra hub). Nothing in its files is executed.
     """
     from parcae.evaluation.texts import TEST_RECURRENCES, evaluate_texts
-    from sweeps.control.models import find_model, has_ended
+    from sweeps.control.models import find_model
     from sweeps.folders.paths import Study
 
     wanted = set(TEST_RECURRENCES if recurrences is None else _whole_numbers(recurrences, "--recurrences"))
     pretrained = find_model(Study(db), model)
     wanted |= {pretrained.mean_recurrence} if recurrences is None else set()
     results = evaluate_texts(pretrained, text or [], sorted(wanted), tokens)
-    if not has_ended(Study(db), model):
-        console.note(f"note: run {model} has not ended; this is its newest checkpoint")
+    _note_if_unfinished(Study(db), model)
     if as_json:
         texts = [
             {"text": r.text, "tokens": r.tokens, "losses": {str(t): loss for t, loss in r.losses.items()}}
@@ -68,13 +70,19 @@ def export_model(
 ) -> None:
     """Write a trained model as model.safetensors and config.json. MODEL as for `eval`."""
     from parcae.formats.pretrained import save_model
-    from sweeps.control.models import find_model, has_ended
+    from sweeps.control.models import find_model
     from sweeps.folders.paths import Study
 
     save_model(find_model(Study(db), model), output, official=official)
-    if not has_ended(Study(db), model):
-        console.note(f"note: run {model} has not ended; this is its newest checkpoint")
+    _note_if_unfinished(Study(db), model)
     console.note(f"{output}: the model, {'as the official code has it' if official else 'as safetensors'}")
+
+
+def _note_if_unfinished(study: "Study", model: str) -> None:
+    from sweeps.control.models import has_ended
+
+    if not has_ended(study, model):
+        console.note(f"note: run {model} has not ended; this is its newest checkpoint")
 
 
 def _whole_numbers(text: str, option: str) -> list[int]:

@@ -12,7 +12,6 @@ from sweeps.store.database import StudyTables
 
 def own_sweep(db: Path, sweep: str | None) -> tuple[Study, str]:
     """A sweep that was planned here; the built-in and the imported ones have nothing to run."""
-
     study = Study(db)
     if sweep == PUBLISHED:
         raise InputError("the sweep 'published' is built in and has nothing to run; plan one of your own")
@@ -24,7 +23,6 @@ def own_sweep(db: Path, sweep: str | None) -> tuple[Study, str]:
 
 def named_runs(study: Study, sweep: str, prefixes: Sequence[str] | None) -> dict[str, str] | None:
     """Run id -> state of the runs that are named; None where none is."""
-
     if not prefixes:
         return None
     tables = collect_sweep(study.db, sweep)
