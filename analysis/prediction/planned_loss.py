@@ -33,14 +33,17 @@ def foreseen_losses(
     model: ModelConfig,
     points: Sequence[tuple[float, float]],
     runs: pd.DataFrame | None,
+    *,
+    published: bool = True,
 ) -> list[Foreseen | None]:
     """The loss at each (mean recurrence, tokens), and its form; None where no form covers the model.
 
     `runs` is a study's table of runs; its finished runs of `model_name` are used when they decide a form, and
-    the published points otherwise, for a published model of the published shape.
+    the published points otherwise, for a published model of the published shape, unless `published` is false:
+    on another text they say nothing.
     """
     chosen = _chosen(runs, model_name) if runs is not None else None
-    if chosen is None and model_name in PRESETS and PRESETS[model_name].model == model:
+    if chosen is None and published and model_name in PRESETS and PRESETS[model_name].model == model:
         chosen = _chosen(published_tables()[0], model_name)
     if chosen is None or not points:
         return [None] * len(points)

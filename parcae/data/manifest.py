@@ -1,17 +1,22 @@
 """What a folder of prepared text holds: the record beside its shards, and the shards mapped into memory."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from parcae.data.tokenizer import content_hash, load_tokenizer
+from parcae.data.windows import RowWindows
 from parcae.errors import InputError
 
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
+State = tuple[int, int]
+"""Bytes and time of last change of a file, nanoseconds."""
 
 
 class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,6 +24,7 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     name: str
     bytes: int
+    documents: int
     hash: str
     """SHA-256 over its documents, so that another compression of the same text is the same text."""
 
@@ -52,6 +58,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was prepared, and how."""
 
+    recipe: str | None
+    """The named text that it was prepared as."""
     sources: tuple[SourceFile, ...]
     tokenizer: str
     """The tokenizer's hash."""
@@ -82,6 +90,37 @@ class PreparedText:
 
     folder: Path
     manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The recipe's, or else the folder's."""
+        return self.manifest.recipe or self.folder.resolve().name
+
+    @property
+    def hash(self) -> str:
+        return self.manifest.hash
+
+    @property
+    def tokenizer(self) -> str:
+        return self.manifest.tokenizer
+
+    @property
+    def vocabulary(self) -> int:
+        return self.manifest.vocabulary
+
+    def training_windows(self, context: int) -> RowWindows:
+        return self._windows(self.manifest.train, context)
+
+    def validation_windows(self, context: int) -> RowWindows:
+        return self._windows(self.manifest.validation, context)
+
+    def _windows(self, side: Side, context: int) -> RowWindows:
+        if context > self.manifest.context:
+            raise InputError(
+                f"the text {self.folder} was prepared for a context of {self.manifest.context}, not "
+                f"{context}; prepare it again with --context {context}"
+            )
+        return RowWindows(self.rows(side), context)
 
     def rows(self, side: Side) -> list[npt.NDArray[np.unsignedinteger]]:
         """The shards of `side`, mapped, each (rows, context + 1)."""
@@ -115,15 +154,36 @@ def open_prepared(folder: Path) -> PreparedText:
         raise InputError(f"cannot read {path}: {error}") from error
 
 
-def verify(text: PreparedText) -> None:
-    """Reads all of `text`; ``InputError`` names the first file that is not what the manifest says."""
-    if content_hash(load_tokenizer(text.folder / TOKENIZER)) != text.manifest.tokenizer:
-        raise InputError(f"{text.folder / TOKENIZER} is not the tokenizer that the shards were made with")
+def verify(text: PreparedText, known: Mapping[str, State] = MappingProxyType({})) -> dict[str, State]:
+    """Compares the files of `text` with its manifest; their states, to be `known` the next time.
+
+    A file that is in the state in which it was found right before is not read again. ``InputError`` names the
+    first one that is wrong.
+    """
+    states = {}
+    shards = [shard for side in (text.manifest.train, text.manifest.validation) for shard in side.shards]
     for side in (text.manifest.train, text.manifest.validation):
-        text.rows(side)
-        for shard in side.shards:
-            if file_hash(text.folder / shard.name) != shard.hash:
-                raise InputError(f"{text.folder / shard.name} has changed since it was prepared")
+        text.rows(side)  # all are there, and none is cut short
+    for name in (TOKENIZER, *(shard.name for shard in shards)):
+        states[name] = _state(text.folder / name)
+    tokenizer = text.folder / TOKENIZER
+    if (
+        states[TOKENIZER] != known.get(TOKENIZER)
+        and content_hash(load_tokenizer(tokenizer)) != text.tokenizer
+    ):
+        raise InputError(f"{tokenizer} is not the tokenizer that the shards were made with")
+    for shard in shards:
+        if states[shard.name] != known.get(shard.name) and file_hash(text.folder / shard.name) != shard.hash:
+            raise InputError(f"{text.folder / shard.name} has changed since it was prepared")
+    return states
+
+
+def _state(path: Path) -> State:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return stat.st_size, stat.st_mtime_ns
 
 
 def file_hash(path: Path) -> str:

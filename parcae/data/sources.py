@@ -1,11 +1,14 @@
 """Documents from files, in a stream: Parquet, JSON lines (.gz, .zst too) and plain text, through DuckDB.
 
+The files are on this disk, or are downloaded once from a Hugging Face dataset and read from its cache.
+
 The order is that of the sorted paths and of the rows within each file, the same on every machine.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from glob import glob
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from parcae.errors import InputError
 
@@ -15,6 +18,9 @@ LARGEST_PLAIN_TEXT = 64 * 2**20
 _PARQUET = (".parquet",)
 _JSON_LINES = tuple(f"{name}{packed}" for name in (".jsonl", ".ndjson") for packed in ("", ".gz", ".zst"))
 _PLAIN = (".txt", ".md")
+HUB = "hf://datasets/"
+_ARTICLE = re.compile(r"\s*= (?!= ).* =\s*")
+"""The line of WikiText with which an article begins; its sections have more signs."""
 _ROWS_AT_ONCE = 256
 _READER_MEMORY = "256MB"
 
@@ -24,7 +30,9 @@ def find_files(sources: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for source in sources:
         path = Path(source)
-        if path.is_dir():
+        if source.startswith(HUB):
+            files = download(source)
+        elif path.is_dir():
             files = [file for file in path.rglob("*") if file.is_file() and _is_readable(file)]
         elif path.is_file():
             files = [path]
@@ -39,6 +47,29 @@ def find_files(sources: Sequence[str]) -> list[Path]:
     return list(found)
 
 
+def download(source: str) -> list[Path]:
+    """The files of a Hugging Face dataset that `hf://datasets/OWNER/NAME/PATTERN` names, in the local cache.
+
+    Those that are there are not loaded again; without a network they are all there is. ``InputError`` if the
+    path is none, or names nothing that can be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    parts = PurePosixPath(source.removeprefix(HUB)).parts
+    if len(parts) < 2:
+        raise InputError(
+            f"cannot read {source}; a dataset is written {HUB}OWNER/NAME or {HUB}OWNER/NAME/*.parquet"
+        )
+    pattern = "/".join(parts[2:]) or "**"
+    try:
+        folder = snapshot_download("/".join(parts[:2]), repo_type="dataset", allow_patterns=[pattern])
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"cannot download {source}: {reason}") from error
+    return [file for file in Path(folder).glob(pattern) if file.is_file() and _is_readable(file)]
+
+
 _KINDS = f"sources are {', '.join(_PARQUET + _JSON_LINES + _PLAIN)} files, and folders or globs of them"
 
 
@@ -46,11 +77,30 @@ def _is_readable(path: Path) -> bool:
     return path.name.lower().endswith(_PARQUET + _JSON_LINES + _PLAIN)
 
 
-def read_documents(path: Path, column: str = TEXT_COLUMN) -> Iterator[str]:
-    """The documents of one file that are not empty. ``InputError`` for what cannot be read."""
-    if path.name.lower().endswith(_PLAIN):
-        yield from _read_plain(path)
-        return
+def read_documents(path: Path, column: str = TEXT_COLUMN, *, articles: bool = False) -> Iterator[str]:
+    """The documents of one file that are not empty; with `articles`, those of WikiText, whose rows are lines.
+
+    ``InputError`` for what cannot be read.
+    """
+    plain = path.name.lower().endswith(_PLAIN)
+    texts = _read_plain(path) if plain else _read_rows(path, column)
+    if articles:
+        lines = (line for text in texts for line in text.splitlines(keepends=True))
+        texts = _join_articles(lines)
+    yield from (text for text in texts if text)
+
+
+def _join_articles(lines: Iterable[str]) -> Iterator[str]:
+    article: list[str] = []
+    for line in lines:
+        if _ARTICLE.fullmatch(line) and article:
+            yield "".join(article)
+            article = []
+        article.append(line)
+    yield "".join(article)
+
+
+def _read_rows(path: Path, column: str) -> Iterator[str]:
     import duckdb
 
     try:
@@ -70,7 +120,7 @@ def read_documents(path: Path, column: str = TEXT_COLUMN) -> Iterator[str]:
                 for (text,) in rows:
                     if text is not None and not isinstance(text, str):
                         raise InputError(f"column {column} of {path} holds {type(text).__name__}, not text")
-                    if text:
+                    if text is not None:
                         yield text
     except (duckdb.Error, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
@@ -87,8 +137,7 @@ def _read_plain(path: Path) -> Iterator[str]:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8: {error}") from error
-    if text:
-        yield text
+    yield text
 
 
 def _quoted(column: str) -> str:

@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from parcae.errors import InputError
 
@@ -40,9 +44,14 @@ def content_hash(tokenizer: "Tokenizer") -> str:
 
 
 def train_tokenizer(
-    documents: Iterable[str], vocabulary: int, characters: int = TRAINING_CHARACTERS
+    documents: Iterable[str],
+    vocabulary: int,
+    characters: int = TRAINING_CHARACTERS,
+    document_characters: int = DOCUMENT_CHARACTERS,
 ) -> "Tokenizer":
     """Byte-level BPE of `vocabulary` entries from the first `characters` of `documents` (SCIENCE: Data).
+
+    Of each document it sees the first `document_characters`.
 
     ``InputError`` for a vocabulary that cannot hold every byte, or that the text is too small to fill.
     """
@@ -68,7 +77,7 @@ def train_tokenizer(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         special_tokens=list(SPECIAL_TOKENS),
     )
-    tokenizer.train_from_iterator(_sample(documents, characters), trainer)
+    tokenizer.train_from_iterator(_sample(documents, characters, document_characters), trainer)
     reached = tokenizer.get_vocab_size()
     if reached < vocabulary:
         raise InputError(
@@ -99,10 +108,28 @@ def _plain_specials(tokenizer: "Tokenizer") -> "Tokenizer":
     return tokenizer
 
 
-def _sample(documents: Iterable[str], characters: int) -> Iterator[str]:
+def _sample(documents: Iterable[str], characters: int, of_each: int) -> Iterator[str]:
     for document in documents:
-        part = document[: min(DOCUMENT_CHARACTERS, characters)]
+        part = document[: min(of_each, characters)]
         characters -= len(part)
         yield part
         if characters <= 0:
             return
+
+
+def token_bytes(tokenizer: "Tokenizer") -> npt.NDArray[np.int64]:
+    """UTF-8 bytes of text that each entry stands for, (vocabulary,); 0 for special tokens."""
+    plain = json.loads(tokenizer.to_str())
+    special = {entry["content"] for entry in plain["added_tokens"] if entry["special"]}
+    byte_level = '"ByteLevel"' in json.dumps(plain["decoder"])
+    sizes = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
+    for token, number in tokenizer.get_vocab().items():
+        if token in special:
+            continue
+        if byte_level:  # each byte is written as one character
+            sizes[number] = len(token)
+        elif re.fullmatch(r"<0x[0-9A-F]{2}>", token):
+            sizes[number] = 1
+        else:
+            sizes[number] = len(token.replace("▁", " ").encode())
+    return sizes

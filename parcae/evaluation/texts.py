@@ -1,5 +1,9 @@
-"""The losses of a trained model on texts, at every test recurrence in one pass."""
+"""The losses of a trained model on texts, at every test recurrence in one pass, in units that compare.
 
+Nats per token compare models of one tokenizer; bits per byte compare all.
+"""
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +13,15 @@ import numpy.typing as npt
 import torch
 
 from parcae.data.batches import Tokens, validation_set, windows
-from parcae.data.corpus import EMBEDDED, load_corpus
-from parcae.data.tokenizer import BYTES
+from parcae.data.tokenizer import BOS, BYTES, content_hash, load_tokenizer, token_bytes, tokenizer_hash
+from parcae.data.windows import Text
 from parcae.errors import InputError
 from parcae.formats.pretrained import Pretrained
 from parcae.losses.evaluate import evaluate
 
 TEST_RECURRENCES = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24)
 """The T of the paper's unified law."""
+Part = tuple[Tokens, Tokens]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,53 +31,123 @@ class TextLosses:
     text: str
     tokens: int
     """Tokens predicted."""
+    bytes: int
+    """UTF-8 bytes that they stand for; a document's beginning stands for none."""
     losses: dict[int, float]
-    """Nats a token by T."""
+    """Nats per token by T."""
+
+    @property
+    def bits_per_byte(self) -> dict[int, float]:
+        """By T: the bits of all tokens predicted, over the bytes that they stand for."""
+        share = self.tokens / (max(self.bytes, 1) * math.log(2))
+        return {t: loss * share for t, loss in self.losses.items()}
+
+    @property
+    def perplexity(self) -> dict[int, float]:
+        """Per token, by T; infinite where the loss is beyond float64's exponents."""
+        return {t: math.exp(loss) if loss < 700 else math.inf for t, loss in self.losses.items()}
 
 
 def evaluate_texts(
-    pretrained: Pretrained, files: Sequence[Path], recurrences: Sequence[int], most_tokens: int
+    pretrained: Pretrained,
+    files: Sequence[Path],
+    recurrences: Sequence[int],
+    most_tokens: int,
+    texts: Sequence[Text] = (),
 ) -> list[TextLosses]:
-    """Losses on each of `files`; without files on the embedded corpus' validation set.
+    """Losses on each of `files`, and on the validation set of each of `texts`.
 
     A file of more than `most_tokens` is sampled, in windows spread evenly over it.
 
-    Byte models alone: ``InputError`` for another vocabulary. Models without a loop are evaluated at T = 1.
+    ``InputError`` for a model whose tokenizer is not with it, or is not that of a text. Models without a loop
+    are evaluated at T = 1.
     """
     model, config = pretrained.model, pretrained.model.config
-    if pretrained.tokenizer != BYTES:
-        raise InputError(
-            f"the model's {config.vocabulary:,} tokens are another tokenizer's, which is not with it; "
-            "eval reads text as bytes, for models of 256 tokens"
-        )
     if most_tokens < 1:
         raise InputError(f"cannot evaluate on {most_tokens} tokens; it takes at least 1")
     if min(recurrences) < 1:
         raise InputError(f"cannot evaluate at {min(recurrences)} recurrences; it takes at least 1")
     wanted = sorted(set(recurrences)) if config.has_loop else [1]
-    texts: list[tuple[str, list[tuple[Tokens, Tokens]]]] = []
+    reader = _reader(pretrained)
+    found: list[tuple[str, list[Part]]] = []
     for path in files:
         try:
-            texts.append((str(path), windows(_bytes(path), config.context, most_tokens)))
+            found.append((str(path), windows(reader.read(path), config.context, most_tokens)))
         except InputError as error:
             raise InputError(f"cannot evaluate on {path}: {error}") from error
-    if not files:
-        texts.append((f"{EMBEDDED}, held out", [validation_set(load_corpus(EMBEDDED), config.context)]))
+    for text in texts:
+        if text.tokenizer != reader.hash:
+            raise InputError(
+                f"cannot evaluate on {text.name}: its tokenizer is {text.tokenizer}, and the model "
+                f"reads {reader.hash}; give its text as a file instead"
+            )
+        found.append((f"{text.name}, held out", [validation_set(text, config.context)]))
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     results = []
-    for name, parts in texts:
+    for name, parts in found:
         count = sum(targets.size for _, targets in parts)
         sums = dict.fromkeys(wanted, 0.0)
         for tokens, targets in parts:
             for t, loss in evaluate(model, tokens, targets, wanted).items():
                 sums[t] += loss * targets.size
-        losses = {t: total / count for t, total in sums.items()}
-        results.append(TextLosses(text=name, tokens=count, losses=losses))
+        results.append(
+            TextLosses(
+                text=name,
+                tokens=count,
+                bytes=int(sum(reader.sizes[targets].sum() for _, targets in parts)),
+                losses={t: total / count for t, total in sums.items()},
+            )
+        )
     return results
 
 
-def _bytes(path: Path) -> npt.NDArray[np.uint8]:
+class _ByteReader:
+    """Text as bytes, whatever they are."""
+
+    def __init__(self) -> None:
+        self.hash = tokenizer_hash(BYTES)
+        self.sizes = np.ones(256, dtype=np.int64)
+
+    def read(self, path: Path) -> npt.NDArray[np.unsignedinteger]:
+        return np.frombuffer(_content(path), dtype=np.uint8)
+
+
+class _TokenReader:
+    """Text by a tokenizer.json, after the beginning of a document."""
+
+    def __init__(self, file: Path, vocabulary: int) -> None:
+        self._tokenizer = load_tokenizer(file)
+        if self._tokenizer.get_vocab_size() > vocabulary:
+            raise InputError(
+                f"the tokenizer {file} has {self._tokenizer.get_vocab_size():,} entries and the model "
+                f"{vocabulary:,}; it is not the model's"
+            )
+        self.hash = content_hash(self._tokenizer)
+        self.sizes = token_bytes(self._tokenizer)
+
+    def read(self, path: Path) -> npt.NDArray[np.unsignedinteger]:
+        try:
+            text = _content(path).decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"it is not UTF-8: {error}") from error
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return np.array([self._tokenizer.token_to_id(BOS), *encoding.ids], dtype=np.uint32)
+
+
+def _reader(pretrained: Pretrained) -> _ByteReader | _TokenReader:
+    if pretrained.tokenizer == BYTES:
+        return _ByteReader()
+    vocabulary = pretrained.model.config.vocabulary
+    if pretrained.tokenizer_file is None:
+        raise InputError(
+            f"the model's {vocabulary:,} tokens are another tokenizer's, which is not with it; put its "
+            "tokenizer.json into the model's folder"
+        )
+    return _TokenReader(pretrained.tokenizer_file, vocabulary)
+
+
+def _content(path: Path) -> bytes:
     try:
-        return np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read it: {error.strerror}") from error

@@ -1,16 +1,17 @@
-"""The commands on text: data prepare, data show, data verify."""
+"""The commands on text: data prepare, list, show, verify, prefetch."""
 
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from parcae.errors import InputError
 from sweeps.cli import console
-from sweeps.cli.console import JsonOption
+from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
 
 if TYPE_CHECKING:
     from parcae.data.manifest import PreparedText
@@ -23,41 +24,133 @@ FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder
 def prepare(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Parquet, JSONL (.gz, .zst) or text files; folders; globs."),
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Parquet, JSONL (.gz, .zst) or text files; folders or globs of them; hf://datasets/OWNER/NAME/"
+            "GLOB; or the name of a text that `list` shows.",
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="The folder to make, or to go on with.")],
-    column: Annotated[str, typer.Option("--column", help="The column or key that holds the text.")] = "text",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The folder to make, or to go on with; data/NAME for a named text."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="The named text that the sources hold; all below is then as it says."),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", help="The column or key that holds the text.  [text]")
+    ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option("--tokenizer", help="A tokenizer.json; else one is trained on the text.")
     ] = None,
     vocabulary: Annotated[
-        int, typer.Option("--vocabulary", help="Entries of the tokenizer that is trained.")
-    ] = 32_768,
+        int | None, typer.Option("--vocabulary", help="Entries of the tokenizer that is trained.  [32768]")
+    ] = None,
     tokenizer_characters: Annotated[
-        int, typer.Option("--tokenizer-characters", help="Characters that it is trained on at most.", min=1)
-    ] = 2_000_000_000,
-    context: Annotated[int, typer.Option("--context", help="Tokens a row predicts.", min=1)] = 2_048,
+        int | None,
+        typer.Option(
+            "--tokenizer-characters", help="Characters that it is trained on at most.  [2000000000]", min=1
+        ),
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", help="Tokens a row predicts.  [2048]", min=1)
+    ] = None,
     held_out_one_in: Annotated[
-        int, typer.Option("--held-out-one-in", help="One document in so many is for validation.", min=2)
-    ] = 200,
+        int | None,
+        typer.Option("--held-out-one-in", help="One document in so many is for validation.  [200]", min=2),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tokenise text into shards of rows. Run again after a kill, it goes on where it was."""
     import parcae.data.prepare as preparation
+    from parcae.data.recipes import RECIPES
 
+    given: dict[str, Any] = {
+        "column": column,
+        "tokenizer": tokenizer,
+        "vocabulary": vocabulary,
+        "training_characters": tokenizer_characters,
+        "context": context,
+        "held_out_one_in": held_out_one_in,
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    if recipe is None and len(sources) == 1 and sources[0] in RECIPES and not Path(sources[0]).exists():
+        recipe, sources = sources[0], []
+    if recipe is not None:
+        sources, options = _by_recipe(recipe, sources, options)
+    if out is None:
+        if recipe is None:
+            raise InputError("cannot prepare text without a folder for it; give one with --out")
+        out = Path("data") / recipe
     with _Report() as report:
-        text = preparation.prepare(
-            sources,
-            out,
-            column=column,
-            tokenizer=tokenizer,
-            vocabulary=vocabulary,
-            training_characters=tokenizer_characters,
-            context=context,
-            held_out_one_in=held_out_one_in,
-            report=report,
-        )
+        text = preparation.prepare(sources, out, recipe=recipe, report=report, **options)
     _print(text, as_json)
+
+
+def _by_recipe(name: str, sources: list[str], options: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    from dataclasses import asdict
+
+    from parcae.data.recipes import text_recipe
+
+    plain = asdict(text_recipe(name))
+    if wrong := sorted(options.keys() - {"column"}):
+        raise InputError(
+            f"cannot choose the {wrong[0].replace('_', ' ')} of the text {name}, whose recipe has its own; "
+            "leave --recipe out for a text of your own"
+        )
+    source = plain.pop("source")
+    if not sources and source is None:
+        raise InputError(
+            f"the documents of {name} are not published as text; give files of them as SOURCE, with "
+            f"--recipe {name}"
+        )
+    return sources or [source], plain | options
+
+
+@app.command("list")
+def list_(db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
+    """The texts that can be named, and those prepared beside the database."""
+    from sweeps.folders.paths import Study
+    from sweeps.plan.texts import known_texts
+
+    texts = known_texts(Study(db))
+    if as_json:
+        console.print_json({"texts": [text.to_dict() for text in texts]})
+        return
+    console.print_table(
+        ("text", "vocabulary", "training tokens", "where"),
+        [
+            (
+                text.name,
+                f"{text.vocabulary:,}",
+                "-" if text.tokens is None else f"{text.tokens:.4g}",
+                text.where,
+            )
+            for text in texts
+        ],
+    )
+
+
+@app.command()
+def prefetch(
+    source: Annotated[
+        str, typer.Argument(metavar="NAME", help="A named text, or hf://datasets/OWNER/NAME/GLOB.")
+    ],
+) -> None:
+    """Download a text where there is a network; `prepare` then works without one."""
+    from parcae.data.recipes import RECIPES
+    from parcae.data.sources import HUB, download
+
+    address = RECIPES[source].source if source in RECIPES else source
+    if address is None or not address.startswith(HUB):
+        raise InputError(
+            f"cannot download {source!r}; name a text that is published, or a path {HUB}OWNER/NAME/GLOB"
+        )
+    console.note(f"downloading {address}")
+    files = download(address)
+    size = sum(file.stat().st_size for file in files)
+    console.note(f"{source}: {len(files)} files of {size / 2**30:.2f} GiB are here")
 
 
 @app.command()
@@ -96,6 +189,7 @@ def _print(text: "PreparedText", as_json: bool) -> None:
             "folder": str(text.folder),
             "hash": manifest.hash,
             "tokenizer": manifest.tokenizer,
+            "recipe": manifest.recipe,
             "vocabulary": manifest.vocabulary,
             "context": manifest.context,
             "bytes_per_token": manifest.bytes_per_token,

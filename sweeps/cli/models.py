@@ -1,5 +1,6 @@
 """The commands on a trained model: eval, export-model."""
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,14 @@ def evaluate(
     model: ModelArgument,
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", help="A text file, read as bytes; repeatable. Else the held-out text."),
+        typer.Option("--text", help="A text file; repeatable."),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            help="The held-out part of a text: a name or a folder; repeatable. Without either, of the run's.",
+        ),
     ] = None,
     recurrences: Annotated[
         str | None,
@@ -33,31 +41,55 @@ def evaluate(
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Losses of a trained model in nats a token, at every test recurrence T in one pass.
+    """Losses of a trained model in nats per token and bits per byte, at every test recurrence T in one pass.
 
     MODEL is a run's id, a folder of this project or of the paper's official code, or a Hugging Face
     repository, owner/name (with the extra hub). Nothing in its files is executed.
     """
     from parcae.evaluation.texts import TEST_RECURRENCES, evaluate_texts
-    from sweeps.control.models import find_model
+    from sweeps.control.models import find_model, find_texts
     from sweeps.folders.paths import Study
 
     wanted = set(TEST_RECURRENCES if recurrences is None else _whole_numbers(recurrences, "--recurrences"))
     pretrained = find_model(Study(db), model)
     wanted |= {pretrained.mean_recurrence} if recurrences is None else set()
-    results = evaluate_texts(pretrained, text or [], sorted(wanted), tokens)
+    texts = find_texts(Study(db), model, data or []) if data or not text else []
+    results = evaluate_texts(pretrained, text or [], sorted(wanted), tokens, texts)
     _note_if_unfinished(Study(db), model)
     if as_json:
-        texts = [
-            {"text": r.text, "tokens": r.tokens, "losses": {str(t): loss for t, loss in r.losses.items()}}
+        found = [
+            {
+                "text": r.text,
+                "tokens": r.tokens,
+                "bytes": r.bytes,
+                "losses": _by_recurrence(r.losses),
+                "bits_per_byte": _by_recurrence(r.bits_per_byte),
+                "perplexity": _by_recurrence(r.perplexity),
+            }
             for r in results
         ]
-        console.print_json({"model": model, "mean_recurrence": pretrained.mean_recurrence, "texts": texts})
+        console.print_json({"model": model, "mean_recurrence": pretrained.mean_recurrence, "texts": found})
         return
     console.print_table(
-        ("text", "tokens", "recurrence", "loss"),
-        [(r.text, f"{r.tokens:,}", str(t), f"{loss:.4f}") for r in results for t, loss in r.losses.items()],
+        ("text", "tokens", "recurrence", "loss", "bits per byte", "perplexity"),
+        [
+            (
+                r.text,
+                f"{r.tokens:,}",
+                str(t),
+                f"{loss:.4f}",
+                f"{r.bits_per_byte[t]:.4f}",
+                f"{r.perplexity[t]:.4g}",
+            )
+            for r in results
+            for t, loss in r.losses.items()
+        ],
     )
+
+
+def _by_recurrence(values: "dict[int, float]") -> "dict[str, float | None]":
+    """As JSON has it, which knows no infinite number."""
+    return {str(t): value if isfinite(value) else None for t, value in values.items()}
 
 
 def export_model(

@@ -65,6 +65,19 @@ def plan(
     discretisation: Annotated[
         str | None, typer.Option("--discretisation", help="Of the injection: euler or zero-order-hold.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="The text: a name of `data list`, or a folder of `data prepare`.  [the preset's]"
+        ),
+    ] = None,
+    epochs_allowed: Annotated[
+        str | None, typer.Option("--epochs-allowed", help="How often a run may see the text.  [40]")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="The GPU that the cost is of, as its driver names it.  [that of here]"),
+    ] = None,
     from_file: Annotated[
         Path | None,
         typer.Option("--from", help="A TOML file of these options; those given here replace it."),
@@ -82,12 +95,11 @@ def plan(
     takes several values, separated by commas: one run for each combination. What is not given is as the
     preset has it.
     """
-    from parcae.data.corpus import EMBEDDED, load_corpus
-    from parcae.data.tokenizer import BYTES, tokenizer_hash
+    from sweeps.control.costs import price_runs, summary
     from sweeps.folders.paths import Study, check_sweep_name
-    from sweeps.plan.grid import Text
     from sweeps.plan.manifest import plan_sweep
     from sweeps.plan.request import read_request
+    from sweeps.plan.texts import check_epochs, choose_text, locate
     from sweeps.store.collect import collect
     from sweeps.store.database import check_openable
 
@@ -111,35 +123,40 @@ def plan(
             "precision": precision,
             "initial_weights": initial_weights,
             "discretisation": discretisation,
+            "data": data,
+            "epochs_allowed": epochs_allowed,
             "sweep": sweep,
         },
     )
-    text = load_corpus(EMBEDDED)
-    specs = request.runs(Text(text.name, text.hash, BYTES, tokenizer_hash(BYTES)))
     study = Study(db)
+    text = choose_text(study, request.data)
+    specs = request.runs(text.text)
+    warning = check_epochs(text, specs, request.epochs_allowed)
     name = check_sweep_name(request.sweep)
     check_openable(db)
+    locate(study, text)
     foreseen = _foreseen(study, specs)
     manifest = plan_sweep(study, name, specs, [found.loss if found else None for found in foreseen])
     collect(db)
+    costs = price_runs(study, specs, device)
     runs = [
-        _planned_run(spec, manifest.predicted[spec.run_id], found)
-        for spec, found in zip(specs, foreseen, strict=True)
+        _planned_run(spec, manifest.predicted[spec.run_id], found) | cost.to_dict()
+        for spec, found, cost in zip(specs, foreseen, costs, strict=True)
     ]
     if as_json:
         console.print_json({"sweep": name, "runs": runs})
     else:
         _print_plan(name, runs, len(manifest.predicted))
-    epochs = max(spec.tokens for spec in specs) / len(text.train)
-    if epochs > 10:
-        console.note(
-            f"note: the largest run sees the {len(text.train):,} tokens of {text.name} {epochs:,.0f} times"
-        )
+        for line in summary(costs):
+            console.note(line)
+    if warning:
+        console.note(f"warning: {warning}")
 
 
 def _foreseen(study: "Study", specs: "list[RunSpec]") -> "list[Foreseen | None]":
-    """What the chosen form foresees, from the runs that are done, else from the published study."""
+    """What the chosen form foresees, from the runs on the same text, else from the published study's."""
     from analysis.prediction.planned_loss import foreseen_losses
+    from parcae.data.recipes import FINEWEB_EDU as PUBLISHED_TEXT
     from parcae.presets import preset
     from sweeps.store.collect import collect
     from sweeps.store.database import model_runs
@@ -148,8 +165,15 @@ def _foreseen(study: "Study", specs: "list[RunSpec]") -> "list[Foreseen | None]"
     if study.db.exists():
         collect(study.db)
         runs = model_runs(study.db, specs[0].model_name)
+        runs = runs[runs["corpus_hash"] == specs[0].corpus_hash]
     points = [(spec.training.mean_recurrence, spec.tokens) for spec in specs]
-    found = foreseen_losses(specs[0].model_name, preset(specs[0].model_name).model, points, runs)
+    found = foreseen_losses(
+        specs[0].model_name,
+        preset(specs[0].model_name).model,
+        points,
+        runs,
+        published=specs[0].corpus == PUBLISHED_TEXT,
+    )
     return [None if spec.variant else loss for spec, loss in zip(specs, found, strict=True)]
 
 
@@ -185,7 +209,7 @@ def _planned_run(spec: "RunSpec", predicted: float | None, found: "Foreseen | No
 
 def _print_plan(name: str, runs: list[dict[str, Any]], in_sweep: int) -> None:
     console.print_table(
-        ("run", "model", "FLOPs", "recurrence", "tokens", "steps", "FLOPs/token", "predicted loss"),
+        ("run", "model", "FLOPs", "recurrence", "tokens", "steps", "GPU-hours", "GiB", "predicted loss"),
         [
             (
                 run["run_id"],
@@ -194,7 +218,8 @@ def _print_plan(name: str, runs: list[dict[str, Any]], in_sweep: int) -> None:
                 str(run["mean_recurrence"]),
                 f"{run['tokens']:.4g}",
                 f"{run['steps']:,}",
-                f"{run['flops_per_token']:.4g}",
+                "-" if run["gpu_hours"] is None else f"{run['gpu_hours']:.3g}",
+                f"{run['memory_gib']:.3g}",
                 "-" if run["predicted_loss"] is None else f"{run['predicted_loss']:.4f}",
             )
             for run in runs

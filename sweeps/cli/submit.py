@@ -1,5 +1,6 @@
 """The commands that start runs and call them off: submit, retry, cancel."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,12 @@ def submit(
         bool,
         typer.Option("--dry-run", help="Print what would be sent, sbatch's text included; send nothing."),
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Start also what takes long here, or more memory than there is.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", help="The GPUs of the cluster, as their driver names them.")
+    ] = None,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
@@ -56,8 +63,9 @@ def submit(
     study, name = own_sweep(db, sweep)
     profiles = _profiles(study, profile)
     if dry_run:
-        _rehearse(study, name, where, profiles)
+        _rehearse(study, name, where, profiles, device)
         return
+    _ask(study, name, where, profiles, slots, device, yes=yes)
     launched = launch(study, name, where, profiles)
     _follow(study, name, launched, slots, wait=wait, detach=detach)
 
@@ -150,9 +158,41 @@ def _profiles(study: "Study", path: Path | None) -> "Profiles":
     return read_profiles(study.profile if path is None else path)
 
 
-def _rehearse(study: "Study", name: str, cluster: Any, profiles: "Profiles") -> None:
+def _ask(
+    study: "Study",
+    name: str,
+    cluster: Any,
+    profiles: "Profiles",
+    slots: int | None,
+    device: str | None,
+    *,
+    yes: bool,
+) -> None:
+    """Lets the user think again about what is missing, does not fit or takes long; in a pipe, refuses it."""
+    from sweeps.control.costs import objection, startable
+    from sweeps.control.launch import Cluster, resolve
+    from sweeps.plan.texts import missing_text
+
+    specs = startable(study, name)
+    here = resolve(cluster) is Cluster.LOCAL
+    against = None if yes else objection(study, specs, None if here else profiles, slots, device)
+    if missing := missing_text(study, specs):
+        raise InputError(missing + (f"; besides, these runs {against}" if against else ""))
+    if against is None:
+        return
+    if not sys.stdin.isatty():
+        raise InputError(f"these runs {against}; give --yes to start them all the same")
+    if not typer.confirm(f"These runs {against}. Start them?", err=True):
+        raise InputError("nothing was started")
+
+
+def _rehearse(study: "Study", name: str, cluster: Any, profiles: "Profiles", device: str | None) -> None:
+    from sweeps.control.costs import price_runs, startable, summary
     from sweeps.control.launch import Cluster, rehearse, resolve
 
+    if specs := startable(study, name):
+        for line in summary(price_runs(study, specs, device)):
+            console.note(line)
     arrays = rehearse(study, name, profiles)
     runs = sum(count for _, count, _ in arrays)
     if resolve(cluster) is Cluster.LOCAL:

@@ -13,6 +13,7 @@ from sweeps.folders.paths import RunFolder, Study, read_json, write_json
 from sweeps.folders.spec import RunSpec
 from sweeps.local import supervisor as local
 from sweeps.plan.manifest import read_manifest
+from sweeps.plan.texts import pin_texts
 from sweeps.runs.profile import Profile, Profiles
 from sweeps.runs.states import ACTIVE, FINISHED, State
 from sweeps.slurm import submit as slurm
@@ -65,6 +66,7 @@ def launch(
         manifest = read_manifest(study, sweep)
         assert manifest is not None
         _check_trainable([manifest.specs[run_id] for run_id in wanted])
+        pin_texts(study, [manifest.specs[run_id] for run_id in wanted])
         _end_jobs(study, wanted)
         for run_id in wanted:
             folder = study.run(run_id)

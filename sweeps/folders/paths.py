@@ -12,6 +12,7 @@ runs/<run_id>/            one run: the truth
     metrics.jsonl checkpoint/ result.json      written by training
 runs/sweeps/<name>.json   a planned sweep: the specification of every run
 runs/sweeps/<name>.csv    an imported study, as it was given
+runs/texts/<hash>/        a text that runs read: where it is, as it was pinned, and its tokenizer
 runs/queue/<run_id>       runs handed to this machine and not ended
 runs/lock                 locked while a sweep is planned or submitted
 runs/slurm/<array>.json   a job array: its runs, and the id it got; written before it is sent
@@ -96,6 +97,11 @@ class Study:
     @cached_property
     def runs(self) -> Path:
         return self.db.absolute().parent / "runs"
+
+    @property
+    def data(self) -> Path:
+        """Where prepared texts are looked for."""
+        return self.db.parent / "data"
 
     @property
     def sweeps(self) -> Path:

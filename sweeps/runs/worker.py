@@ -67,9 +67,8 @@ def attend(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
 
 
 def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], bool]) -> bool:
-    from parcae.data.corpus import load_corpus
-    from parcae.data.tokenizer import tokenizer_hash
     from parcae.training.run import train
+    from sweeps.plan.texts import open_text
 
     plain = read_json(folder.spec)
     if not isinstance(plain, dict):
@@ -77,20 +76,11 @@ def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
     spec = RunSpec.from_dict(plain)
     if spec.run_id != folder.run_id:
         raise InputError(f"the specification in {folder.path} is that of run {spec.run_id}")
-    corpus = load_corpus(spec.corpus)
-    for what, here, planned in (
-        ("corpus", corpus.hash, spec.corpus_hash),
-        ("tokenizer", tokenizer_hash(spec.tokenizer), spec.tokenizer_hash),
-    ):
-        if here != planned:
-            raise InputError(
-                f"the {what} {getattr(spec, what)} has the hash {here} here and {planned} in the plan; "
-                "run it where it was planned, or plan it anew (another Python brings another text)"
-            )
+    text = open_text(folder.path.parent, spec)
     result = train(
         spec.model,
         spec.training,
-        corpus,
+        text,
         folder.path,
         stop=stop,
         execution=execution,
