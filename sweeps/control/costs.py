@@ -79,7 +79,7 @@ def summary(costs: Sequence[RunCost]) -> list[str]:
 def _in_words(hours: float) -> str:
     if hours >= 1:
         return f"{hours:,.0f} hours" if hours >= 10 else f"{hours:,.1f} hours"
-    return f"{hours * 60:,.0f} minutes" if hours >= 1 / 30 else f"{max(1, round(hours * 3600))} seconds"
+    return f"{hours * 60:,.0f} minutes" if hours >= 1 / 30 else f"{hours * 3600:.0f} seconds"
 
 
 def price_runs(study: Study, specs: Sequence[RunSpec], device: str | None) -> list[RunCost]:

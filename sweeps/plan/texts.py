@@ -7,6 +7,7 @@ runs/texts/<corpus hash>/pin.json          where the text is, and what it held w
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -193,13 +194,13 @@ FEW_EPOCHS = 4.0
 def check_epochs(chosen: ChosenText, specs: Sequence[RunSpec], allowed: float) -> str | None:
     """A warning if a run sees the text more than a few times; ``InputError`` if more than `allowed`."""
     epochs = max((chosen.epochs(spec) or 0.0 for spec in specs), default=0.0)
-    if epochs <= FEW_EPOCHS:
-        return None
-    sees = f"sees the {chosen.tokens:,.0f} training tokens of {chosen.text.corpus} {epochs:,.1f} times"
+    sees = f"sees the {chosen.tokens or 0:,.0f} training tokens of {chosen.text.corpus} {epochs:,.1f} times"
     if epochs > allowed:
         raise InputError(
-            f"a run {sees}; plan on a larger text with --data, or give --epochs-allowed {epochs:.0f} or more"
+            f"a run {sees}; plan on a larger text with --data, or give --epochs-allowed {ceil(epochs)} or more"
         )
+    if epochs <= FEW_EPOCHS:
+        return None
     return f"the largest run {sees}; beyond {FEW_EPOCHS:.0f} times a text teaches less than new text would"
 
 
