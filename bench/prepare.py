@@ -111,7 +111,7 @@ def main() -> None:
     print(f"{characters / 2**30:.2f} GiB of text in {len(find_files([str(source)]))} files", flush=True)
     alone, alone_processor = tokenizers_alone(source, tokenizer)
     print(
-        f"tokenizers alone: {alone / 2**20:.2f} MiB a second, {alone_processor / 2**20:.2f} a processor second",
+        f"tokenizers alone: {alone / 2**20:.2f} MiB a second, {alone_processor / 2**20:.2f} a CPU second",
         flush=True,
     )
     started = time.perf_counter()
@@ -122,7 +122,7 @@ def main() -> None:
     speed = characters / seconds
     print(
         f"prepared in {seconds:.0f} s: {speed / 2**20:.2f} MiB a second, {speed / alone:.2f} of tokenizers "
-        f"alone, {characters / processor / alone_processor:.2f} a processor second; peak memory {peak:.2f} GiB",
+        f"alone, {characters / processor / alone_processor:.2f} a CPU second; peak memory {peak:.2f} GiB",
         flush=True,
     )
     again = folder / "killed"
