@@ -197,7 +197,7 @@ def check_epochs(chosen: ChosenText, specs: Sequence[RunSpec], allowed: float) -
     sees = f"sees the {chosen.tokens or 0:,.0f} training tokens of {chosen.text.corpus} {epochs:,.1f} times"
     if epochs > allowed:
         raise InputError(
-            f"a run {sees}; plan on a larger text with --data, or allow it with --epochs-allowed {ceil(epochs)}"
+            f"a run {sees}; choose a larger text with --data, or allow it: --epochs-allowed {ceil(epochs)}"
         )
     if epochs <= FEW_EPOCHS:
         return None
