@@ -20,8 +20,8 @@ ASSUMED_MFU = 0.4
 """Model FLOPs over the peak: an assumption, what others report for models of these sizes in bfloat16."""
 CORE_FLOPS_PER_SECOND = 50e9
 """Of one core at matrix products in float32; bench/results/training.txt has 63e9."""
-LAYER_SECONDS = 1e-3
-"""What applying a layer once, forward and backward, takes beside its products: of nano runs on one core."""
+LAYER_SECONDS = 3e-3
+"""What applying a layer in a step takes beside its products, on a core: 2.8 to 4.5 ms in nano runs."""
 USABLE_MEMORY = 0.9
 """Of a device's memory: the rest is the driver's, and lost between blocks."""
 LOGITS_AT_ONCE = 2**26

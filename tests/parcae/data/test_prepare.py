@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from parcae.data.batches import Batches, validation_set
 from parcae.data.manifest import PreparedText, Side, open_prepared, verify
 from parcae.data.packing import Packer
 from parcae.data.prepare import prepare
@@ -81,6 +82,25 @@ def test_every_document_comes_back_up_to_its_cropped_tail(sources: Path, tmp_pat
         assert 0 <= kept - (side.tokens - side.cropped) <= manifest.context  # but for the last row's filling
     assert not numbers[manifest.train] & numbers[manifest.validation]
     verify(text)
+
+
+def test_training_reads_the_rows_of_all_shards(sources: Path, tmp_path: Path) -> None:
+    text = prepare([str(sources)], tmp_path / "out", **(OPTIONS | {"part_characters": 60_000}))
+    assert len(text.manifest.train.shards) > 5
+    rows = np.concatenate(text.rows(text.manifest.train))
+    batches = Batches(text, context=64, batch_sequences=50, seed=0)
+    assert batches.windows == len(rows)
+    steps = -(-len(rows) // 50)
+    seen = np.concatenate([np.hstack([t, n[:, -1:]]) for t, n in map(batches.batch, range(steps))])
+    assert sorted(seen[: len(rows)].tolist()) == sorted(rows.tolist())  # each once an epoch
+    short, _ = Batches(text, context=16, batch_sequences=50, seed=0).batch(0)
+    assert (short == batches.batch(0)[0][:, :16]).all()
+    tokens, targets = validation_set(text, 64)
+    held_out = np.concatenate(text.rows(text.manifest.validation))
+    assert {tuple(row) for row in tokens.tolist()} <= {tuple(row[:-1]) for row in held_out.tolist()}
+    assert (tokens[:, 1:] == targets[:, :-1]).all()
+    with pytest.raises(InputError, match=r"prepare it again with --context 65"):
+        Batches(text, context=65, batch_sequences=1, seed=0)
 
 
 def test_killed_at_any_point_it_ends_with_the_same_bytes(sources: Path, tmp_path: Path) -> None:
