@@ -61,13 +61,13 @@ def test_from_a_folder_of_parquet_to_a_report(command: Command, tmp_path: Path) 
 
     run_id = status["runs"][0]["run_id"]
     (tmp_path / "own.txt").write_text("kana losto miren " * 50)
-    found = command(
-        SWEEP, "eval", run_id, "--data", "mine", "--text", "own.txt", "--recurrences", "1", "--json"
-    )
-    file, held_out = found.json["texts"]
+    texts = ("--data", "mine", "--data", "python-stdlib", "--text", "own.txt", "--tokens", "3000")
+    found = command(SWEEP, "eval", run_id, *texts, "--recurrences", "1", "--json")
+    file, held_out, other = found.json["texts"]
+    assert other["tokens"] == 3000
     assert held_out["losses"]["1"] == status["runs"][0]["val_loss"]
     assert file["bytes"] == 17 * 50
-    for text in (file, held_out):
+    for text in (file, held_out, other):
         bits = text["losses"]["1"] / np.log(2) * text["tokens"] / text["bytes"]
         assert np.isclose(text["bits_per_byte"]["1"], bits)
         assert np.isclose(text["perplexity"]["1"], np.exp(text["losses"]["1"]))

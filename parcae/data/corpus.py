@@ -7,6 +7,7 @@ chosen by a hash of its name, so that the split does not depend on the order in 
 import hashlib
 import os
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,10 @@ class Corpus:
 
     def validation_windows(self, context: int) -> PlainWindows:
         return PlainWindows(self.validation, context, self._count("validation", self.validation, context, 0))
+
+    def validation_documents(self) -> Iterator[bytes]:
+        for document in self.validation.tobytes().removeprefix(_SEPARATOR).split(_SEPARATOR):
+            yield document.decode(errors="replace").encode()
 
     def _count(self, side: str, text: np.ndarray, context: int, spare: int) -> int:
         count = (len(text) - 1 - spare) // context

@@ -1,7 +1,7 @@
 """What a folder of prepared text holds: the record beside its shards, and the shards mapped into memory."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from parcae.data.tokenizer import content_hash, load_tokenizer
+from parcae.data.tokenizer import BOS, content_hash, load_tokenizer
 from parcae.data.windows import RowWindows
 from parcae.errors import InputError
 
@@ -113,6 +113,14 @@ class PreparedText:
 
     def validation_windows(self, context: int) -> RowWindows:
         return self._windows(self.manifest.validation, context)
+
+    def validation_documents(self) -> Iterator[bytes]:
+        tokenizer = load_tokenizer(self.folder / TOKENIZER)
+        bos = tokenizer.token_to_id(BOS)
+        for shard in self.rows(self.manifest.validation):
+            for row in shard:
+                for tokens in np.split(row, np.flatnonzero(row == bos)[1:]):
+                    yield tokenizer.decode(tokens[1:].tolist()).encode()
 
     def _windows(self, side: Side, context: int) -> RowWindows:
         if context > self.manifest.context:

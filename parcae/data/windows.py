@@ -3,7 +3,7 @@
 B sequences, S context. A window is S inputs and, one further on, S targets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,6 +46,9 @@ class Text(Protocol):
 
     def validation_windows(self, context: int) -> Windows:
         """Of the half that no training window reaches into."""
+
+    def validation_documents(self) -> Iterator[bytes]:
+        """What that half holds of each document, UTF-8, for a model of another tokenizer."""
 
 
 class PlainWindows:

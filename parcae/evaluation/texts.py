@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from parcae.config import ModelConfig
 from parcae.data.batches import Tokens, validation_set, windows
 from parcae.data.tokenizer import BOS, BYTES, content_hash, load_tokenizer, token_bytes, tokenizer_hash
 from parcae.data.windows import Text
@@ -22,6 +23,7 @@ from parcae.losses.evaluate import evaluate
 TEST_RECURRENCES = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24)
 """The T of the paper's unified law."""
 Part = tuple[Tokens, Tokens]
+Ids = npt.NDArray[np.unsignedinteger]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +59,10 @@ def evaluate_texts(
 ) -> list[TextLosses]:
     """Losses on each of `files`, and on the validation set of each of `texts`.
 
-    A file of more than `most_tokens` is sampled, in windows spread evenly over it.
+    A file of more than `most_tokens` is sampled, in windows spread evenly over it. Of a text of another
+    tokenizer than the model's so many tokens are cut anew, from its first documents on.
 
-    ``InputError`` for a model whose tokenizer is not with it, or is not that of a text. Models without a loop
-    are evaluated at T = 1.
+    ``InputError`` for a model whose tokenizer is not with it. Models without a loop are evaluated at T = 1.
     """
     model, config = pretrained.model, pretrained.model.config
     if most_tokens < 1:
@@ -76,12 +78,11 @@ def evaluate_texts(
         except InputError as error:
             raise InputError(f"cannot evaluate on {path}: {error}") from error
     for text in texts:
-        if text.tokenizer != reader.hash:
-            raise InputError(
-                f"cannot evaluate on {text.name}: its tokenizer is {text.tokenizer}, and the model "
-                f"reads {reader.hash}; give its text as a file instead"
-            )
-        found.append((f"{text.name}, held out", [validation_set(text, config.context)]))
+        own = text.tokenizer == reader.hash
+        parts = (
+            [validation_set(text, config.context)] if own else _translated(text, reader, config, most_tokens)
+        )
+        found.append((f"{text.name}, held out", parts))
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     results = []
     for name, parts in found:
@@ -102,14 +103,18 @@ def evaluate_texts(
 
 
 class _ByteReader:
-    """Text as bytes, whatever they are."""
+    """Text as bytes, whatever they are; a NUL begins a document."""
 
     def __init__(self) -> None:
         self.hash = tokenizer_hash(BYTES)
         self.sizes = np.ones(256, dtype=np.int64)
+        self.sizes[0] = 0
 
-    def read(self, path: Path) -> npt.NDArray[np.unsignedinteger]:
+    def read(self, path: Path) -> Ids:
         return np.frombuffer(_content(path), dtype=np.uint8)
+
+    def encode(self, document: bytes) -> Ids:
+        return np.frombuffer(b"\0" + document, dtype=np.uint8)
 
 
 class _TokenReader:
@@ -125,13 +130,30 @@ class _TokenReader:
         self.hash = content_hash(self._tokenizer)
         self.sizes = token_bytes(self._tokenizer)
 
-    def read(self, path: Path) -> npt.NDArray[np.unsignedinteger]:
+    def read(self, path: Path) -> Ids:
+        return self.encode(_content(path))
+
+    def encode(self, document: bytes) -> Ids:
         try:
-            text = _content(path).decode()
+            text = document.decode()
         except UnicodeDecodeError as error:
             raise InputError(f"it is not UTF-8: {error}") from error
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return np.array([self._tokenizer.token_to_id(BOS), *encoding.ids], dtype=np.uint32)
+
+
+def _translated(
+    text: Text, reader: "_ByteReader | _TokenReader", model: ModelConfig, most_tokens: int
+) -> list[Part]:
+    """The first documents of the validation half, by the model's own tokenizer."""
+    documents: list[Ids] = []
+    tokens = 0
+    for document in text.validation_documents():
+        documents.append(reader.encode(document))
+        tokens += len(documents[-1])
+        if tokens > most_tokens:
+            break
+    return windows(np.concatenate(documents)[: most_tokens + 1], model.context)
 
 
 def _reader(pretrained: Pretrained) -> _ByteReader | _TokenReader:

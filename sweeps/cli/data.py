@@ -64,6 +64,7 @@ def prepare(
 ) -> None:
     """Tokenise text into shards of rows. Run again after a kill, it goes on where it was."""
     import parcae.data.prepare as preparation
+    from parcae.data.corpus import EMBEDDED
     from parcae.data.recipes import RECIPES
 
     given: dict[str, Any] = {
@@ -77,6 +78,8 @@ def prepare(
     options = {name: value for name, value in given.items() if value is not None}
     if recipe is None and len(sources) == 1 and sources[0] in RECIPES and not Path(sources[0]).exists():
         recipe, sources = sources[0], []
+    if sources == [EMBEDDED] and not Path(EMBEDDED).exists():
+        raise InputError(f"the text {EMBEDDED} is embedded; it needs no preparing")
     if recipe is not None:
         sources, options = _by_recipe(recipe, sources, options)
     if out is None:
@@ -123,7 +126,7 @@ def list_(db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
         [
             (
                 text.name,
-                f"{text.vocabulary:,}",
+                "-" if text.vocabulary is None else f"{text.vocabulary:,}",
                 "-" if text.tokens is None else f"{text.tokens:.4g}",
                 text.where,
             )

@@ -171,15 +171,20 @@ def _ask(
     """Lets the user think again about what is missing, does not fit or takes long; in a pipe, refuses it."""
     from sweeps.control.costs import objection, startable
     from sweeps.control.launch import Cluster, resolve
-    from sweeps.plan.texts import missing_text
+    from sweeps.plan.texts import missing_text, unread_bytes
 
     specs = startable(study, name)
     here = resolve(cluster) is Cluster.LOCAL
     against = None if yes else objection(study, specs, None if here else profiles, slots, device)
     if missing := missing_text(study, specs):
         raise InputError(missing + (f"; besides, these runs {against}" if against else ""))
-    if against is None:
-        return
+    if against is not None:
+        _confirm(against)
+    if (size := unread_bytes(study, specs)) > 2**30:
+        console.note(f"reading all {size / 2**30:,.1f} GiB of the text once, to pin what it holds")
+
+
+def _confirm(against: str) -> None:
     if not sys.stdin.isatty():
         raise InputError(f"these runs {against}; give --yes to start them all the same")
     if not typer.confirm(f"These runs {against}. Start them?", err=True):

@@ -45,10 +45,11 @@ class KnownText:
     """A text that can be planned on."""
 
     name: str
-    vocabulary: int
+    vocabulary: int | None
     tokens: int | None
     """For training; None before it is prepared."""
     where: str
+    """Or why it cannot be read."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -120,6 +121,8 @@ def _tokens(prepared: PreparedText) -> int:
 
 def _prepared_recipe(study: Study, name: str) -> PreparedText | None:
     """Where the recipe `name` is prepared: where it was pinned, else in data/ beside the database."""
+    if name not in RECIPES:
+        return None
     pin = _read_pin(study.runs, RECIPES[name].hash)
     folder = Path(pin.folder) if pin else study.data / name
     if not (folder / MANIFEST).is_file():
@@ -152,7 +155,11 @@ def known_texts(study: Study) -> list[KnownText]:
             )
         )
     for path in sorted(study.data.glob(f"*/{MANIFEST}")):
-        prepared = open_prepared(path.parent)
+        try:
+            prepared = open_prepared(path.parent)
+        except InputError as error:
+            found.append(KnownText(name=path.parent.name, vocabulary=None, tokens=None, where=str(error)))
+            continue
         if not _is_of_recipe(prepared):
             found.append(
                 KnownText(
@@ -229,6 +236,17 @@ def missing_text(study: Study, specs: Iterable[RunSpec]) -> str | None:
                 f"{study.data / spec.corpus}` prepares it"
             )
     return None
+
+
+def unread_bytes(study: Study, specs: Iterable[RunSpec]) -> int:
+    """What `pin_texts` has to read."""
+    size = 0
+    for corpus_hash, spec in {spec.corpus_hash: spec for spec in specs}.items():
+        pin = _read_pin(study.runs, corpus_hash)
+        text = open_prepared(Path(pin.folder)) if pin else _prepared_recipe(study, spec.corpus)
+        if spec.tokenizer != BYTES and text is not None and not (pin and pin.files):
+            size += sum(path.stat().st_size for path in text.folder.glob("*.bin"))
+    return size
 
 
 def pin_texts(study: Study, specs: Iterable[RunSpec]) -> None:

@@ -40,6 +40,9 @@ def test_prepared_shown_listed_and_verified(command: Command, tmp_path: Path) ->
         "where": "not prepared",
     }
     assert command(SWEEP, "data", "verify", "data/mine").code == 0
+    (tmp_path / "data" / "mine" / "manifest.json").write_text("{}")
+    broken = {text["name"]: text for text in command(SWEEP, "data", "list", "--json").json["texts"]}["mine"]
+    assert "cannot read" in broken["where"]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,7 @@ def test_prepared_shown_listed_and_verified(command: Command, tmp_path: Path) ->
         (("source", "--out", "o", "--recipe", "c4"), "there is no text 'c4'"),
         (("source", "--recipe", "fineweb-edu", "--context", "64"), "cannot choose the context"),
         (("huginn",), "not published as text"),
+        (("python-stdlib",), "needs no preparing"),
         (("broken.parquet", "--out", "o"), "cannot read broken.parquet"),
         (("latin.txt", "--out", "o"), "latin.txt is not UTF-8"),
         (("empty.jsonl", "--out", "o"), "too small|no train document"),
