@@ -11,6 +11,8 @@ from parcae.losses.cross_entropy import cross_entropy
 from parcae.model.transformer import LoopedTransformer, initial_state
 from parcae.presets import PRESETS
 from parcae.training.hardware import MEMORY_GIB, PEAK_BF16_FLOPS
+from parcae.training.initial_weights import new_model
+from parcae.training.optimisers.groups import build_optimisers
 from sweeps.plan import cost
 from sweeps.plan.cost import GIB, Measured, price, price_here, shape, training_memory
 from sweeps.plan.grid import isoflop_grid
@@ -98,6 +100,30 @@ def test_memory_is_about_what_autograd_keeps(name: str, precision: Precision) ->
     casts = parameter_count(model) * 2 * mixed
     assert estimate.activations == pytest.approx(sum(kept.values()) - casts, rel=0.3)
     assert estimate.weights == 4 * parameter_count(model) + casts
+
+
+@pytest.mark.parametrize("name", ["small-140m", "rdm-100m-concat", "nano-64"])
+def test_states_are_the_gradients_and_what_the_optimisers_hold(name: str) -> None:
+    known = PRESETS[name]
+    width = 16 * known.model.heads
+    model = replace(known.model, width=width, mlp_width=2 * width, vocabulary=300, context=32)
+    (spec,) = isoflop_grid(name, [1e19], [2], **TEXT)
+    network = new_model(model, 0, torch.device("cpu"), known.initial_weights)
+    optimisers = build_optimisers(network, spec.training)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for optimiser in optimisers:
+        optimiser.step()
+    held = sum(
+        value.nbytes
+        for optimiser in optimisers
+        for state in optimiser.state.values()
+        for key, value in state.items()
+        if key != "step"
+    )
+    gradients = sum(parameter.nbytes for parameter in network.parameters())
+    estimate = training_memory(model, 1, Precision.FLOAT32, known.optimiser, 1)
+    assert estimate.states == gradients + held
 
 
 def test_the_logits_at_once_are_those_of_the_loss() -> None:
