@@ -170,10 +170,11 @@ def _ask(
 ) -> None:
     """Lets the user think again about what is missing, does not fit or takes long; in a pipe, refuses it."""
     from sweeps.control.costs import objection, startable
-    from sweeps.control.launch import Cluster, resolve
+    from sweeps.control.launch import Cluster, check_trainable, resolve
     from sweeps.plan.texts import missing_text, unread_bytes
 
     specs = startable(study, name)
+    check_trainable(specs)
     here = resolve(cluster) is Cluster.LOCAL
     against = None if yes else objection(study, specs, None if here else profiles, slots, device)
     if missing := missing_text(study, specs):

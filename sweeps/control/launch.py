@@ -65,7 +65,7 @@ def launch(
             slurm.check_cap(groups)
         manifest = read_manifest(study, sweep)
         assert manifest is not None
-        _check_trainable([manifest.specs[run_id] for run_id in wanted])
+        check_trainable([manifest.specs[run_id] for run_id in wanted])
         pin_texts(study, [manifest.specs[run_id] for run_id in wanted])
         _end_jobs(study, wanted)
         for run_id in wanted:
@@ -112,7 +112,7 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
     return wanted
 
 
-def _check_trainable(specs: Sequence[RunSpec]) -> None:
+def check_trainable(specs: Sequence[RunSpec]) -> None:
     """``InputError`` if any run was planned for what is no longer trained; none is started then."""
     for what, old in (
         ("weights in bfloat16", lambda t: t.precision is Precision.BFLOAT16_WEIGHTS),
