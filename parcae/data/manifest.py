@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from parcae.data.tokenizer import BOS, content_hash, load_tokenizer
+from parcae.data.tokenizer import beginning, content_hash, load_tokenizer
 from parcae.data.windows import RowWindows
 from parcae.errors import InputError
 
@@ -116,10 +116,10 @@ class PreparedText:
 
     def validation_documents(self) -> Iterator[bytes]:
         tokenizer = load_tokenizer(self.folder / TOKENIZER)
-        bos = tokenizer.token_to_id(BOS)
+        first = beginning(tokenizer)
         for shard in self.rows(self.manifest.validation):
             for row in shard:
-                for tokens in np.split(row, np.flatnonzero(row == bos)[1:]):
+                for tokens in np.split(row, np.flatnonzero(row == first)[1:]):
                     yield tokenizer.decode(tokens[1:].tolist()).encode()
 
     def _windows(self, side: Side, context: int) -> RowWindows:

@@ -29,12 +29,14 @@ from parcae.data.packing import Packer, Tokens
 from parcae.data.progress import SIDES, Kept, Progress
 from parcae.data.sources import TEXT_COLUMN, find_files, read_documents
 from parcae.data.tokenizer import (
-    BOS,
     DOCUMENT_CHARACTERS,
     TRAINING_CHARACTERS,
+    beginning,
     content_hash,
     load_tokenizer,
     train_tokenizer,
+    vocabulary_of,
+    with_beginning,
 )
 from parcae.errors import InputError
 from parcae.files import clear_leftovers, write_atomically
@@ -93,14 +95,14 @@ def prepare(
     for another process at work in it.
     """
     files = find_files(sources)
-    given = load_tokenizer(tokenizer) if tokenizer else None
+    given = with_beginning(load_tokenizer(tokenizer)) if tokenizer else None
     request = Request(
         recipe=recipe,
         sources=tuple((path.name, path.stat().st_size) for path in files),
         column=column,
         articles=articles,
         tokenizer=content_hash(given) if given else None,
-        vocabulary=given.get_vocab_size() if given else vocabulary,
+        vocabulary=vocabulary_of(given) if given else vocabulary,
         training_characters=0 if given else training_characters,
         document_characters=0 if given else document_characters,
         context=context,
@@ -187,11 +189,11 @@ class _Preparation:
     def _tokenise(self, tokenizer: "Tokenizer") -> None:
         progress, packers = self.kept.load(self.request.context + 1)
         rows: dict[str, list[Tokens]] = {side: [] for side in SIDES}
-        bos = tokenizer.token_to_id(BOS)
+        first = beginning(tokenizer)
         characters = 0
         for batch, encodings in self._encoded(tokenizer, progress):
             for text, encoding in zip(batch.texts, encodings, strict=True):
-                document = np.array([bos, *encoding.ids], dtype=np.uint32)
+                document = np.array([first, *encoding.ids], dtype=np.uint32)
                 side = SIDES[self._held_out(text)]
                 half = progress.half(side)
                 half.documents += 1
@@ -290,7 +292,7 @@ class _Preparation:
             recipe=self.request.recipe,
             sources=tuple(progress.finished),
             tokenizer=content_hash(tokenizer),
-            vocabulary=tokenizer.get_vocab_size(),
+            vocabulary=vocabulary_of(tokenizer),
             context=self.request.context,
             held_out_one_in=self.request.held_out_one_in,
             train=progress.train.freeze(),

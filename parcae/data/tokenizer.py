@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 BYTES = "bytes"
 """One token a byte: a vocabulary of 256, nothing to train."""
 BOS, EOS, PAD = SPECIAL_TOKENS = ("<|bos|>", "<|eos|>", "<|pad|>")
+_BEGINNINGS = (BOS, "<|begin_of_text|>", "<|startoftext|>", "<s>", "<bos>", "<|endoftext|>")
+"""By what name tokenizers know a document's beginning; GPT-2 puts its end there."""
 TRAINING_CHARACTERS = 2_000_000_000
 """The tokenizer of the paper saw up to as many."""
 DOCUMENT_CHARACTERS = 10_000
@@ -88,18 +90,34 @@ def train_tokenizer(
 
 
 def load_tokenizer(path: Path) -> "Tokenizer":
-    """The tokenizer in a tokenizer.json. ``InputError`` where it has no beginning-of-text token."""
+    """The tokenizer in a tokenizer.json, ours or anybody's. ``InputError`` for a file that is none."""
     from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # tokenizers raises a bare Exception
         raise InputError(f"cannot read {path} as a tokenizer.json: {error}") from error
-    if tokenizer.token_to_id(BOS) is None:
-        raise InputError(f"{path} has no token {BOS}, which every document here begins with")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return _plain_specials(tokenizer)
+
+
+def beginning(tokenizer: "Tokenizer") -> int | None:
+    """The token that a document begins with; None where there is none of the usual names."""
+    found = (tokenizer.token_to_id(name) for name in _BEGINNINGS)
+    return next((token for token in found if token is not None), None)
+
+
+def with_beginning(tokenizer: "Tokenizer") -> "Tokenizer":
+    """`tokenizer`, which gets <|bos|> as one entry more if it has no beginning."""
+    if beginning(tokenizer) is None:
+        tokenizer.add_special_tokens([BOS])
+    return tokenizer
+
+
+def vocabulary_of(tokenizer: "Tokenizer") -> int:
+    """Entries that a model needs: one more than the highest."""
+    return max(tokenizer.get_vocab().values()) + 1
 
 
 def _plain_specials(tokenizer: "Tokenizer") -> "Tokenizer":
@@ -120,13 +138,13 @@ def _sample(documents: Iterable[str], characters: int, of_each: int) -> Iterator
 def token_bytes(tokenizer: "Tokenizer") -> npt.NDArray[np.int64]:
     """UTF-8 bytes of text that each entry stands for, (vocabulary,); 0 for special tokens."""
     plain = json.loads(tokenizer.to_str())
-    special = {entry["content"] for entry in plain["added_tokens"] if entry["special"]}
+    added = {entry["content"]: entry["special"] for entry in plain["added_tokens"]}
     byte_level = '"ByteLevel"' in json.dumps(plain["decoder"])
-    sizes = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
+    sizes = np.zeros(vocabulary_of(tokenizer), dtype=np.int64)
     for token, number in tokenizer.get_vocab().items():
-        if token in special:
+        if added.get(token):
             continue
-        if byte_level:  # each byte is written as one character
+        if byte_level and token not in added:  # each byte is written as one character
             sizes[number] = len(token)
         elif re.fullmatch(r"<0x[0-9A-F]{2}>", token):
             sizes[number] = 1

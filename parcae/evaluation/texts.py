@@ -14,7 +14,7 @@ import torch
 
 from parcae.config import ModelConfig
 from parcae.data.batches import Tokens, validation_set, windows
-from parcae.data.tokenizer import BOS, BYTES, content_hash, load_tokenizer, token_bytes, tokenizer_hash
+from parcae.data.tokenizer import BYTES, beginning, content_hash, load_tokenizer, token_bytes, tokenizer_hash
 from parcae.data.windows import Text
 from parcae.errors import InputError
 from parcae.formats.pretrained import Pretrained
@@ -122,13 +122,13 @@ class _TokenReader:
 
     def __init__(self, file: Path, vocabulary: int) -> None:
         self._tokenizer = load_tokenizer(file)
-        if self._tokenizer.get_vocab_size() > vocabulary:
-            raise InputError(
-                f"the tokenizer {file} has {self._tokenizer.get_vocab_size():,} entries and the model "
-                f"{vocabulary:,}; it is not the model's"
-            )
         self.hash = content_hash(self._tokenizer)
         self.sizes = token_bytes(self._tokenizer)
+        if len(self.sizes) > vocabulary:
+            raise InputError(
+                f"the tokenizer {file} has {len(self.sizes):,} entries and the model {vocabulary:,}; it is "
+                "another model's"
+            )
 
     def read(self, path: Path) -> Ids:
         return self.encode(_content(path))
@@ -139,7 +139,8 @@ class _TokenReader:
         except UnicodeDecodeError as error:
             raise InputError(f"it is not UTF-8: {error}") from error
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        return np.array([self._tokenizer.token_to_id(BOS), *encoding.ids], dtype=np.uint32)
+        first = beginning(self._tokenizer)
+        return np.array([*([] if first is None else [first]), *encoding.ids], dtype=np.uint32)
 
 
 def _translated(

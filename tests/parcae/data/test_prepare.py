@@ -126,6 +126,43 @@ def test_killed_at_any_point_it_ends_with_the_same_bytes(sources: Path, tmp_path
     assert contents(out) == whole
 
 
+def test_anybodys_tokenizer_will_do(sources: Path, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = {character: i for i, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    own = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
+    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    own.decoder = decoders.ByteLevel()
+    own.save(str(tmp_path / "own.json"))
+    options = {"tokenizer": tmp_path / "own.json", "context": 64, "held_out_one_in": 5}
+    text = prepare([str(sources)], tmp_path / "out", **options)
+    assert text.vocabulary == 257  # each byte, and <|bos|>
+    assert text.manifest.bytes_per_token == 1
+    assert sum(len(document) for document in text.validation_documents()) > 1000
+    own.add_special_tokens(["<s>"])
+    own.save(str(tmp_path / "with.json"))
+    text = prepare([str(sources)], tmp_path / "with", **(options | {"tokenizer": tmp_path / "with.json"}))
+    assert text.vocabulary == 257
+    assert all((rows[:, 0] == 256).all() for rows in text.rows(text.manifest.train))
+
+
+def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in documents(4000))
+    peaks = []
+    for copies in (1, 6):
+        source = tmp_path / f"{copies}.jsonl"
+        source.write_text(lines * copies)
+        options = OPTIONS | {"part_characters": 2**18}
+        program = (
+            "import resource; from pathlib import Path; from parcae.data.prepare import prepare; "
+            f"prepare([{str(source)!r}], Path({str(tmp_path / str(copies))!r}), **{options!r}); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        peaks.append(int(ran.stdout) / 1024)
+    assert peaks[1] - peaks[0] < 30  # MiB; the text itself grew by 7
+
+
 def test_a_part_that_fails_midway_is_made_again(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
