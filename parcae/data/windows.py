@@ -60,7 +60,8 @@ class PlainWindows:
 
     def read(self, numbers: Numbers, offset: int = 0) -> Tokens:
         starts = offset + numbers * self._context
-        return self._text[starts[:, None] + np.arange(self._context + 1)].astype(np.int64)
+        tokens: Tokens = self._text[starts[:, None] + np.arange(self._context + 1)].astype(np.int64)
+        return tokens
 
 
 class RowWindows:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 
 from parcae.config import ModelConfig
-from parcae.data.batches import Tokens, validation_set, windows
+from parcae.data.batches import validation_set, windows
 from parcae.data.tokenizer import BYTES, beginning, content_hash, load_tokenizer, token_bytes, tokenizer_hash
-from parcae.data.windows import Text
+from parcae.data.windows import Text, Tokens
 from parcae.errors import InputError
 from parcae.formats.pretrained import Pretrained
 from parcae.losses.evaluate import evaluate
