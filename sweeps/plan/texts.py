@@ -74,7 +74,8 @@ class ChosenText:
 
 
 def choose_text(study: Study, name: str) -> ChosenText:
-    """The text called `name`: the embedded one, a recipe, or a folder that `data prepare` made.
+    """The text called `name`: the embedded one, a recipe, or a folder that `data prepare` made, anywhere or in
+    data/ beside the database.
 
     A recipe need not be prepared yet. ``InputError`` for any other name.
     """
@@ -86,10 +87,11 @@ def choose_text(study: Study, name: str) -> ChosenText:
         prepared = _prepared_recipe(study, name)
         tokens = ABOUT_TOKENS.get(name) if prepared is None else _tokens(prepared)
         return ChosenText(text=_of_recipe(name), tokens=tokens, folder=prepared.folder if prepared else None)
-    if not Path(name).is_dir():
+    folder = Path(name) if Path(name).is_dir() else study.data / name
+    if not folder.is_dir():
         names = ", ".join([EMBEDDED, *RECIPES])
         raise InputError(f"there is no text {name!r}; name {names}, or a folder that `data prepare` made")
-    found = open_prepared(Path(name))
+    found = open_prepared(folder)
     manifest = found.manifest
     if manifest.recipe is not None and _is_of_recipe(found):
         text = _of_recipe(manifest.recipe)

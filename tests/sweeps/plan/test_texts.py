@@ -51,6 +51,14 @@ def test_the_model_takes_its_vocabulary_from_the_text(study: Study, tmp_path: Pa
     assert chosen.epochs(shorter) == pytest.approx(shorter.tokens / (chosen.tokens / 2))
 
 
+def test_a_text_beside_the_database_is_known_by_its_name(study: Study) -> None:
+    study.data.mkdir()
+    prepared(study.data / "mine")
+    by_name, by_folder = (choose_text(study, name) for name in ("mine", str(study.data / "mine")))
+    assert by_name == by_folder
+    assert {text.name: text.tokens for text in known_texts(study)}["mine"] == by_name.tokens
+
+
 def test_the_embedded_text_and_the_named_ones_need_nothing_on_disk(study: Study) -> None:
     text = choose_text(study, EMBEDDED).text
     assert (text.corpus_hash, text.vocabulary) == (load_corpus(EMBEDDED).hash, 256)
