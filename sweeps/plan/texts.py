@@ -74,7 +74,7 @@ class ChosenText:
 
 
 def choose_text(study: Study, name: str) -> ChosenText:
-    """The text called `name`: the embedded one, a recipe, or a folder that `data prepare` made, anywhere or in
+    """The text called `name`: the embedded one, a recipe, or a folder that `data prepare` made, which may be in
     data/ beside the database.
 
     A recipe need not be prepared yet. ``InputError`` for any other name.
