@@ -74,10 +74,9 @@ class ChosenText:
 
 
 def choose_text(study: Study, name: str) -> ChosenText:
-    """The text called `name`: the embedded one, a recipe, or a folder that `data prepare` made, which may be in
-    data/ beside the database.
+    """The text called `name`: the embedded one, a recipe, or a folder that `data prepare` made.
 
-    A recipe need not be prepared yet. ``InputError`` for any other name.
+    The folder may be in data/ beside the database. A recipe need not be prepared yet. ``InputError`` for any other name.
     """
     if name == EMBEDDED:
         corpus = load_corpus(EMBEDDED)
