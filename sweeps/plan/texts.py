@@ -76,7 +76,8 @@ class ChosenText:
 def choose_text(study: Study, name: str) -> ChosenText:
     """The text called `name`: the embedded one, a recipe, or a folder that `data prepare` made.
 
-    The folder may be in data/ beside the database. A recipe need not be prepared yet. ``InputError`` for any other name.
+    The folder may be in data/ beside the database. A recipe need not be prepared yet. ``InputError`` for any
+    other name.
     """
     if name == EMBEDDED:
         corpus = load_corpus(EMBEDDED)
