@@ -106,6 +106,7 @@ def _read_rows(path: Path, column: str) -> Iterator[str]:
     try:
         # One thread keeps the rows in their order, and the reader's memory small.
         with duckdb.connect(config={"threads": 1, "memory_limit": _READER_MEMORY}) as connection:
+            connection.execute("SET enable_progress_bar = false")  # it would go to standard output
             if path.name.lower().endswith(_PARQUET):
                 result = connection.execute(
                     f"SELECT {_quoted(column)} FROM read_parquet(?)", [_literal(path)]

@@ -6,7 +6,7 @@ from parcae.data.batches import Batches
 from parcae.data.corpus import EMBEDDED, load_corpus
 from parcae.training.depth import sample_depths
 from parcae.training.distributed import Processes
-from parcae.training.shares import Share, ShareReader
+from parcae.training.step import Share, ShareReader
 from tests.parcae.models import training
 
 TRAINING = training(steps=6, batch_sequences=8)
