@@ -27,7 +27,7 @@ from parcae.data.manifest import (
 )
 from parcae.data.packing import Packer, Tokens
 from parcae.data.progress import SIDES, Kept, Progress
-from parcae.data.sources import TEXT_COLUMN, find_files, read_documents
+from parcae.data.sources import TEXT_COLUMN, find_files, read_documents, row_count
 from parcae.data.tokenizer import (
     DOCUMENT_CHARACTERS,
     TRAINING_CHARACTERS,
@@ -131,6 +131,8 @@ class _Batch:
     documents: int
     finished: SourceFile | None
     """The file, where these are its last."""
+    share: float
+    """Of all sources, read up to here."""
 
 
 class _Preparation:
@@ -172,15 +174,23 @@ class _Preparation:
         return load_tokenizer(path)
 
     def _training_documents(self) -> Iterator[str]:
-        read = 0
         for index in range(len(self.files)):
-            self.report("reading text for the tokenizer", read / self.bytes_total)
-            yield from (text for text in self._read(index) if not self._held_out(text))
-            read += self.request.sources[index][1]
+            for text, share in self._read(index):
+                self.report("reading text for the tokenizer", share)
+                if not self._held_out(text):
+                    yield text
         self.report("training the tokenizer", 1.0)
 
-    def _read(self, index: int) -> Iterator[str]:
-        return read_documents(self.files[index], self.request.column, articles=self.request.articles)
+    def _read(self, index: int) -> Iterator[tuple[str, float]]:
+        """The documents of a file, each with the share of all sources that is read then, about."""
+        path, size = self.files[index], self.request.sources[index][1]
+        before = sum(bytes_before for _, bytes_before in self.request.sources[:index])
+        rows = None if self.request.articles else row_count(path)
+        characters = 0
+        for number, text in enumerate(read_documents(path, self.request.column, self.request.articles), 1):
+            characters += len(text)
+            done = min(size, size * number // rows if rows else characters)
+            yield text, (before + done) / self.bytes_total
 
     def _held_out(self, text: str) -> bool:
         digest = hashlib.sha256(text.encode()).digest()
@@ -202,7 +212,7 @@ class _Preparation:
                 rows[side] += packers[side].add(document)
             progress.file, progress.documents = batch.file, batch.documents
             progress.finished += [batch.finished] if batch.finished else []
-            self._report_tokenised(progress)
+            self.report("tokenising", batch.share)
             characters += sum(map(len, batch.texts))
             if characters >= self.request.part_characters:
                 self._write_rows(progress, packers, rows)
@@ -233,27 +243,19 @@ class _Preparation:
             digest = hashlib.sha256()
             texts: list[str] = []
             size = number = 0
-            for number, text in enumerate(self._read(index), start=1):
+            for number, (text, share) in enumerate(self._read(index), start=1):
                 digest.update(hashlib.sha256(text.encode()).digest())
                 if index == first and number <= seen:
                     continue
                 texts.append(text)
                 size += len(text)
                 if size >= most:
-                    yield _Batch(texts=texts, file=index, documents=number, finished=None)
+                    yield _Batch(texts=texts, file=index, documents=number, finished=None, share=share)
                     texts, size = [], 0
             name, bytes_read = self.request.sources[index]
+            share = sum(size for _, size in self.request.sources[: index + 1]) / self.bytes_total
             source = SourceFile(name=name, bytes=bytes_read, documents=number, hash=digest.hexdigest())
-            yield _Batch(texts=texts, file=index + 1, documents=0, finished=source)
-
-    def _report_tokenised(self, progress: Progress) -> None:
-        read = sum(source.bytes for source in progress.finished)
-        # Within a file only its documents are counted: as many as the share of a like file before it.
-        known = [s.documents / max(1, s.bytes) for s in progress.finished if s.documents]
-        if progress.documents and known and progress.file < len(self.files):
-            size = self.request.sources[progress.file][1]
-            read += int(min(size, progress.documents / known[-1]))
-        self.report("tokenising", min(1.0, read / self.bytes_total))
+            yield _Batch(texts=texts, file=index + 1, documents=0, finished=source, share=share)
 
     def _write_rows(
         self, progress: Progress, packers: dict[str, Packer], rows: dict[str, list[Tokens]]

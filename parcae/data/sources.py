@@ -77,7 +77,7 @@ def _is_readable(path: Path) -> bool:
     return path.name.lower().endswith(_PARQUET + _JSON_LINES + _PLAIN)
 
 
-def read_documents(path: Path, column: str = TEXT_COLUMN, *, articles: bool = False) -> Iterator[str]:
+def read_documents(path: Path, column: str = TEXT_COLUMN, articles: bool = False) -> Iterator[str]:
     """The documents of one file that are not empty; with `articles`, those of WikiText, whose rows are lines.
 
     ``InputError`` for what cannot be read.
@@ -88,6 +88,22 @@ def read_documents(path: Path, column: str = TEXT_COLUMN, *, articles: bool = Fa
         lines = (line for text in texts for line in text.splitlines(keepends=True))
         texts = _join_articles(lines)
     yield from (text for text in texts if text)
+
+
+def row_count(path: Path) -> int | None:
+    """Rows of a Parquet file, from its end; None for other files, and for one that cannot be read."""
+    if not path.name.lower().endswith(_PARQUET):
+        return None
+    import duckdb
+
+    try:
+        with duckdb.connect() as connection:
+            found = connection.execute(
+                "SELECT num_rows FROM parquet_file_metadata(?)", [_literal(path)]
+            ).fetchone()
+    except duckdb.Error:
+        return None
+    return int(found[0]) if found else None
 
 
 def _join_articles(lines: Iterable[str]) -> Iterator[str]:

@@ -239,8 +239,11 @@ class _Report:
             self.bar.stop()
 
     def __call__(self, what: str, share: float) -> None:
+        now = time.monotonic()
+        if what == self.last[0] and now - self.last[1] < (0.1 if self.console.is_terminal else 30):
+            return
+        self.last = (what, now)
         if self.console.is_terminal:
             self.bar.update(self.task, description=what, completed=share)
-        elif what != self.last[0] or time.monotonic() - self.last[1] > 30:
+        else:
             console.note(f"{what}: {share:.0%}")
-            self.last = (what, time.monotonic())

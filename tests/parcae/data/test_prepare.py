@@ -84,6 +84,22 @@ def test_every_document_comes_back_up_to_its_cropped_tail(sources: Path, tmp_pat
     verify(text)
 
 
+def test_the_share_done_rises_within_a_file_too(sources: Path, tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.parquet", "c.jsonl.zst"):
+        heard: list[float] = []
+        options = OPTIONS | {"part_characters": 20_000}
+        prepare(
+            [str(sources / name)],
+            tmp_path / name,
+            report=lambda what, share, heard=heard: heard.append(share) if what == "tokenising" else None,
+            **options,
+        )
+        assert len(set(heard)) > (1 if name.endswith("zst") else 5)
+        assert heard == sorted(heard)
+        assert 0 < heard[0] <= 1
+        assert heard[-1] == 1
+
+
 def test_training_reads_the_rows_of_all_shards(sources: Path, tmp_path: Path) -> None:
     text = prepare([str(sources)], tmp_path / "out", **(OPTIONS | {"part_characters": 60_000}))
     assert len(text.manifest.train.shards) > 5
