@@ -1,0 +1,249 @@
+"""The commands on text: data prepare, list, show, verify, prefetch."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from parcae.errors import InputError
+from sweeps.cli import console
+from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
+
+if TYPE_CHECKING:
+    from parcae.data.manifest import PreparedText
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare text, and look at it.")
+FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that `prepare` made.")]
+
+
+@app.command()
+def prepare(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Parquet, JSONL (.gz, .zst) or text files; folders or globs of them; hf://datasets/OWNER/NAME/"
+            "GLOB; or the name of a text that `list` shows.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The folder to make, or to go on with; data/NAME for a named text."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="The named text that the sources hold; all below is then as it says."),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", help="The column or key that holds the text.  [text]")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="A tokenizer.json; else one is trained on the text.")
+    ] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option("--vocabulary", help="Entries of the tokenizer that is trained.  [32768]")
+    ] = None,
+    tokenizer_characters: Annotated[
+        int | None,
+        typer.Option(
+            "--tokenizer-characters", help="Characters that it is trained on at most.  [2000000000]", min=1
+        ),
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", help="Tokens a row predicts.  [2048]", min=1)
+    ] = None,
+    held_out_one_in: Annotated[
+        int | None,
+        typer.Option("--held-out-one-in", help="One document in so many is for validation.  [200]", min=2),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tokenise text into shards of rows. Run again after a kill, it goes on where it was."""
+    import parcae.data.prepare as preparation
+    from parcae.data.corpus import EMBEDDED
+    from parcae.data.recipes import RECIPES
+
+    given: dict[str, Any] = {
+        "column": column,
+        "tokenizer": tokenizer,
+        "vocabulary": vocabulary,
+        "training_characters": tokenizer_characters,
+        "context": context,
+        "held_out_one_in": held_out_one_in,
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    if recipe is None and len(sources) == 1 and sources[0] in RECIPES and not Path(sources[0]).exists():
+        recipe, sources = sources[0], []
+    if sources == [EMBEDDED] and not Path(EMBEDDED).exists():
+        raise InputError(f"the text {EMBEDDED} is embedded; it needs no preparing")
+    if recipe is not None:
+        sources, options = _by_recipe(recipe, sources, options)
+    if out is None:
+        if recipe is None:
+            raise InputError("cannot prepare text without a folder for it; give one with --out")
+        out = Path("data") / recipe
+    with _Report() as report:
+        text = preparation.prepare(sources, out, recipe=recipe, report=report, **options)
+    _print(text, as_json)
+
+
+def _by_recipe(name: str, sources: list[str], options: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    from dataclasses import asdict
+
+    from parcae.data.recipes import text_recipe
+
+    plain = asdict(text_recipe(name))
+    if wrong := sorted(options.keys() - {"column"}):
+        raise InputError(
+            f"cannot choose the {wrong[0].replace('_', ' ')} of the text {name}, whose recipe has its own; "
+            "leave --recipe out for a text of your own"
+        )
+    source = plain.pop("source")
+    if not sources and source is None:
+        raise InputError(
+            f"the documents of {name} are not published as text; give files of them as SOURCE, with "
+            f"--recipe {name}"
+        )
+    return sources or [source], plain | options
+
+
+@app.command("list")
+def list_(db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
+    """The texts that can be named, and those prepared beside the database."""
+    from sweeps.folders.paths import Study
+    from sweeps.plan.texts import known_texts
+
+    texts = known_texts(Study(db))
+    if as_json:
+        console.print_json({"texts": [text.to_dict() for text in texts]})
+        return
+    console.print_table(
+        ("text", "vocabulary", "training tokens", "where"),
+        [
+            (
+                text.name,
+                "-" if text.vocabulary is None else f"{text.vocabulary:,}",
+                "-" if text.tokens is None else f"{text.tokens:.4g}",
+                text.where,
+            )
+            for text in texts
+        ],
+    )
+
+
+@app.command()
+def prefetch(
+    source: Annotated[
+        str, typer.Argument(metavar="NAME", help="A named text, or hf://datasets/OWNER/NAME/GLOB.")
+    ],
+) -> None:
+    """Download a text where there is a network; `prepare` then works without one."""
+    from parcae.data.recipes import RECIPES
+    from parcae.data.sources import HUB, download
+
+    address = RECIPES[source].source if source in RECIPES else source
+    if address is None or not address.startswith(HUB):
+        raise InputError(
+            f"cannot download {source!r}; name a text that is published, or a path {HUB}OWNER/NAME/GLOB"
+        )
+    console.note(f"downloading {address}")
+    files = download(address)
+    size = sum(file.stat().st_size for file in files)
+    console.note(f"{source}: {len(files)} files of {size / 2**30:.2f} GiB are here")
+
+
+@app.command()
+def show(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    """What a prepared text holds."""
+    from parcae.data.manifest import open_prepared
+
+    _print(open_prepared(folder), as_json)
+
+
+@app.command()
+def verify(folder: FolderArgument) -> None:
+    """Read every shard and compare it with its hash."""
+    from parcae.data import manifest
+
+    text = manifest.open_prepared(folder)
+    manifest.verify(text)
+    console.note(f"{folder}: every shard is what was prepared, {text.manifest.hash}")
+
+
+def _print(text: "PreparedText", as_json: bool) -> None:
+    manifest = text.manifest
+    sides = {"train": manifest.train, "validation": manifest.validation}
+    if as_json:
+        halves = {
+            name: {
+                "documents": side.documents,
+                "text_bytes": side.text_bytes,
+                "tokens": side.tokens,
+                "rows": side.rows,
+                "share_cropped": side.cropped / side.tokens,
+            }
+            for name, side in sides.items()
+        }
+        values = {
+            "folder": str(text.folder),
+            "hash": manifest.hash,
+            "tokenizer": manifest.tokenizer,
+            "recipe": manifest.recipe,
+            "vocabulary": manifest.vocabulary,
+            "context": manifest.context,
+            "bytes_per_token": manifest.bytes_per_token,
+        }
+        console.print_json(values | halves)
+        return
+    console.print_table(
+        ("", "documents", "tokens", "rows", "cropped"),
+        [
+            (
+                name,
+                f"{side.documents:,}",
+                f"{side.tokens:,}",
+                f"{side.rows:,}",
+                f"{side.cropped / side.tokens:.1%}",
+            )
+            for name, side in sides.items()
+        ],
+    )
+    console.note(
+        f"{text.folder}: text {manifest.hash}, tokenizer {manifest.tokenizer} of {manifest.vocabulary:,} "
+        f"entries, {manifest.bytes_per_token:.2f} bytes a token, context {manifest.context:,}"
+    )
+
+
+class _Report:
+    """A bar with the time left on a terminal; a line now and then in a pipe."""
+
+    def __init__(self) -> None:
+        self.console = Console(file=sys.stderr)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=self.console
+        )
+        self.task = self.bar.add_task("reading", total=1.0)
+        self.last = ("", 0.0)
+
+    def __enter__(self) -> "_Report":
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self.bar.stop()
+
+    def __call__(self, what: str, share: float) -> None:
+        now = time.monotonic()
+        if what == self.last[0] and now - self.last[1] < (0.1 if self.console.is_terminal else 30):
+            return
+        self.last = (what, now)
+        if self.console.is_terminal:
+            self.bar.update(self.task, description=what, completed=share)
+        else:
+            console.note(f"{what}: {share:.0%}")
