@@ -3,13 +3,12 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from parcae.errors import InputError
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
 
@@ -63,11 +62,9 @@ def prepare(
     as_json: JsonOption = False,
 ) -> None:
     """Tokenise text into shards of rows. Run again after a kill, it goes on where it was."""
-    import parcae.data.prepare as preparation
-    from parcae.data.corpus import EMBEDDED
-    from parcae.data.recipes import RECIPES
+    from sweeps.control.texts import prepare_text
 
-    given: dict[str, Any] = {
+    given = {
         "column": column,
         "tokenizer": tokenizer,
         "vocabulary": vocabulary,
@@ -75,40 +72,9 @@ def prepare(
         "context": context,
         "held_out_one_in": held_out_one_in,
     }
-    options = {name: value for name, value in given.items() if value is not None}
-    if recipe is None and len(sources) == 1 and sources[0] in RECIPES and not Path(sources[0]).exists():
-        recipe, sources = sources[0], []
-    if sources == [EMBEDDED] and not Path(EMBEDDED).exists():
-        raise InputError(f"the text {EMBEDDED} is embedded; it needs no preparing")
-    if recipe is not None:
-        sources, options = _by_recipe(recipe, sources, options)
-    if out is None:
-        if recipe is None:
-            raise InputError("cannot prepare text without a folder for it; give one with --out")
-        out = Path("data") / recipe
     with _Report() as report:
-        text = preparation.prepare(sources, out, recipe=recipe, report=report, **options)
+        text = prepare_text(sources, out, recipe, given, report)
     _print(text, as_json)
-
-
-def _by_recipe(name: str, sources: list[str], options: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    from dataclasses import asdict
-
-    from parcae.data.recipes import text_recipe
-
-    plain = asdict(text_recipe(name))
-    if wrong := sorted(options.keys() - {"column"}):
-        raise InputError(
-            f"cannot choose the {wrong[0].replace('_', ' ')} of the text {name}, whose recipe has its own; "
-            "leave --recipe out for a text of your own"
-        )
-    source = plain.pop("source")
-    if not sources and source is None:
-        raise InputError(
-            f"the documents of {name} are not published as text; give files of them as SOURCE, with "
-            f"--recipe {name}"
-        )
-    return sources or [source], plain | options
 
 
 @app.command("list")
@@ -142,16 +108,10 @@ def prefetch(
     ],
 ) -> None:
     """Download a text where there is a network; `prepare` then works without one."""
-    from parcae.data.recipes import RECIPES
-    from parcae.data.sources import HUB, download
+    from sweeps.control.texts import prefetch_text
 
-    address = RECIPES[source].source if source in RECIPES else source
-    if address is None or not address.startswith(HUB):
-        raise InputError(
-            f"cannot download {source!r}; name a text that is published, or a path {HUB}OWNER/NAME/GLOB"
-        )
-    console.note(f"downloading {address}")
-    files = download(address)
+    console.note(f"downloading {source}")
+    files = prefetch_text(source)
     size = sum(file.stat().st_size for file in files)
     console.note(f"{source}: {len(files)} files of {size / 2**30:.2f} GiB are here")
 
@@ -175,30 +135,12 @@ def verify(folder: FolderArgument) -> None:
 
 
 def _print(text: "PreparedText", as_json: bool) -> None:
-    manifest = text.manifest
-    sides = {"train": manifest.train, "validation": manifest.validation}
+    from sweeps.control.texts import description
+
     if as_json:
-        halves = {
-            name: {
-                "documents": side.documents,
-                "text_bytes": side.text_bytes,
-                "tokens": side.tokens,
-                "rows": side.rows,
-                "share_cropped": side.cropped / side.tokens,
-            }
-            for name, side in sides.items()
-        }
-        values = {
-            "folder": str(text.folder),
-            "hash": manifest.hash,
-            "tokenizer": manifest.tokenizer,
-            "recipe": manifest.recipe,
-            "vocabulary": manifest.vocabulary,
-            "context": manifest.context,
-            "bytes_per_token": manifest.bytes_per_token,
-        }
-        console.print_json(values | halves)
+        console.print_json(description(text))
         return
+    manifest = text.manifest
     console.print_table(
         ("", "documents", "tokens", "rows", "cropped"),
         [
@@ -209,7 +151,7 @@ def _print(text: "PreparedText", as_json: bool) -> None:
                 f"{side.rows:,}",
                 f"{side.cropped / side.tokens:.1%}",
             )
-            for name, side in sides.items()
+            for name, side in (("train", manifest.train), ("validation", manifest.validation))
         ],
     )
     console.note(
