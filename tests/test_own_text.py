@@ -5,6 +5,8 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from sweeps.control.models import find_model
+from sweeps.folders.paths import Study
 from tests.conftest import Command, Ran
 
 SWEEP, FIT = "parcae-sweep", "parcae-fit"
@@ -71,6 +73,12 @@ def test_from_a_folder_of_parquet_to_a_report(command: Command, tmp_path: Path) 
         bits = text["losses"]["1"] / np.log(2) * text["tokens"] / text["bytes"]
         assert np.isclose(text["bits_per_byte"]["1"], bits)
         assert np.isclose(text["perplexity"]["1"], np.exp(text["losses"]["1"]))
+
+    study = Study(tmp_path / "results.duckdb")
+    by_id, by_folder = (find_model(study, name) for name in (run_id, str(tmp_path / "runs" / run_id)))
+    assert (
+        by_id.tokenizer_file == by_folder.tokenizer_file == next(tmp_path.glob("runs/texts/*/tokenizer.json"))
+    )
 
     report = command(FIT, "report", "--sweep", "own")
     assert report.code == 0, report.err
