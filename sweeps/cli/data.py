@@ -15,7 +15,9 @@ from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
 if TYPE_CHECKING:
     from parcae.data.manifest import PreparedText
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare text, and look at it.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Prepare texts for training, and inspect them."
+)
 FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that `prepare` made.")]
 
 
@@ -31,37 +33,46 @@ def prepare(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The folder to make, or to go on with; data/NAME for a named text."),
+        typer.Option(
+            "--out", help="The folder to create or to continue. Default for a named text: data/NAME."
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="The named text that the sources hold; all below is then as it says."),
+        typer.Option(
+            "--recipe", help="The named text that the sources contain; it determines the options below."
+        ),
     ] = None,
     column: Annotated[
         str | None, typer.Option("--column", help="The column or key that holds the text.  [text]")
     ] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option("--tokenizer", help="A tokenizer.json; else one is trained on the text.")
+        Path | None,
+        typer.Option("--tokenizer", help="A tokenizer.json. Default: one is trained on the text."),
     ] = None,
     vocabulary: Annotated[
-        int | None, typer.Option("--vocabulary", help="Entries of the tokenizer that is trained.  [32768]")
+        int | None, typer.Option("--vocabulary", help="Entries of the trained tokenizer.  [32768]")
     ] = None,
     tokenizer_characters: Annotated[
         int | None,
         typer.Option(
-            "--tokenizer-characters", help="Characters that it is trained on at most.  [2000000000]", min=1
+            "--tokenizer-characters",
+            help="The tokenizer is trained on at most this many characters.  [2000000000]",
+            min=1,
         ),
     ] = None,
     context: Annotated[
-        int | None, typer.Option("--context", help="Tokens a row predicts.  [2048]", min=1)
+        int | None, typer.Option("--context", help="Tokens that each row predicts.  [2048]", min=1)
     ] = None,
     held_out_one_in: Annotated[
         int | None,
-        typer.Option("--held-out-one-in", help="One document in so many is for validation.  [200]", min=2),
+        typer.Option(
+            "--held-out-one-in", help="One document in this many is held out for validation.  [200]", min=2
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tokenise text into shards of rows. Run again after a kill, it goes on where it was."""
+    """Tokenise text into shards of rows. If it was interrupted, the same command continues."""
     from sweeps.control.texts import prepare_text
 
     given = {
@@ -79,7 +90,7 @@ def prepare(
 
 @app.command("list")
 def list_(db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
-    """The texts that can be named, and those prepared beside the database."""
+    """List the named texts, and those prepared beside the database."""
     from sweeps.folders.paths import Study
     from sweeps.plan.texts import known_texts
 
@@ -118,7 +129,7 @@ def prefetch(
 
 @app.command()
 def show(folder: FolderArgument, as_json: JsonOption = False) -> None:
-    """What a prepared text holds."""
+    """Show what a prepared text contains."""
     from parcae.data.manifest import open_prepared
 
     _print(open_prepared(folder), as_json)

@@ -72,7 +72,8 @@ def plan(
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", help="The text: a name of `data list`, or a folder of `data prepare`.  [the preset's]"
+            "--data",
+            help="The text: a name in `data list`, or a folder that `data prepare` made.  [the preset's]",
         ),
     ] = None,
     epochs_allowed: Annotated[
@@ -80,7 +81,9 @@ def plan(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option("--device", help="The GPU that the cost is of, as its driver names it.  [that of here]"),
+        typer.Option(
+            "--device", help="The GPU to price, as its driver names it.  [this machine's, or an H100]"
+        ),
     ] = None,
     from_file: Annotated[
         Path | None,

@@ -51,10 +51,10 @@ def submit(
         typer.Option("--dry-run", help="Print what would be submitted, and submit nothing."),
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Start also what takes long here, or more memory than there is.")
+        bool, typer.Option("--yes", help="Do not ask about runs that take long or may not fit.")
     ] = False,
     device: Annotated[
-        str | None, typer.Option("--device", help="The GPUs of the cluster, as their driver names them.")
+        str | None, typer.Option("--device", help="The GPU to price, as its driver names it.")
     ] = None,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,

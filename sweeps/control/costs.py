@@ -81,7 +81,7 @@ def _in_words(hours: float) -> str:
 
 
 def price_runs(study: Study, specs: Sequence[RunSpec], device: str | None) -> list[RunCost]:
-    """The cost of each run; without a device on the GPU that is here, else on the usual one."""
+    """The cost of each run on `device`; by default, on this machine's GPU, or an H100 if it has none."""
     gpu = gpu_here()
     name = device or gpu or cost.DEVICE
     measured = _measured(study, {spec.model_name for spec in specs})

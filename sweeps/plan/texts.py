@@ -278,7 +278,7 @@ def _check_same(pin: Pin, text: PreparedText) -> None:
     if (pin.hash, pin.tokenizer) != (text.hash, text.manifest.tokenizer):
         raise InputError(
             f"the text {pin.name} in {text.folder} is {text.hash} with the tokenizer {text.tokenizer}, but "
-            f" these runs are pinned to {pin.hash} with {pin.tokenizer}; bring that text back, or plan "
+            f"these runs are pinned to {pin.hash} with {pin.tokenizer}; bring that text back, or plan "
             "in another folder"
         )
 
