@@ -14,6 +14,8 @@ from parcae.errors import InputError
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     model: ModelConfig
+    text: str
+    """The text unless another is chosen: one of `parcae.data.recipes`, or the embedded one."""
     batch_sequences: int
     optimiser: Optimiser
     learning_rate: float
@@ -38,6 +40,7 @@ def _transformer(layers: int, width: int, heads: int, *, adamw_learning_rate: fl
     )
     return Preset(
         model=model,
+        text="fineweb-edu",
         batch_sequences=256,
         optimiser=Optimiser.MUON,
         learning_rate=8e-3,
@@ -63,6 +66,7 @@ def _rdm(recurrent_layers: int, width: int, heads: int) -> Preset:
     )
     return Preset(
         model=model,
+        text="huginn",
         batch_sequences=256,  # assumption, as the rates: those of the transformer setup's smaller sizes
         optimiser=Optimiser.MUON,
         learning_rate=8e-3,
@@ -88,6 +92,7 @@ def _loop_alone(width: int, heads: int) -> Preset:
     )
     return Preset(
         model=model,
+        text="python-stdlib",
         batch_sequences=16,
         optimiser=Optimiser.MUON,
         learning_rate=3e-2,
@@ -113,6 +118,7 @@ def _miniature(width: int, heads: int) -> Preset:
     )
     return Preset(
         model=model,
+        text="python-stdlib",
         batch_sequences=16,
         optimiser=Optimiser.ADAMW,
         learning_rate=1e-2,

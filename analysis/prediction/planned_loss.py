@@ -35,14 +35,17 @@ def foreseen_losses(
     model: ModelConfig,
     points: Sequence[tuple[float, float]],
     runs: Sequence[RunRow] | None,
+    *,
+    published: bool = True,
 ) -> list[Foreseen | None]:
     """The loss at each (mean recurrence, tokens), and its form; None where no form covers the model.
 
-    `runs` are a study's; the finished runs of `model_name` are used when they decide a form, and
-    the published points otherwise, for a published model of the published shape.
+    `runs` are a study's; the finished runs of `model_name` are used when they decide a form, and the
+    published points otherwise, for a published model of the published shape. With `published` false, these
+    are not used: they do not hold for another text.
     """
     chosen = _chosen(runs, model_name) if runs is not None else None
-    if chosen is None and model_name in PRESETS and PRESETS[model_name].model == model:
+    if chosen is None and published and model_name in PRESETS and PRESETS[model_name].model == model:
         chosen = _chosen(published_sweep().runs, model_name)
     if chosen is None or not points:
         return [None] * len(points)

@@ -1,69 +1,66 @@
-"""Batches of windows from a corpus, a pure function of (seed, step).
+"""Batches of windows from a text, a pure function of (seed, step).
 
-B batch, S sequence (the context). A window is S + 1 bytes: S inputs and, one further on, S targets.
+B batch, S sequence (the context). A window is S + 1 tokens: S inputs and, one further on, S targets.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from parcae.data.corpus import Corpus
 from parcae.data.randomness import Stream, generator
+from parcae.data.windows import PlainWindows, Text, Tokens
 from parcae.errors import InputError
 
 VALIDATION_SEQUENCES, VALIDATION_TOKENS = 64, 16_384
 """The validation set has at least as many windows and tokens: evaluation at 24 test depths then costs a few
 percent of a nano run, and losses of runs that differ by a hundredth of a nat can be told apart."""
 
-Tokens = npt.NDArray[np.int64]
-
 
 class Batches:
-    """Training batches: non-overlapping windows, all of them once an epoch, in an order of the epoch's own.
+    """Training batches: windows that do not overlap, each once an epoch, in an order of the epoch's own.
 
-    Each epoch cuts the text at another offset, so no byte is always first in its window.
+    Each epoch cuts a text without rows at another offset, so that no byte is always first in its window.
     """
 
-    def __init__(self, corpus: Corpus, *, context: int, batch_sequences: int, seed: int) -> None:
-        self._text, self._context = corpus.train, context
+    def __init__(self, text: Text, *, context: int, batch_sequences: int, seed: int) -> None:
+        self._windows, self._context = text.training_windows(context), context
         self._batch_sequences, self._seed = batch_sequences, seed
-        self.windows = (len(corpus.train) - 1) // context - 1  # whatever the offset, 0 to context - 1
-        if self.windows < 1:
-            raise InputError(
-                f"corpus {corpus.name} has {len(corpus.train)} training tokens; a context of {context} "
-                f"needs at least {2 * context + 1}"
-            )
         self._order = lru_cache(maxsize=2)(self._draw_order)  # a batch may reach into the next epoch
+
+    @property
+    def windows(self) -> int:
+        """Windows of an epoch."""
+        return self._windows.count
 
     def _draw_order(self, epoch: int) -> tuple[int, npt.NDArray[np.int64]]:
         random = generator(self._seed, Stream.ORDER, epoch)
-        return int(random.integers(self._context)), random.permutation(self.windows)
+        return int(random.integers(self._windows.offsets)), random.permutation(self.windows)
 
-    def batch(self, step: int) -> tuple[Tokens, Tokens]:
-        """(tokens, targets) of 0-based `step`, each (B, S)."""
-        starts = []
-        for sample in range(step * self._batch_sequences, (step + 1) * self._batch_sequences):
-            epoch, place = divmod(sample, self.windows)
+    def batch(self, step: int, rows: Sequence[int] | None = None) -> tuple[Tokens, Tokens]:
+        """(tokens, targets) of 0-based `step`, each (B, S); of its `rows` alone, if they are given."""
+        samples = step * self._batch_sequences + np.arange(self._batch_sequences)
+        if rows is not None:
+            samples = samples[list(rows)]
+        epochs, places = np.divmod(samples, self.windows)
+        found = np.empty((len(samples), self._context + 1), dtype=np.int64)
+        for epoch in np.unique(epochs).tolist():
             offset, order = self._order(epoch)
-            starts.append(offset + int(order[place]) * self._context)
-        return _cut(self._text, starts, self._context)
+            here = epochs == epoch
+            found[here] = self._windows.read(order[places[here]], offset)
+        return _shifted(found)
 
 
-def validation_set(corpus: Corpus, context: int) -> tuple[Tokens, Tokens]:
+def validation_set(text: Text, context: int) -> tuple[Tokens, Tokens]:
     """(tokens, targets), each (sequences, S): fixed windows, spread evenly over the validation text."""
-    windows = (len(corpus.validation) - 1) // context
-    if windows < 1:
-        raise InputError(
-            f"corpus {corpus.name} has {len(corpus.validation)} validation tokens; a context of {context} "
-            f"needs at least {context + 1}"
-        )
-    count = min(windows, max(VALIDATION_SEQUENCES, VALIDATION_TOKENS // context))
-    return _cut(corpus.validation, [i * windows // count * context for i in range(count)], context)
+    windows = text.validation_windows(context)
+    count = min(windows.count, max(VALIDATION_SEQUENCES, VALIDATION_TOKENS // context))
+    return _shifted(windows.read(np.arange(count) * windows.count // count))
 
 
 def windows(
-    text: npt.NDArray[np.uint8], context: int, most: int | None = None
+    text: npt.NDArray[np.unsignedinteger], context: int, most: int | None = None
 ) -> list[tuple[Tokens, Tokens]]:
     """(tokens, targets) of all of `text`, each token but the first a target once: whole windows, then a rest.
 
@@ -74,14 +71,14 @@ def windows(
     if len(text) < 2:
         raise InputError(f"the text has {len(text)} tokens; a loss takes at least 2")
     whole = (len(text) - 1) // context
+    every = PlainWindows(text, context, whole)
     if most is not None and whole and len(text) - 1 > most:
         count = max(1, most // context)
-        return [_cut(text, [i * whole // count * context for i in range(count)], context)]
-    parts = [_cut(text, [i * context for i in range(whole)], context)] if whole else []
+        return [_shifted(every.read(np.arange(count) * whole // count))]
+    parts = [_shifted(every.read(np.arange(whole)))] if whole else []
     rest = text[whole * context :].astype(np.int64)[None]
-    return [*parts, (rest[:, :-1], rest[:, 1:])] if rest.shape[1] > 1 else parts
+    return [*parts, _shifted(rest)] if rest.shape[1] > 1 else parts
 
 
-def _cut(text: npt.NDArray[np.uint8], starts: list[int], context: int) -> tuple[Tokens, Tokens]:
-    windows = text[np.asarray(starts)[:, None] + np.arange(context + 1)].astype(np.int64)
-    return windows[:, :-1], windows[:, 1:]
+def _shifted(found: Tokens) -> tuple[Tokens, Tokens]:
+    return found[:, :-1], found[:, 1:]

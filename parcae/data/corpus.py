@@ -7,12 +7,15 @@ chosen by a hash of its name, so that the split does not depend on the order in 
 import hashlib
 import os
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from parcae.data.tokenizer import BYTES, tokenizer_hash
+from parcae.data.windows import PlainWindows
 from parcae.errors import InputError
 
 EMBEDDED = "python-stdlib"
@@ -32,6 +35,36 @@ class Corpus:
     """uint8, shape (bytes,)."""
     validation: np.ndarray = field(repr=False)
     """uint8, shape (bytes,)."""
+
+    @property
+    def tokenizer(self) -> str:
+        return tokenizer_hash(BYTES)
+
+    @property
+    def vocabulary(self) -> int:
+        return 256
+
+    def training_windows(self, context: int) -> PlainWindows:
+        """As many as fit whatever the offset, 0 to context - 1."""
+        return PlainWindows(
+            self.train, context, self._count("training", self.train, context, context), offsets=context
+        )
+
+    def validation_windows(self, context: int) -> PlainWindows:
+        return PlainWindows(self.validation, context, self._count("validation", self.validation, context, 0))
+
+    def validation_documents(self) -> Iterator[bytes]:
+        for document in self.validation.tobytes().removeprefix(_SEPARATOR).split(_SEPARATOR):
+            yield document.decode(errors="replace").encode()
+
+    def _count(self, side: str, text: np.ndarray, context: int, spare: int) -> int:
+        count = (len(text) - 1 - spare) // context
+        if count < 1:
+            raise InputError(
+                f"corpus {self.name} has {len(text)} {side} tokens; a context of {context} needs at least "
+                f"{context + spare + 1}"
+            )
+        return count
 
 
 @cache

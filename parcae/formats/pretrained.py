@@ -8,6 +8,7 @@ A folder of ours holds `model.safetensors` and `config.json`. Everything is read
 
 import json
 import re
+import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from parcae.training.checkpoints.checkpoint import newest_first
 from parcae.training.folder import SPEC
 
 FORMAT = "parcae-lab 1"
+TOKENIZER = "tokenizer.json"
 CONFIG, OWN_WEIGHTS = "config.json", "model.safetensors"
-DOWNLOADED = (CONFIG, *WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin")
+DOWNLOADED = (CONFIG, TOKENIZER, *WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin")
 """Of a repository: weights alone, also those in several files."""
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -41,7 +43,9 @@ class Pretrained:
     """mu_rec it was trained at; 1 without a loop."""
     backward_depth: int
     tokenizer: str | None
-    """`bytes`, or None if it is unknown."""
+    """`bytes`, `tokenizer.json` for one in a file, or None if it is unknown."""
+    tokenizer_file: Path | None = None
+    """A tokenizer.json."""
 
     def __post_init__(self) -> None:
         for name in ("mean_recurrence", "backward_depth"):
@@ -132,6 +136,8 @@ def save_model(pretrained: Pretrained, folder: Path, *, official: bool = False) 
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / OWN_WEIGHTS) as file:
             file.write(save(_without_shared_storage(weights)))
+    if pretrained.tokenizer_file is not None:
+        shutil.copyfile(pretrained.tokenizer_file, folder / TOKENIZER)
     with replacing(folder / CONFIG) as file:
         file.write(json.dumps(values, indent=2, allow_nan=False).encode() + b"\n")
 
@@ -155,7 +161,12 @@ def _own(folder: Path, values: dict[str, Any]) -> Pretrained:
         mean_recurrence=read.mean_recurrence,
         backward_depth=read.backward_depth,
         tokenizer=read.tokenizer,
+        tokenizer_file=_tokenizer_file(folder),
     )
+
+
+def _tokenizer_file(folder: Path) -> Path | None:
+    return folder / TOKENIZER if (folder / TOKENIZER).is_file() else None
 
 
 def _official(folder: Path, values: dict[str, Any]) -> Pretrained:
@@ -165,6 +176,7 @@ def _official(folder: Path, values: dict[str, Any]) -> Pretrained:
         mean_recurrence=read.mean_recurrence,
         backward_depth=read.backward_depth,
         tokenizer=BYTES if read.used_vocabulary == 256 else None,
+        tokenizer_file=_tokenizer_file(folder),
     )
 
 

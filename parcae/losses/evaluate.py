@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parcae.data.batches import Tokens
 from parcae.data.randomness import Stream, torch_seeds
+from parcae.data.windows import Tokens
 from parcae.model.transformer import Encoded, LoopedTransformer, initial_state
 
 TOKENS_PER_PASS = 4_096  # a few sequences at a time: faster on a core than the whole set, and small logits

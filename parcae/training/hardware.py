@@ -50,6 +50,34 @@ PEAK_BF16_FLOPS: dict[str, float] = {
 }
 
 
+MEMORY_GIB: dict[str, float] = {
+    # What the driver shows, rounded down; the least of a line. Names and sources as above.
+    **dict.fromkeys(["H100 80GB HBM3", "H100 PCIe", "H800", "H800 PCIe", "A100-SXM4-80GB"], 80),
+    **dict.fromkeys(["A100 80GB PCIe", "A800-SXM4-80GB", "A800 80GB PCIe"], 80),
+    **dict.fromkeys(["H100 NVL", "GH200 120GB", "GH200 480GB", "H20"], 94),
+    **dict.fromkeys(["H200", "H200 NVL", "H20-3e", "GH200 144G HBM3e"], 140),
+    **dict.fromkeys(["B200", "GB200"], 179),
+    **dict.fromkeys(["B300 SXM6 AC", "GB300"], 268),
+    **dict.fromkeys(["A100-SXM4-40GB", "A100-PCIE-40GB"], 40),
+    **dict.fromkeys(["A800-SXM4-40GB", "A800 40GB Active"], 40),
+    **dict.fromkeys(["A40", "L40S", "L40", "RTX A6000", "RTX 6000 Ada Generation"], 45),
+    **dict.fromkeys(["A30", "A10", "A10G", "L4", "GeForce RTX 3090", "GeForce RTX 4090"], 22),
+    "GeForce RTX 5090": 31,
+    "RTX PRO 6000 Blackwell Workstation Edition": 95,
+    "RTX PRO 6000 Blackwell Max-Q Workstation Edition": 95,
+    "AMD Instinct MI250X": 64,  # of each die
+    "AMD Instinct MI300X": 191,
+    "AMD Instinct MI325X": 255,
+    "AMD Instinct MI355X": 287,
+}
+
+
+def memory_bytes(device_name: str) -> int | None:
+    """Memory of one device by the name its driver gives it; None for what is not in the table."""
+    size = MEMORY_GIB.get(device_name.removeprefix("NVIDIA "))
+    return None if size is None else int(size * 2**30)
+
+
 def peak_flops_per_second(device_name: str) -> float | None:
     """Peak of one device by its driver's name; None for a CPU and for devices that are not in the table.
 

@@ -21,7 +21,7 @@ import torch
 
 from parcae.config import ExecutionConfig, ModelConfig, Precision, Telemetry, TrainConfig
 from parcae.data.batches import Batches, validation_set
-from parcae.data.corpus import Corpus
+from parcae.data.windows import Text
 from parcae.errors import InputError
 from parcae.files import clear_leftovers
 from parcae.flops import Convention, flops_per_token, parameter_count
@@ -45,14 +45,14 @@ from parcae.training.telemetry import SpikeCounter, spectral_norms
 def train(
     model: ModelConfig,
     training: TrainConfig,
-    corpus: Corpus,
+    text: Text,
     folder: Path,
     *,
     stop: Callable[[], bool] = lambda: False,
     execution: ExecutionConfig = ExecutionConfig(),  # noqa: B008 (frozen)
     convention: Convention = Convention.PAPER,
 ) -> Result | None:
-    """Trains `model` on `corpus`, resuming from the folder's checkpoint if there is one.
+    """Trains `model` on `text`, resuming from the folder's checkpoint if there is one.
 
     Returns the result when the run is done or has diverged, immediately if it had ended before; None if
     `stop`, which is called after every step, became true: then a checkpoint has been written. On a CPU a run
@@ -71,7 +71,7 @@ def train(
         if ended is not None:
             return ended
         try:
-            return _Run(model, training, corpus, folder, execution, convention, device, processes).go(stop)
+            return _Run(model, training, text, folder, execution, convention, device, processes).go(stop)
         finally:
             torch.set_num_threads(threads_before)
 
@@ -83,15 +83,17 @@ class _Run:
         self,
         model: ModelConfig,
         training: TrainConfig,
-        corpus: Corpus,
+        text: Text,
         folder: Path,
         execution: ExecutionConfig,
         convention: Convention,
         device: torch.device,
         processes: Processes,
     ) -> None:
-        if model.vocabulary < 256:
-            raise InputError(f"vocabulary is {model.vocabulary}; bytes need at least 256")
+        if model.vocabulary < text.vocabulary:
+            raise InputError(
+                f"vocabulary is {model.vocabulary}; the text {text.name} needs at least {text.vocabulary}"
+            )
         if training.precision is Precision.BFLOAT16_WEIGHTS:
             raise InputError(
                 "the run was planned for weights in bfloat16, in which most small steps are lost; plan it "
@@ -102,9 +104,9 @@ class _Run:
                 f"batch_sequences is {training.batch_sequences}, which {processes.count} processes cannot "
                 "share equally; use a number of processes that divides it"
             )
-        self.training, self.corpus, self.folder, self.execution = training, corpus, folder, execution
+        self.training, self.text, self.folder, self.execution = training, text, folder, execution
         self.convention, self.device, self.processes = convention, device, processes
-        self.identity = _identity(model, training, corpus)
+        self.identity = _identity(model, training, text)
         if processes.is_first:
             folder.mkdir(parents=True, exist_ok=True)
             clear_leftovers(folder / RESULT)
@@ -112,7 +114,7 @@ class _Run:
         self.threads = checkpoint.threads if checkpoint else execution.threads
         torch.set_num_threads(self.threads)
         batches = Batches(
-            corpus, context=model.context, batch_sequences=training.batch_sequences, seed=training.seed
+            text, context=model.context, batch_sequences=training.batch_sequences, seed=training.seed
         )
         self.model = new_model(model, training.seed, self.device, training.initial_weights)
         if training.precision is Precision.FLOAT64:  # any other is of arithmetic alone: weights are float32
@@ -253,7 +255,7 @@ class _Run:
         """Evaluates the model unless it has diverged, and writes the result."""
         assert self.metrics is not None
         seconds = self.seconds
-        tokens, targets = validation_set(self.corpus, self.model.config.context)
+        tokens, targets = validation_set(self.text, self.model.config.context)
         losses = {}
         if divergence is None:
             losses = evaluate(self.model, tokens, targets, self.training.test_recurrences)
@@ -300,9 +302,9 @@ class _Run:
         return result
 
 
-def _identity(model: ModelConfig, training: TrainConfig, corpus: Corpus) -> str:
+def _identity(model: ModelConfig, training: TrainConfig, text: Text) -> str:
     """A hash of everything that determines a run's numbers."""
-    parts = [model.to_dict(), training.to_dict(), corpus.hash]
+    parts = [model.to_dict(), training.to_dict(), text.hash]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

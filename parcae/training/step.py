@@ -3,13 +3,14 @@
 import gc
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from parcae.config import ExecutionConfig, Precision, TrainConfig
-from parcae.data.batches import Batches, Tokens
+from parcae.data.batches import Batches
 from parcae.data.randomness import Stream, torch_seeds
 from parcae.losses.cross_entropy import cross_entropy
 from parcae.model.layers import Layer
@@ -38,14 +39,48 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class _Share:
+class Share:
     """This process's part of a batch, deepest sequence first."""
 
-    tokens: Tokens
-    targets: Tokens
+    tokens: Tensor
+    """(B, S)."""
+    targets: Tensor
     depths: list[int]
     seeds: list[int]
     """Of the initial states."""
+
+
+class ShareReader:
+    """Reads shares, each a pure function of its step.
+
+    With `ahead`, the next one is read and its memory pinned while the GPU is at work on this one. A CPU has
+    no time to spare for that.
+    """
+
+    def __init__(self, batches: Batches, training: TrainConfig, processes: Processes, *, ahead: bool) -> None:
+        self._batches, self._training, self._processes = batches, training, processes
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") if ahead else None
+        self._next: tuple[int, Future[Share]] | None = None
+
+    def at(self, step: int) -> Share:
+        """The share of 0-based `step`; with `ahead`, the one after it is begun."""
+        if self._reader is None:
+            return self.read(step)
+        begun, self._next = self._next, None
+        share = begun[1].result() if begun and begun[0] == step else self.read(step)
+        if step + 1 < self._training.steps:
+            self._next = step + 1, self._reader.submit(self.read, step + 1)
+        return share
+
+    def read(self, step: int) -> Share:
+        """The share of 0-based `step`, and nothing else."""
+        depths = sample_depths(self._training, step)
+        seeds = torch_seeds(self._training.seed, Stream.STATE, step, len(depths))
+        rows = self._processes.share((-depths).argsort(kind="stable").tolist())
+        tokens, targets = map(torch.from_numpy, self._batches.batch(step, rows))
+        if self._reader is not None and torch.cuda.is_available():
+            tokens, targets = tokens.pin_memory(), targets.pin_memory()
+        return Share(tokens, targets, depths[rows].tolist(), [seeds[row] for row in rows])
 
 
 class Gradients:
@@ -59,9 +94,10 @@ class Gradients:
         batches: Batches,
         processes: Processes,
     ) -> None:
-        self.model, self.training, self.batches, self.processes = model, training, batches, processes
+        self.model, self.training, self.processes = model, training, processes
         self.recompute = execution.activation_checkpointing
         self.device = model.embedding.weight.device
+        self.shares = ShareReader(batches, training, processes, ahead=self.device.type == "cuda")
         share = training.batch_sequences // processes.count
         self.at_once = min(share, execution.micro_batch_sequences or share)
         if execution.compile or (execution.compile is None and self.device.type == "cuda"):
@@ -69,7 +105,7 @@ class Gradients:
 
     def compute(self, step: int) -> Measured:
         """Leaves the gradients of 0-based `step` in the parameters."""
-        share = self._share(step)
+        share = self.shares.at(step)
         while True:
             self.model.zero_grad(set_to_none=True)
             try:
@@ -87,17 +123,10 @@ class Gradients:
 
     def layer_norms(self, step: int) -> dict[str, list[float | None]]:
         """See `telemetry.layer_norms`: of the deepest sequences of this process's share at 0-based `step`."""
-        share, rows = self._share(step), slice(0, WALKED_SEQUENCES)
+        share, rows = self.shares.read(step), slice(0, WALKED_SEQUENCES)
         return layer_norms(self.model, lambda: self._forward(share, rows))
 
-    def _share(self, step: int) -> _Share:
-        tokens, targets = self.batches.batch(step)
-        depths = sample_depths(self.training, step)
-        seeds = torch_seeds(self.training.seed, Stream.STATE, step, len(depths))
-        rows = self.processes.share((-depths).argsort(kind="stable").tolist())
-        return _Share(tokens[rows], targets[rows], depths[rows].tolist(), [seeds[row] for row in rows])
-
-    def _accumulate(self, share: _Share) -> Sequence[float]:
+    def _accumulate(self, share: Share) -> Sequence[float]:
         """Mean loss and mean squares of the two norms, over the share; adds to the gradients."""
         totals = torch.zeros(3, dtype=torch.float64, device=self.device)
         for first in range(0, len(share.depths), self.at_once):
@@ -106,7 +135,7 @@ class Gradients:
             totals += weight * self._backward(share, rows, weight / self.processes.count)
         return list(totals.tolist())
 
-    def _backward(self, share: _Share, rows: slice, weight: float) -> Tensor:
+    def _backward(self, share: Share, rows: slice, weight: float) -> Tensor:
         """(loss, ||h_T||^2, ||h_T - h_T-1||^2) of one micro-batch, (3,) in float64; adds `weight` times the
         gradients of its loss."""
         loss, h, previous = self._forward(share, rows)
@@ -115,18 +144,18 @@ class Gradients:
         norms = [root_mean_square_norm(x).double().square() for x in (h, h - previous)]
         return torch.stack([loss.detach().double(), *norms])
 
-    def _forward(self, share: _Share, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward(self, share: Share, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, h_T, h_T-1) of some sequences of the share."""
         mixed = self.training.precision is Precision.BFLOAT16
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             y, h, previous = self.model(
-                torch.from_numpy(share.tokens[rows]).to(self.device),
+                share.tokens[rows].to(self.device, non_blocking=True),
                 initial_state(self.model.config, share.seeds[rows], self.model.embedding.weight),
                 share.depths[rows],
                 self.training.backward_depth,
                 recompute=self.recompute,
             )
-            targets = torch.from_numpy(share.targets[rows]).to(self.device)
+            targets = share.targets[rows].to(self.device, non_blocking=True)
             loss = cross_entropy(y.flatten(0, 1), self.model.unembedding_weight, targets.flatten())
         return loss, h, previous
 

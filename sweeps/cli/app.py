@@ -1,6 +1,6 @@
 """All commands of `parcae-sweep`, in the order of their help."""
 
-from sweeps.cli import console
+from sweeps.cli import console, data
 from sweeps.cli.database import collect, export, import_, rebuild
 from sweeps.cli.models import evaluate, export_model
 from sweeps.cli.overview import logs, status, watch, why
@@ -14,6 +14,7 @@ app.command("import")(import_)
 app.command()(export)
 app.command("eval")(evaluate)
 app.command("export-model")(export_model)
+app.add_typer(data.app, name="data")
 
 
 def run() -> None:

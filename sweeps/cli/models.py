@@ -21,7 +21,14 @@ def evaluate(
     model: ModelArgument,
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", help="A text file, read as bytes; repeatable. Default: the held-out text."),
+        typer.Option("--text", help="A text file; repeatable."),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            help="The held-out part of a text, by name or folder; repeatable. Default: of the run's.",
+        ),
     ] = None,
     recurrences: Annotated[
         str | None,
@@ -33,7 +40,7 @@ def evaluate(
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the losses of a trained model, in nats per token, at every test recurrence T.
+    """Print the losses of a trained model, in nats per token and bits per byte, at every test recurrence T.
 
     MODEL is a run id, a folder written by this project or by the paper's official code, or a Hugging Face
     repository owner/name (needs the extra `hub`). Nothing in its files is executed.
@@ -42,15 +49,22 @@ def evaluate(
     from sweeps.folders.paths import Study
 
     wanted = None if recurrences is None else _whole_numbers(recurrences, "--recurrences")
-    evaluation = evaluate_model(Study(db), model, text or [], wanted, tokens)
+    evaluation = evaluate_model(Study(db), model, text or [], data or [], wanted, tokens)
     _note_if_unfinished(Study(db), model)
     if as_json:
         console.print_json(evaluation.to_dict())
         return
     console.print_table(
-        ("text", "tokens", "recurrence", "loss"),
+        ("text", "tokens", "recurrence", "loss", "bits per byte", "perplexity"),
         [
-            (each.text, f"{each.tokens:,}", str(t), f"{loss:.4f}")
+            (
+                each.text,
+                f"{each.tokens:,}",
+                str(t),
+                f"{loss:.4f}",
+                f"{each.bits_per_byte[t]:.4f}",
+                f"{each.perplexity[t]:.4g}",
+            )
             for each in evaluation.texts
             for t, loss in each.losses.items()
         ],

@@ -69,6 +69,22 @@ def plan(
     discretisation: Annotated[
         str | None, typer.Option("--discretisation", help="Of the injection: euler or zero-order-hold.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="The text: a name in `data list`, or a folder that `data prepare` made.  [the preset's]",
+        ),
+    ] = None,
+    epochs_allowed: Annotated[
+        str | None, typer.Option("--epochs-allowed", help="How often a run may see the text.  [40]")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", help="The GPU to price, as its driver names it.  [this machine's, or an H100]"
+        ),
+    ] = None,
     from_file: Annotated[
         Path | None,
         typer.Option("--from", help="A TOML file of these options; options on the command line override it."),
@@ -109,30 +125,36 @@ def plan(
             "precision": precision,
             "initial_weights": initial_weights,
             "discretisation": discretisation,
+            "data": data,
+            "epochs_allowed": epochs_allowed,
             "sweep": sweep,
         },
     )
-    planned = plan_runs(Study(db), request, _foresee)
+    planned = plan_runs(Study(db), request, device, _foresee)
     if as_json:
         console.print_json(planned.to_dict())
     else:
         _print_plan(planned)
     if planned.warning:
-        console.note(planned.warning)
+        console.note(f"warning: {planned.warning}")
 
 
-def _foresee(specs: "Sequence[RunSpec]", runs: "Sequence[RunRow] | None") -> "list[Foreseen | None]":
+def _foresee(
+    specs: "Sequence[RunSpec]", runs: "Sequence[RunRow] | None", published: bool
+) -> "list[Foreseen | None]":
     from analysis.prediction.planned_loss import foreseen_losses
     from parcae.presets import preset
 
     model = specs[0].model_name
     points = [(spec.training.mean_recurrence, spec.tokens) for spec in specs]
-    return foreseen_losses(model, preset(model).model, points, runs)
+    return foreseen_losses(model, preset(model).model, points, runs, published=published)
 
 
 def _print_plan(planned: "Planned") -> None:
+    from sweeps.control.costs import summary
+
     console.print_table(
-        ("run", "model", "FLOPs", "recurrence", "tokens", "steps", "FLOPs/token", "predicted loss"),
+        ("run", "model", "FLOPs", "recurrence", "tokens", "steps", "GPU-hours", "GiB", "predicted loss"),
         [
             (
                 run.spec.run_id,
@@ -141,7 +163,8 @@ def _print_plan(planned: "Planned") -> None:
                 str(run.spec.training.mean_recurrence),
                 f"{run.spec.tokens:.4g}",
                 f"{run.spec.training.steps:,}",
-                f"{run.spec.flops_per_token:.4g}",
+                "-" if (hours := run.cost.on_device.hours) is None else f"{hours:.3g}",
+                f"{run.cost.memory_gib:.3g}",
                 "-" if run.predicted_loss is None else f"{run.predicted_loss:.4f}",
             )
             for run in planned.runs
@@ -153,3 +176,5 @@ def _print_plan(planned: "Planned") -> None:
         console.note(f"predicted losses are those of the {' and '.join(forms)} law")
     if any(run.predicted_loss is None for run in planned.runs):
         console.note("no loss is predicted if too few runs of the model are done to fit its training law")
+    for line in summary([run.cost for run in planned.runs]):
+        console.note(line)

@@ -1,11 +1,13 @@
 """The commands that start and stop runs: submit, retry, cancel."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parcae.errors import InputError
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, SweepOption
 from sweeps.cli.watching import watch_sweep
@@ -48,6 +50,12 @@ def submit(
         bool,
         typer.Option("--dry-run", help="Print what would be submitted, and submit nothing."),
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask about runs that take long or may not fit.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", help="The GPU to price, as its driver names it.")
+    ] = None,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
@@ -58,8 +66,9 @@ def submit(
     study, name = own_sweep(db, sweep)
     profiles = choose_profiles(study, profile)
     if dry_run:
-        _rehearse(study, name, cluster, profiles)
+        _rehearse(study, name, cluster, profiles, device)
         return
+    _ask(study, name, cluster, profiles, slots, device, yes=yes)
     launched = launch(study, name, cluster, profiles)
     _follow(study, name, launched, slots, wait=wait, detach=detach)
 
@@ -110,9 +119,43 @@ def cancel(runs: RunsArgument = None, sweep: SweepOption = None, db: DbOption = 
     )
 
 
-def _rehearse(study: "Study", name: str, cluster: Cluster, profiles: "Profiles") -> None:
-    from sweeps.control.launch import rehearse, resolve
+def _ask(
+    study: "Study",
+    name: str,
+    cluster: Cluster,
+    profiles: "Profiles",
+    slots: int | None,
+    device: str | None,
+    *,
+    yes: bool,
+) -> None:
+    """Asks before it starts what does not fit or takes long; in a pipe, refuses it."""
+    from sweeps.control.objections import consider
 
+    outlook = consider(study, name, cluster, profiles, slots, device)
+    if outlook.objection and not yes:
+        _confirm(outlook.objection)
+    if outlook.unread_bytes > 2**30:
+        console.note(
+            f"reading the whole text once, {outlook.unread_bytes / 2**30:,.1f} GiB, to pin its content"
+        )
+
+
+def _confirm(against: str) -> None:
+    if not sys.stdin.isatty():
+        raise InputError(f"these runs {against}; give --yes to start them all the same")
+    if not typer.confirm(f"These runs {against}. Start them?", err=True):
+        raise InputError("nothing was started")
+
+
+def _rehearse(study: "Study", name: str, cluster: Cluster, profiles: "Profiles", device: str | None) -> None:
+    from sweeps.control.costs import price_runs, summary
+    from sweeps.control.launch import rehearse, resolve
+    from sweeps.control.objections import startable
+
+    if specs := startable(study, name):
+        for line in summary(price_runs(study, specs, device)):
+            console.note(line)
     arrays = rehearse(study, name, profiles)
     runs = sum(count for _, count, _ in arrays)
     if resolve(cluster) is Cluster.LOCAL:

@@ -16,6 +16,7 @@ from sweeps.folders.records import Cancellation, json_or_none, write_record
 from sweeps.folders.spec import RunSpec
 from sweeps.local import supervisor as local
 from sweeps.plan.manifest import read_manifest
+from sweeps.plan.texts import pin_texts
 from sweeps.runs.profile import Profile, Profiles, read_profiles
 from sweeps.runs.states import ACTIVE, FINISHED, State
 from sweeps.slurm import submit as slurm
@@ -70,7 +71,8 @@ def launch(
             slurm.check_cap(groups)
         manifest = read_manifest(study, sweep)
         assert manifest is not None
-        _check_trainable([manifest.specs[run_id] for run_id in wanted])
+        check_trainable([manifest.specs[run_id] for run_id in wanted])
+        pin_texts(study, [manifest.specs[run_id] for run_id in wanted])
         _end_jobs(study, wanted)
         for run_id in wanted:
             folder = study.run(run_id)
@@ -116,7 +118,7 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
     return wanted
 
 
-def _check_trainable(specs: Sequence[RunSpec]) -> None:
+def check_trainable(specs: Sequence[RunSpec]) -> None:
     """``InputError`` if any run was planned with a setting that is no longer trained."""
     for what, field, old in (
         ("weights in bfloat16", "precision", Precision.BFLOAT16_WEIGHTS),

@@ -1,13 +1,20 @@
-"""Finds a trained model by its name on the command line, and evaluates it."""
+"""Finds a trained model, and the texts to evaluate it on, by their names on the command line."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from parcae.data.corpus import EMBEDDED, load_corpus
+from parcae.data.windows import Text
+from parcae.errors import InputError
 from parcae.evaluation.texts import TEST_RECURRENCES, TextLosses, evaluate_texts
 from parcae.formats.pretrained import Pretrained, load_pretrained
-from sweeps.folders.paths import Study
+from sweeps.folders.paths import RunFolder, Study
+from sweeps.folders.records import read_record
+from sweeps.folders.spec import RunSpec
+from sweeps.plan.texts import named_text, open_text, tokenizer_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,36 +28,79 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """The keys of `eval --json`."""
         texts = [
-            {"text": each.text, "tokens": each.tokens, "losses": {str(t): x for t, x in each.losses.items()}}
+            {
+                "text": each.text,
+                "tokens": each.tokens,
+                "bytes": each.bytes,
+                "losses": _by_recurrence(each.losses),
+                "bits_per_byte": _by_recurrence(each.bits_per_byte),
+                "perplexity": _by_recurrence(each.perplexity),
+            }
             for each in self.texts
         ]
         return {"model": self.model, "mean_recurrence": self.mean_recurrence, "texts": texts}
 
 
+def _by_recurrence(values: Mapping[int, float]) -> dict[str, float | None]:
+    """Numbers as JSON has them: an infinite one is null."""
+    return {str(t): value if isfinite(value) else None for t, value in values.items()}
+
+
+def _run_folder(study: Study, name: str) -> RunFolder | None:
+    """That of the run whose id or folder is `name`."""
+    folders = (study.run(name), RunFolder(Path(name).absolute()))
+    return next((folder for folder in folders if folder.spec.exists()), None)
+
+
+def _spec(folder: RunFolder) -> RunSpec:
+    spec = read_record(folder.spec, RunSpec)
+    if spec is None:
+        raise InputError(f"cannot read the run's specification {folder.spec}; plan the sweep again")
+    return spec
+
+
 def find_model(study: Study, name: str) -> Pretrained:
     """The model called `name`: a run id, a folder, or a Hugging Face repository."""
-    folder = study.run(name)
-    return load_pretrained(folder.path if folder.spec.exists() else name)
+    if (folder := _run_folder(study, name)) is None:
+        return load_pretrained(name)
+    found = load_pretrained(folder.path)
+    return replace(found, tokenizer_file=tokenizer_file(folder.path.parent, _spec(folder)))
+
+
+def find_texts(study: Study, model: str, names: Sequence[str]) -> list[Text]:
+    """The texts called `names`; without names that of the run `model`, or the embedded one."""
+    if names:
+        return [named_text(study, name) for name in names]
+    if folder := _run_folder(study, model):
+        return [open_text(folder.path.parent, _spec(folder))]
+    return [load_corpus(EMBEDDED)]
 
 
 def evaluate_model(
-    study: Study, name: str, files: Sequence[Path], recurrences: Sequence[int] | None, most_tokens: int
+    study: Study,
+    name: str,
+    files: Sequence[Path],
+    texts: Sequence[str],
+    recurrences: Sequence[int] | None,
+    most_tokens: int,
 ) -> Evaluation:
-    """Evaluates a model on text files, or on the held-out text if there are none.
+    """Evaluates a model on text files and on the held-out parts of named texts.
 
-    Default test recurrences: the paper's, and the model's mean recurrence.
+    Without either, on that of the text that the model was trained on here, or of the embedded text. Default
+    test recurrences: the paper's, and the model's mean recurrence.
     """
     pretrained = find_model(study, name)
     defaults = (*TEST_RECURRENCES, pretrained.mean_recurrence)
     wanted = sorted(set(defaults if recurrences is None else recurrences))
+    held_out = find_texts(study, name, texts) if texts or not files else []
     return Evaluation(
         model=name,
         mean_recurrence=pretrained.mean_recurrence,
-        texts=evaluate_texts(pretrained, files, wanted, most_tokens),
+        texts=evaluate_texts(pretrained, files, wanted, most_tokens, held_out),
     )
 
 
 def has_ended(study: Study, name: str) -> bool:
     """False for a run without a result: its newest checkpoint is not its final model."""
-    folder = study.run(name)
-    return folder.result.exists() or not folder.spec.exists()
+    folder = _run_folder(study, name)
+    return folder is None or folder.result.exists()

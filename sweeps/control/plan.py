@@ -4,19 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from parcae.data.corpus import EMBEDDED, load_corpus
-from parcae.data.tokenizer import BYTES, tokenizer_hash
+from parcae.data.recipes import FINEWEB_EDU as PUBLISHED_TEXT
+from sweeps.control.costs import RunCost, price_runs
 from sweeps.folders.paths import Study, check_sweep_name
 from sweeps.folders.spec import RunSpec
-from sweeps.plan.grid import Text
 from sweeps.plan.manifest import plan_sweep
 from sweeps.plan.request import Request
+from sweeps.plan.texts import check_epochs, choose_text, locate
 from sweeps.store.collect import collect
 from sweeps.store.database import check_openable, model_runs
 from sweeps.store.rows import RunRow
-
-MANY_PASSES = 10
-"""A run that reads the text more often than this learns little from more tokens."""
 
 
 class Prediction(Protocol):
@@ -28,8 +25,9 @@ class Prediction(Protocol):
     def form(self) -> str: ...
 
 
-Foresee = Callable[[Sequence[RunSpec], Sequence[RunRow] | None], Sequence[Prediction | None]]
-"""Predicts a loss for each run from the rows of its model in all sweeps; None if there is no database."""
+Foresee = Callable[[Sequence[RunSpec], Sequence[RunRow] | None, bool], Sequence[Prediction | None]]
+"""Predicts a loss for each run from the rows of its model on the same text in all sweeps (None if there is no
+database), or from the published points if the last argument says that they are of the same text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +37,7 @@ class PlannedRun:
     """Nats per token, as predicted when the run was first planned."""
     predicted_form: str | None
     """The form of the law that predicts this loss now; None if it predicts another one now."""
+    cost: RunCost
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of a run in `plan --json`."""
@@ -68,6 +67,7 @@ class PlannedRun:
             "precision": training.precision.value.removesuffix("-mixed"),
             "initial_weights": training.initial_weights.value,
             "discretisation": spec.model.discretisation.value,
+            **self.cost.to_dict(),
         }
 
 
@@ -79,49 +79,42 @@ class Planned:
     runs: Sequence[PlannedRun]
     """The runs of the request, new or already planned."""
     runs_in_sweep: int
-    text: str
-    text_tokens: int
-    """Training tokens in the text."""
+    warning: str | None
+    """A sentence if a run sees its text so often that it learns less from it."""
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of `plan --json`."""
         return {"sweep": self.sweep, "runs": [run.to_dict() for run in self.runs]}
 
-    @property
-    def warning(self) -> str | None:
-        """A sentence if the longest run reads the text more than MANY_PASSES times, else None."""
-        passes = max(run.spec.tokens for run in self.runs) / self.text_tokens
-        if passes <= MANY_PASSES:
-            return None
-        text = f"the {self.text_tokens:,} tokens of {self.text}"
-        return f"note: the longest run reads {text} {passes:,.0f} times"
 
+def plan_runs(study: Study, request: Request, device: str | None, foresee: Foresee) -> Planned:
+    """Adds the runs of a request to its sweep. After an ``InputError`` nothing is planned.
 
-def plan_runs(study: Study, request: Request, foresee: Foresee) -> Planned:
-    """Adds the runs of a request to its sweep. After an ``InputError`` nothing has changed."""
-    corpus = load_corpus(EMBEDDED)
-    specs = request.runs(Text(corpus.name, corpus.hash, BYTES, tokenizer_hash(BYTES)))
+    Costs are those on `device`; by default, on the GPU of this machine, or an H100 if it has none.
+    """
+    text = choose_text(study, request.data)
+    specs = request.runs(text.text)
+    warning = check_epochs(text, specs, request.epochs_allowed)
     name = check_sweep_name(request.sweep)
     check_openable(study.db)
-    known = None
-    if study.db.exists():
-        collect(study.db)
-        known = model_runs(study.db, specs[0].model_name)
-    predictions = [
-        None if spec.variant else prediction
-        for spec, prediction in zip(specs, foresee(specs, known), strict=True)
-    ]
+    locate(study, text)
+    predictions = _predictions(study, specs, foresee)
     manifest = plan_sweep(study, name, specs, [each.loss if each else None for each in predictions])
     collect(study.db)
     runs = []
-    for spec, prediction in zip(specs, predictions, strict=True):
+    for spec, prediction, cost in zip(specs, predictions, price_runs(study, specs, device), strict=True):
         loss = manifest.predicted[spec.run_id]
         form = prediction.form if prediction and prediction.loss == loss else None
-        runs.append(PlannedRun(spec=spec, predicted_loss=loss, predicted_form=form))
-    return Planned(
-        sweep=name,
-        runs=runs,
-        runs_in_sweep=len(manifest.specs),
-        text=corpus.name,
-        text_tokens=len(corpus.train),
-    )
+        runs.append(PlannedRun(spec=spec, predicted_loss=loss, predicted_form=form, cost=cost))
+    return Planned(sweep=name, runs=runs, runs_in_sweep=len(manifest.specs), warning=warning)
+
+
+def _predictions(study: Study, specs: Sequence[RunSpec], foresee: Foresee) -> list[Prediction | None]:
+    """Predictions from runs on the same text with the same tokenizer; none for variants."""
+    known = None
+    text = specs[0].corpus_hash  # no two tokenizers share it
+    if study.db.exists():
+        collect(study.db)
+        known = [run for run in model_runs(study.db, specs[0].model_name) if run.corpus_hash == text]
+    found = foresee(specs, known, specs[0].corpus == PUBLISHED_TEXT)
+    return [None if spec.variant else each for spec, each in zip(specs, found, strict=True)]

@@ -12,6 +12,7 @@ runs/<run_id>/            one run: the truth
     metrics.jsonl checkpoint/ result.json      written by training
 runs/sweeps/<name>.json   a planned sweep: the specification of every run
 runs/sweeps/<name>.csv    an imported study, unchanged
+runs/texts/<hash>/        a text that runs read: its place, its pinned content and its tokenizer
 runs/queue/<run_id>       a run that this machine is to train and that has not ended
 runs/lock                 locked while a sweep is planned or submitted
 runs/slurm/<array>.json   a job array: its runs and its job id; written before sbatch is called
@@ -94,6 +95,11 @@ class Study:
     @cached_property
     def runs(self) -> Path:
         return self.db.absolute().parent / "runs"
+
+    @property
+    def data(self) -> Path:
+        """Where prepared texts are looked for."""
+        return self.db.parent / "data"
 
     @property
     def sweeps(self) -> Path:

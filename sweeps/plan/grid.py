@@ -55,6 +55,10 @@ class Text:
     corpus_hash: str
     tokenizer: str
     tokenizer_hash: str
+    vocabulary: int | None = None
+    """The model's; None leaves the preset's."""
+    context: int | None = None
+    """Tokens of its rows; None where it has none."""
 
 
 def isoflop_grid(
@@ -160,7 +164,15 @@ class _Runs:
 
     def _cell(self, chosen: Preset, recurrence: int, values: Mapping[str, Any], seed: int) -> _Cell:
         of_model = {name: value for name, value in values.items() if name in _OF_MODEL}
+        if self.text.vocabulary not in (None, chosen.model.vocabulary):
+            of_model["vocabulary"] = self.text.vocabulary
         model = replace(chosen.model, **of_model) if of_model else chosen.model
+        if self.text.context is not None and model.context > self.text.context:
+            raise InputError(
+                f"cannot plan a context of {model.context} on the text {self.text.corpus}, whose rows have "
+                f"{self.text.context}; give --context {self.text.context}, or prepare it with --context "
+                f"{model.context}"
+            )
         recipe = {
             "backward_depth": default_backward_depth(recurrence),
             "batch_sequences": chosen.batch_sequences,

@@ -8,12 +8,15 @@ from typing import Any
 
 from parcae.errors import InputError
 from parcae.flops import Convention
+from parcae.presets import preset
 from sweeps.folders.spec import RunSpec
 from sweeps.plan.grid import AXES, Text, default_sweep_name, isoflop_grid, token_grid
 
 MODEL = "small-140m"
 """The default model."""
-_ONE = ("model", "convention", "sweep")
+MOST_EPOCHS = 40.0
+"""Passes over a text beyond which it teaches next to nothing (Muennighoff et al., arXiv 2305.16264)."""
+_ONE = ("model", "convention", "sweep", "data", "epochs_allowed")
 _NUMBERS: dict[str, type] = {"flops": float, "tokens": float, "recurrences": int, "seeds": int}
 
 
@@ -23,6 +26,10 @@ class Request:
 
     model: str
     sweep: str
+    data: str
+    """The text: a name or a folder."""
+    epochs_allowed: float
+    """How often a run may see the text."""
     convention: Convention
     numbers: Mapping[str, list[Any]]
     """flops or tokens; recurrences and seeds, if given."""
@@ -64,6 +71,8 @@ def read_request(file: Path | None, given: Mapping[str, str | list[str] | None])
     return Request(
         model=model,
         sweep=str(options.get("sweep", name)),
+        data=str(options.get("data", preset(model).text)),
+        epochs_allowed=_values("epochs_allowed", float, options.get("epochs_allowed", MOST_EPOCHS))[0],
         convention=_values(
             "convention", {c.value: c for c in Convention}, options.get("convention", "paper")
         )[0],

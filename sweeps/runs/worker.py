@@ -68,29 +68,19 @@ def attend(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
 
 
 def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], bool]) -> bool:
-    from parcae.data.corpus import load_corpus
-    from parcae.data.tokenizer import tokenizer_hash
     from parcae.training.run import train
+    from sweeps.plan.texts import open_text
 
     spec = read_record(folder.spec, RunSpec)
     if spec is None:
         raise InputError(f"cannot read the run's specification {folder.spec}; plan the sweep again")
     if spec.run_id != folder.run_id:
         raise InputError(f"the specification in {folder.path} is that of run {spec.run_id}")
-    corpus = load_corpus(spec.corpus)
-    for what, here, planned in (
-        ("corpus", corpus.hash, spec.corpus_hash),
-        ("tokenizer", tokenizer_hash(spec.tokenizer), spec.tokenizer_hash),
-    ):
-        if here != planned:
-            raise InputError(
-                f"the {what} {getattr(spec, what)} has the hash {here} here and {planned} in the plan; "
-                "run it where it was planned, or plan it again (the text depends on the Python version)"
-            )
+    text = open_text(folder.path.parent, spec)
     result = train(
         spec.model,
         spec.training,
-        corpus,
+        text,
         folder.path,
         stop=stop,
         execution=execution,

@@ -39,6 +39,14 @@ def test_epochs_differ_in_order_and_batches_depend_on_seed_and_step_alone() -> N
     assert (make(0).batch(0)[0] != make(1).batch(0)[0]).any()
 
 
+def test_rows_of_a_batch_are_read_alone_in_the_order_asked() -> None:
+    batches = Batches(counting(250), context=10, batch_sequences=8, seed=0)  # step 2 reaches into an epoch
+    tokens, targets = batches.batch(2)
+    some, their_targets = batches.batch(2, [7, 0, 5])
+    assert (some == tokens[[7, 0, 5]]).all()
+    assert (their_targets == targets[[7, 0, 5]]).all()
+
+
 def test_too_little_text_is_refused() -> None:
     with pytest.raises(InputError, match="context of 100"):
         Batches(counting(200), context=100, batch_sequences=1, seed=0)
