@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from analysis import predict
+from analysis.data.frames import published_tables
 from analysis.data.points import Study
 from analysis.data.study import build_study
 from analysis.engine.intervals import Interval
 from analysis.fits.equivalence import study_equivalence
-from analysis.published import published_tables
 from analysis.report.fitted_study import fit_model
 
 ROUNDING = 1e-3
