@@ -10,7 +10,7 @@ from math import ceil, isfinite
 from typing import ClassVar
 
 from parcae.errors import InputError
-from parcae.records import Record
+from parcae.records import Record, settle_choices
 
 LAYERS, WIDTH, VOCABULARY, CONTEXT = 1_024, 2**20, 2**24, 2**24
 """The most that a model may have; a damaged file must not occupy the machine."""
@@ -151,6 +151,7 @@ class ModelConfig(Record):
     )
 
     def __post_init__(self) -> None:
+        settle_choices(self)
         for name in ("prelude_layers", "coda_layers"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 0")
@@ -327,6 +328,7 @@ class TrainConfig(Record):
     _optional: ClassVar[frozenset[str]] = frozenset({"precision", "initial_weights"})
 
     def __post_init__(self) -> None:
+        settle_choices(self)
         for name in ("mean_recurrence", "backward_depth", "steps", "batch_sequences"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -375,10 +377,7 @@ class ExecutionConfig:
     telemetry: Telemetry = Telemetry.NORMAL
 
     def __post_init__(self) -> None:
-        kinds = [kind.value for kind in Telemetry]
-        if self.telemetry not in kinds:
-            raise InputError(f"telemetry is {self.telemetry!r}; it takes {' or '.join(kinds)}")
-        object.__setattr__(self, "telemetry", Telemetry(self.telemetry))  # a string if it comes from JSON
+        settle_choices(self)
         if self.threads < 1:
             raise InputError(f"threads is {self.threads}; it must be at least 1")
         if self.micro_batch_sequences is not None and self.micro_batch_sequences < 1:

@@ -94,6 +94,32 @@ def _wrong_keys(kind: Any, values: Any, path: str) -> Iterator[tuple[str, str]]:
                 yield from _wrong_keys(part, item, f"{path}{key}.")
 
 
+def settle_choices(record: Any) -> None:
+    """Replaces strings in the fields of a frozen dataclass by the members of the enums that they name.
+
+    ``InputError`` names the field and the values that it takes. Without this a string compares equal to a
+    member, but is not one, and would silently be none of the choices.
+    """
+    record_type: Any = type(record)
+    for name, kind in _choices(record_type).items():
+        value = getattr(record, name)
+        if value is not None and not isinstance(value, kind):
+            if value not in (values := [member.value for member in kind]):
+                raise InputError(f"{name} is {value!r}; it takes {' or '.join(values)}")
+            object.__setattr__(record, name, kind(value))
+
+
+@cache
+def _choices(kind: Any) -> dict[str, type[StrEnum]]:
+    """The fields of a dataclass whose values are members of an enum."""
+    found = {}
+    for name, hint in get_type_hints(kind).items():
+        for part in (hint, *get_args(hint)):
+            if isinstance(part, type) and issubclass(part, StrEnum):
+                found[name] = part
+    return found
+
+
 @cache
 def _fields(kind: Any) -> tuple[dict[str, Any], set[str]]:
     """The types of a record's fields by name, and the names of the required ones."""

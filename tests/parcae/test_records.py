@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from parcae.config import Injection
+from parcae.config import ExecutionConfig, Injection, ModelConfig, Recipe
 from parcae.errors import InputError
+from parcae.presets import preset
 from parcae.records import Record, from_plain, to_plain
 
 
@@ -94,3 +95,17 @@ def test_keys_of_a_later_version_may_be_allowed() -> None:
     assert from_plain(Whole, values, "it", more_keys=True) == from_plain(Whole, WHOLE, "it")
     with pytest.raises(InputError, match="missing"):
         from_plain(Whole, changed("part.rate", ...), "it", more_keys=True)
+
+
+def test_choices_given_as_strings_are_the_members_that_they_name() -> None:
+    config = ModelConfig(
+        **preset("nano").model.to_dict() | {"recipe": "rdm", "injection": "concat", "activation": "silu"}
+    )
+    assert config.recipe is Recipe.RDM
+    assert config.injection is Injection.CONCAT
+    assert config.has_gated_mlp
+    assert config == ModelConfig.from_dict(config.to_dict())
+    with pytest.raises(InputError, match="injection is 'glue'; it takes diagonal or add or concat or none"):
+        ModelConfig(**preset("nano").model.to_dict() | {"injection": "glue"})
+    with pytest.raises(InputError, match="telemetry is 'loud'; it takes normal or extreme"):
+        ExecutionConfig(telemetry="loud")  # type: ignore[arg-type]
