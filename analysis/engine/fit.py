@@ -57,7 +57,7 @@ class LawFit:
     huber: float
     """Summed Huber loss at the minimum, even where that decides nothing; NaN when none was sought."""
     residuals: Array
-    """log(prediction) - log(loss) of each point, in the order given; NaN where there is no prediction."""
+    """log(prediction) - log(loss) of each point, in the order given; NaN without a prediction."""
     best: Array
     """Parameters (p,) in the problem's units."""
     points: SortedPoints

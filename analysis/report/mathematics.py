@@ -103,7 +103,7 @@ def _render(tokens: list[str], dialect: Dialect) -> str:
 
 
 def _raised(tokens: list[str], position: int) -> tuple[list[str], int]:
-    """What stands in a power that starts at `position`, and where the rest begins."""
+    """What is in a power that starts at `position`, and where the rest begins."""
     if tokens[position] == "(":
         depth, end = 1, position
         while depth:

@@ -19,7 +19,7 @@ percent of a nano run, and losses of runs that differ by a hundredth of a nat ca
 
 
 class Batches:
-    """Training batches: windows that do not overlap, each once an epoch, in an order of the epoch's own.
+    """Training batches: windows that do not overlap, each once per epoch, in a different order in each epoch.
 
     Each epoch cuts a text without rows at another offset, so that no byte is always first in its window.
     """

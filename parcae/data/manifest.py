@@ -156,7 +156,7 @@ def token_type(vocabulary: int) -> np.dtype:
 
 
 def open_prepared(folder: Path) -> PreparedText:
-    """The text prepared in `folder`; ``InputError`` where there is none."""
+    """The text prepared in `folder`; ``InputError`` if there is none."""
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(

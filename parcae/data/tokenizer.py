@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BYTES = "bytes"
-"""One token a byte: a vocabulary of 256, nothing to train."""
+"""One token per byte: a vocabulary of 256, nothing to train."""
 BOS, EOS, PAD = SPECIAL_TOKENS = ("<|bos|>", "<|eos|>", "<|pad|>")
 _BEGINNINGS = (BOS, "<|begin_of_text|>", "<|startoftext|>", "<s>", "<bos>", "<|endoftext|>")
 """By what name tokenizers know a document's beginning; GPT-2 puts its end there."""
@@ -103,7 +103,7 @@ def load_tokenizer(path: Path) -> "Tokenizer":
 
 
 def beginning(tokenizer: "Tokenizer") -> int | None:
-    """The token that a document begins with; None where there is none of the usual names."""
+    """The token that a document begins with; None if it has none of the usual names."""
     found = (tokenizer.token_to_id(name) for name in _BEGINNINGS)
     return next((token for token in found if token is not None), None)
 

@@ -118,7 +118,7 @@ def prefetch(
         str, typer.Argument(metavar="NAME", help="A named text, or hf://datasets/OWNER/NAME/GLOB.")
     ],
 ) -> None:
-    """Download a text where there is a network; `prepare` then works without one."""
+    """Download a text now, so that `prepare` needs no network later."""
     from sweeps.control.texts import prefetch_text
 
     console.note(f"downloading {source}")

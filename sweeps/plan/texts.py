@@ -300,7 +300,7 @@ def open_text(runs: Path, spec: RunSpec) -> TrainingText:
             if here != planned:
                 raise InputError(
                     f"the {what} {getattr(spec, what)} has the hash {here} here and {planned} in the plan; "
-                    "run it where it was planned, or plan it anew (another Python brings another text)"
+                    "run it where it was planned, or plan it anew (its text depends on the Python version)"
                 )
         return corpus
     pin = _read_pin(runs, spec.corpus_hash)

@@ -1,4 +1,4 @@
-"""A state is established from what stands in the folder; done is a result that was checked."""
+"""A state is established from what is in the folder; done is a result that was checked."""
 
 import fcntl
 from typing import Any
