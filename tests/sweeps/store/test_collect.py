@@ -11,7 +11,7 @@ import pytest
 
 from parcae.errors import InputError, WorkFailed
 from sweeps.folders.paths import Study
-from sweeps.store.collect import collect, rebuild
+from sweeps.store.collect import collect, collect_sweep, rebuild
 from sweeps.store.csv_import import import_csv
 from sweeps.store.database import open_store, read_sweep
 from sweeps.store.rows import LossRow
@@ -152,3 +152,12 @@ def test_the_latest_sweep_is_the_default(study: Study) -> None:
     assert read_sweep(study.db, None).name == "one"
     with pytest.raises(InputError, match=r"no sweep 'three'.*one, two"):
         read_sweep(study.db, "three")
+
+
+def test_a_sweep_is_read_as_its_folders_are_now(study: Study) -> None:
+    finish(study, plan(study)[0])
+    latest = collect_sweep(study.db, None)
+    assert (latest.name, latest.runs[0].state, latest.runs[1].state) == ("s", "done", "planned")
+    assert collect_sweep(study.db, "s") == latest
+    with pytest.raises(InputError, match="no sweep 'other'"):
+        collect_sweep(study.db, "other")
