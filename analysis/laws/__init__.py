@@ -1,12 +1,8 @@
 """The laws, a file each: terms, bounds, equation and source.
 
 ``FORMS`` are the laws of a run's loss in its parameters and tokens, which compete for a study: whatever is
-registered is fitted, compared, printed and reported beside the others. Every file of this folder is imported:
-a new one registers its law.
+registered is fitted, compared, printed and reported beside the others.
 """
-
-from importlib import import_module
-from pkgutil import iter_modules
 
 from analysis.laws.coupled import COUPLED
 from analysis.laws.equivalence import EQUIVALENCE
@@ -61,6 +57,3 @@ def register(law: Law) -> Law:
 
 for _law in (TRAINING, COUPLED, EQUIVALENCE, TOKENS_ONLY):
     register(_law)
-
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
