@@ -251,12 +251,12 @@ def test_budgets_darken_and_none_is_too_light_for_paper() -> None:
     ("low", "high"), [(1e18, 6.4e19), (3.2e19, 1.28e20), (1e6, 1.1e6), (1, 1e12), (2, 2.2)]
 )
 def test_a_logarithmic_axis_has_a_few_readable_labels(low: float, high: float) -> None:
-    _, (axes,) = blank()
+    _, (axes, _) = blank((1, 1))
     axes.plot([low, high], [1, 2])
     log_axis(axes, "budget $C$")
     low, high = axes.get_xlim()
     shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
-    assert 2 <= len(shown) <= 12
+    assert 2 <= len(shown) <= 6
     assert axes.xaxis.get_major_formatter()(2e18) == "2×10¹⁸"
 
 
