@@ -1,6 +1,10 @@
 """What speaks against starting a sweep, on this machine and on SLURM."""
 
 import json
+import os
+import pty
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +15,7 @@ from sweeps.folders.spec import RunSpec
 from sweeps.plan.grid import isoflop_grid
 from sweeps.runs.profile import Profile, Profiles
 from sweeps.store.collect import collect
-from tests.conftest import Command
+from tests.conftest import BIN, Command
 from tests.sweeps.studies import TEXT, finish, plan
 
 
@@ -80,3 +84,26 @@ def test_plan_and_rehearsal_show_the_cost(command: Command) -> None:
     rehearsed = command("parcae-sweep", "submit", "--dry-run", "--cluster", "local")
     assert "GPU-hours in all" in rehearsed.err
     assert "on this machine" in rehearsed.err
+
+
+def test_submit_asks_on_a_terminal_and_refuses_in_a_pipe(command: Command, tmp_path: Path) -> None:
+    plan_of_days = ("plan", "--model", "nano-128", "--flops", "1e17", "--recurrences", "4")
+    assert "--epochs-allowed" in command("parcae-sweep", *plan_of_days).sentence
+    planned = command("parcae-sweep", *plan_of_days, "--epochs-allowed", "2000")
+    assert "warning: the largest run sees the" in planned.err
+    submit = ("submit", "--cluster", "local")
+    refused = command("parcae-sweep", *submit)
+    assert refused.code == 2
+    assert "hours on this machine" in refused.sentence
+    assert "give --yes" in refused.sentence
+    terminal, shell = pty.openpty()
+    asked = subprocess.Popen(
+        [BIN / "parcae-sweep", *submit], cwd=tmp_path, stdin=shell, stderr=subprocess.PIPE, text=True
+    )
+    os.write(terminal, b"n\n")
+    said = asked.communicate(timeout=200)[1]
+    assert asked.returncode == 2
+    assert "Start them?" in said
+    assert "nothing was started" in said
+    (run,) = command("parcae-sweep", "status", "--json").json["runs"]
+    assert run["state"] == "planned"
