@@ -175,6 +175,6 @@ def _print_plan(planned: "Planned") -> None:
     if forms := sorted({run.predicted_form for run in planned.runs if run.predicted_form}):
         console.note(f"predicted losses are those of the {' and '.join(forms)} law")
     if any(run.predicted_loss is None for run in planned.runs):
-        console.note("no loss is predicted if too few runs of the model are done to fit its training law")
+        console.note("no loss is predicted if too few runs of the model on this text are done to fit its law")
     for line in summary([run.cost for run in planned.runs]):
         console.note(line)
