@@ -5,13 +5,10 @@ Exit codes: 0 done, 1 the work failed, 2 the request was wrong (one sentence, no
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from parcae import __version__
 from parcae.errors import InputError, WorkFailed
@@ -93,18 +90,3 @@ def remark(sentence: str) -> None:
 def print_json(value: Any) -> None:
     """Prints strict JSON: a missing number is null, never NaN."""
     print(json.dumps(value, indent=2, allow_nan=False))
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """A table on a terminal; tab-separated lines in a pipe."""
-    console = Console()
-    if not console.is_terminal:
-        for row in (columns, *rows):
-            print("\t".join(row))
-        return
-    table = Table(title=title or None)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)

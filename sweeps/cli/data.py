@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
+from sweeps.cli.tables import print_table
 
 if TYPE_CHECKING:
     from parcae.data.manifest import PreparedText
@@ -98,7 +99,7 @@ def list_(db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
     if as_json:
         console.print_json({"texts": [text.to_dict() for text in texts]})
         return
-    console.print_table(
+    print_table(
         ("text", "vocabulary", "training tokens", "where"),
         [
             (
@@ -152,7 +153,7 @@ def _print(text: "PreparedText", as_json: bool) -> None:
         console.print_json(description(text))
         return
     manifest = text.manifest
-    console.print_table(
+    print_table(
         ("", "documents", "tokens", "rows", "cropped"),
         [
             (

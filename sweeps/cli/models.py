@@ -8,6 +8,7 @@ import typer
 from parcae.errors import InputError
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
+from sweeps.cli.tables import print_table
 
 if TYPE_CHECKING:
     from sweeps.folders.paths import Study
@@ -54,7 +55,7 @@ def evaluate(
     if as_json:
         console.print_json(evaluation.to_dict())
         return
-    console.print_table(
+    print_table(
         ("text", "tokens", "recurrence", "loss", "bits per byte", "perplexity"),
         [
             (

@@ -7,6 +7,7 @@ import typer
 
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption
+from sweeps.cli.tables import print_table
 from sweeps.cli.watching import print_counts, watch_sweep
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOp
         plain = [run.to_dict() for run in runs]
         console.print_json({"sweep": rows.name, "counts": counts(rows), "runs": plain})
         return
-    console.print_table(_STATUS_COLUMNS, map(_status_cells, runs))
+    print_table(_STATUS_COLUMNS, map(_status_cells, runs))
     print_counts(rows)
     if any(run.job for run in runs) and (asked := slurm_was_asked(Study(db))):
         console.note(asked)

@@ -8,12 +8,13 @@ import typer
 from parcae.flops import Convention
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
+from sweeps.cli.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.prediction.planned_loss import Foreseen
-    from sweeps.control.plan import Planned
+    from sweeps.control.plan import Planned, PlannedRun
     from sweeps.folders.spec import RunSpec
     from sweeps.store.rows import RunRow
 
@@ -150,28 +151,40 @@ def _foresee(
     return foreseen_losses(model, preset(model).model, points, runs, published=published)
 
 
+_COLUMNS = ("run", "FLOPs", "recurrence", "tokens", "steps", "predicted loss", "GPU-hours", "GiB", "model")
+
+
+def _cells(run: "PlannedRun") -> tuple[str, ...]:
+    return (
+        run.spec.run_id,
+        f"{run.spec.flops_budget:.3g}",
+        str(run.spec.training.mean_recurrence),
+        f"{run.spec.tokens:.4g}",
+        f"{run.spec.training.steps:,}",
+        "-" if run.predicted_loss is None else f"{run.predicted_loss:.4f}",
+        "-" if (hours := run.cost.on_device.hours) is None else f"{hours:.3g}",
+        f"{run.cost.memory_gib:.3g}",
+        run.spec.model_name,
+    )
+
+
 def _print_plan(planned: "Planned") -> None:
     from sweeps.control.costs import summary
+    from sweeps.control.plan import SETTINGS
 
-    console.print_table(
-        ("run", "model", "FLOPs", "recurrence", "tokens", "steps", "GPU-hours", "GiB", "predicted loss"),
-        [
-            (
-                run.spec.run_id,
-                run.spec.model_name,
-                f"{run.spec.flops_budget:.3g}",
-                str(run.spec.training.mean_recurrence),
-                f"{run.spec.tokens:.4g}",
-                f"{run.spec.training.steps:,}",
-                "-" if (hours := run.cost.on_device.hours) is None else f"{hours:.3g}",
-                f"{run.cost.memory_gib:.3g}",
-                "-" if run.predicted_loss is None else f"{run.predicted_loss:.4f}",
-            )
-            for run in planned.runs
-        ],
+    runs = [(run, run.to_dict()) for run in planned.runs]
+    recurrences = {plain["mean_recurrence"] for _, plain in runs}  # which decide the backward depth
+    varied = [
+        setting
+        for setting in SETTINGS
+        if len({(plain["mean_recurrence"], plain[setting]) for _, plain in runs}) > len(recurrences)
+    ]
+    print_table(
+        (*_COLUMNS, *(setting.replace("_", " ") for setting in varied)),
+        [(*_cells(run), *(f"{plain[setting]}" for setting in varied)) for run, plain in runs],
     )
-    runs = f"{len(planned.runs)} runs planned here, {planned.runs_in_sweep} in all"
-    console.note(f"sweep {planned.sweep}: {runs}; next: parcae-sweep submit")
+    count = f"{len(planned.runs)} runs planned here, {planned.runs_in_sweep} in all"
+    console.note(f"sweep {planned.sweep}: {count}; next: parcae-sweep submit")
     if forms := sorted({run.predicted_form for run in planned.runs if run.predicted_form}):
         console.note(f"predicted losses are those of the {' and '.join(forms)} law")
     if any(run.predicted_loss is None for run in planned.runs):
