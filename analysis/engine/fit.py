@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from analysis.engine.many_starts import race
 from analysis.engine.solver import Problem
-from analysis.engine.validation import checked
+from analysis.engine.validation import checked, positive_numbers, same_length
 from analysis.engine.verdict import FitStatus, verdict
 from analysis.laws import Array, Law, Whole
 from parcae.errors import InputError
@@ -154,6 +154,10 @@ def _sorted(
     law: Law, data: Mapping[str, ArrayLike], loss: ArrayLike, delta: float, weights: ArrayLike | None
 ) -> SortedPoints:
     columns, losses = checked(law, data, loss)
+    shares = np.ones(len(losses))
+    if weights is not None:
+        shares = positive_numbers("weights", weights, or_zero=True)
+        same_length("weights", shares, losses)
     order = np.lexsort((losses, *columns.values()))
     columns = {name: values[order] for name, values in columns.items()}
     log_loss = np.log(losses[order])
@@ -163,7 +167,7 @@ def _sorted(
     return SortedPoints(
         problem=Problem.on(law, columns, delta),
         log_loss=log_loss - log_unit,
-        weights=np.ones(len(losses)) if weights is None else np.asarray(weights, dtype=float)[order],
+        weights=shares[order],
         order=order,
         log_unit=log_unit,
     )

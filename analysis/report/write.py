@@ -85,6 +85,8 @@ def output_path(name: str, output: Path | None, form: ReportFormat | None) -> tu
     if output is None:
         form = form or ReportFormat.PDF
         return check_output(Path(f"{name}.{form}")).absolute(), form
+    if output.is_dir():
+        check_output(output)
     ending = output.suffix.removeprefix(".").lower()
     if form is not None and ending == form.value:
         return check_output(output).absolute(), form

@@ -105,6 +105,8 @@ def _values(name: str, kind: Mapping[str, Any] | type, given: Any) -> list[Any]:
     several = given if isinstance(given, list) else [given]
     parts = [part.strip() for item in several for part in str(item).split(",")]
     option = f"--{name.replace('_', '-')}"
+    if not parts:
+        raise InputError(f"{option} is an empty list; give it a value, or leave it out")
     try:
         return [kind[part] if isinstance(kind, Mapping) else kind(part) for part in parts]
     except (KeyError, ValueError):

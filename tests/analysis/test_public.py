@@ -231,3 +231,15 @@ def test_module_and_command_are_one() -> None:
         [sys.executable, "-m", "analysis", "--help"], check=True, capture_output=True, text=True
     )
     assert "training-law" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "sentence"),
+    [(2, -1.0, r"weights\[2\] is -1"), (0, np.nan, r"weights\[0\]"), (5, np.inf, r"weights\[5\]")],
+)
+def test_weights_that_weigh_nothing_are_refused(at: int, value: float, sentence: str) -> None:
+    runs = load_study(sweep="published").models["small-140m"].to_frame()
+    weights = np.ones(len(runs))
+    weights[at] = value
+    with pytest.raises(InputError, match=sentence):
+        fit_training_law(runs["parameters"], runs["tokens"], runs["loss"], weights=weights, starts=20)

@@ -88,3 +88,12 @@ def test_a_study_file_with_an_unknown_key_is_refused(command: Command, tmp_path:
     assert done.code == 2
     assert "'rate'" in done.sentence
     assert "learning_rate" in done.sentence
+
+
+@pytest.mark.parametrize("option", ["flops", "convention", "epochs_allowed", "recurrences"])
+def test_an_empty_list_in_a_study_file_is_refused(command: Command, tmp_path: Path, option: str) -> None:
+    lines = {"model": '"nano"', "flops": "2e8"} | {option: "[]"}
+    (tmp_path / "study.toml").write_text("\n".join(f"{name} = {value}" for name, value in lines.items()))
+    done = command("parcae-sweep", "plan", "--from", "study.toml")
+    assert done.code == 2
+    assert f"--{option.replace('_', '-')} is an empty list" in done.sentence
