@@ -53,6 +53,12 @@ def command(tmp_path: Path) -> Command:
     return run
 
 
+def peak_mebibytes() -> float:
+    """The most memory that this process held. Of a child `resource` gives its parent's, if that was more."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below `folder` with its content."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

@@ -170,12 +170,16 @@ def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
         source.write_text(lines * copies)
         options = OPTIONS | {"part_characters": 2**18}
         program = (
-            "import resource; from pathlib import Path; from parcae.data.prepare import prepare; "
+            "from pathlib import Path; from parcae.data.prepare import prepare; "
+            "from tests.conftest import peak_mebibytes; "
             f"prepare([{str(source)!r}], Path({str(tmp_path / str(copies))!r}), **{options!r}); "
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            "print(peak_mebibytes())"
         )
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        peaks.append(int(ran.stdout) / 1024)
+        root = Path(__file__).parents[3]
+        ran = subprocess.run(
+            [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+        )
+        peaks.append(float(ran.stdout))
     assert peaks[1] - peaks[0] < 30  # MiB; the text itself grew by 7
 
 
