@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from analysis.fits.training import TrainingFit, fit_coupled_law, fit_training_law
     from analysis.fits.unified import UnifiedFit, fit_unified_law
     from analysis.prediction.predict import Prediction, predict
-    from analysis.report.figures import library as figures
+    from analysis.report.figures import notebook as figures
     from analysis.report.write import write_report
 
 __all__ = [
@@ -88,7 +88,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "figures":
-        return import_module("analysis.report.figures.library")
+        return import_module("analysis.report.figures.notebook")
     if name not in _HOMES:
         raise AttributeError(f"module 'analysis' has no attribute {name!r}")
     value = getattr(import_module(f"analysis.{_HOMES[name]}"), name)

@@ -7,7 +7,6 @@ figure 4 and the perplexities of table 8, which are all the losses that the pape
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,10 @@ from analysis.engine.intervals import finite
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.fits.isoflop.fit import fit_isoflop
 from analysis.fits.saturation import fit_saturation
-from analysis.published import published
+from analysis.published import EXPONENTS, published
 from parcae.config import ModelConfig
 from parcae.flops import Convention, counted_parameters, flops_per_token, parameter_count
 from parcae.presets import preset
-
-WIDTH = 80
-"""Columns of a terminal."""
-MODELS = ("small-140m", "medium-370m")
-"""Those of figure 4."""
-_EXPONENTS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}  # printed in figure 5
 
 _QUALITY = {
     "parameters": "parameters are counted from the model that is built",
@@ -81,17 +74,17 @@ class Comparison:
 
 def beside_the_paper(study: Study) -> tuple[Comparison, ...]:
     """All of them, for the published study."""
-    forms = {model: fit_forms(study.models[model]) for model in MODELS}
+    forms = {model: fit_forms(study.models[model]) for model in EXPONENTS}
     return (
         *_quality(forms),
         *_scores(study),
         *_test_time(),
-        *(row for model in MODELS for row in _law(model, forms[model])),
+        *(row for model in EXPONENTS for row in _law(model, forms[model])),
         *_never_published("Table 12: forms of saturation, mean Huber", "testtime_forms_table12"),
         *_never_published("Table 13: L_inf against L(T = mean recurrence), %", "limit_table13"),
         *_never_published("Table 14: forms of the unified law, Huber", "unified_forms_table14"),
-        *(row for model in MODELS for row in _points(forms[model])),
-        *(row for model in MODELS for row in _optima(study.models[model])),
+        *(row for model in EXPONENTS for row in _points(forms[model])),
+        *(row for model in EXPONENTS for row in _optima(study.models[model])),
     )
 
 
@@ -100,7 +93,7 @@ def comparisons_text(rows: tuple[Comparison, ...]) -> str:
     blocks = []
     for name in dict.fromkeys(row.table for row in rows):
         own = [row for row in rows if row.table == name]
-        notes = [fill(note, WIDTH) for note in dict.fromkeys(row.note for row in own)]
+        notes = dict.fromkeys(row.note for row in own)
         cells = [
             (
                 f"{row.model} {row.setting}".strip(),
@@ -267,7 +260,7 @@ def _optima(points: ModelPoints) -> Iterator[Comparison]:
             model=points.model,
             setting="",
             quantity=quantity,
-            paper=_EXPONENTS[points.model][value],
+            paper=EXPONENTS[points.model][value],
             ours=ours,
             note=note,
         )

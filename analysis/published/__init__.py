@@ -14,6 +14,9 @@ import pandas as pd
 from sweeps.folders.paths import PUBLISHED
 from sweeps.store.rows import LossRow, SweepRows, given_row
 
+EXPONENTS = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
+"""Exponents of mean recurrence and tokens that figure 5 prints, by model."""
+
 
 @cache
 def published(table: str) -> pd.DataFrame:

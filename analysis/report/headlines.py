@@ -7,17 +7,15 @@ from pathlib import Path
 from analysis.engine.formatting import number, span, spell
 from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
+from analysis.published import EXPONENTS
 from analysis.report.fitted_study import FittedModel, FittedStudy
 from analysis.report.law_text import passed_over_text
 from sweeps.folders.paths import PUBLISHED
 
-PAPER = {"small-140m": (0.40, 0.77), "medium-370m": (0.38, 0.78)}
-"""Exponents of mean recurrence and tokens that the paper reports (figure 5)."""
-
 
 def paper_exponents(findings: FittedStudy) -> dict[str, tuple[float, float]]:
     """The paper's exponents, beside its own runs only: a model's name alone says nothing of its data."""
-    return dict(PAPER) if findings.study.name == PUBLISHED else {}
+    return dict(EXPONENTS) if findings.study.name == PUBLISHED else {}
 
 
 def headlines(findings: FittedStudy) -> list[str]:

@@ -16,18 +16,8 @@ from sweeps.store.database import read_telemetry
 from sweeps.store.rows import SweepRows
 
 COLUMNS = (
-    *(
-        "run_id",
-        "model",
-        "state",
-        "reason",
-        "flops",
-        "realised_flops",
-        "mean_recurrence",
-        "tokens",
-        "val_loss",
-    ),
-    *("learning_rate", "injection", "seconds", "diverged_at"),
+    *("run_id", "model", "state", "reason", "flops", "realised_flops", "mean_recurrence", "tokens"),
+    *("val_loss", "learning_rate", "injection", "seconds", "diverged_at"),
 )
 TELEMETRY = ("run_id", "step", "tokens", "loss", "state_norm", "injection_norm")
 

@@ -170,13 +170,14 @@ def _cells(run: "PlannedRun") -> tuple[str, ...]:
 
 def _print_plan(planned: "Planned") -> None:
     from sweeps.control.costs import summary
-    from sweeps.control.plan import SETTINGS
+    from sweeps.plan.grid import AXES
+    from sweeps.plan.request import option_of
 
     runs = [(run, run.to_dict()) for run in planned.runs]
     recurrences = {plain["mean_recurrence"] for _, plain in runs}  # which decide the backward depth
     varied = [
         setting
-        for setting in SETTINGS
+        for setting in ("seed", *map(option_of, AXES))
         if len({(plain["mean_recurrence"], plain[setting]) for _, plain in runs}) > len(recurrences)
     ]
     print_table(

@@ -30,13 +30,6 @@ Foresee = Callable[[Sequence[RunSpec], Sequence[RunRow] | None, bool], Sequence[
 database), or from the published points if the last argument says that they are of the same text."""
 
 
-SETTINGS = (
-    *("seed", "learning_rate", "adamw_learning_rate", "weight_decay", "batch", "context", "backward_depth"),
-    *("cooldown", "sampling", "precision", "initial_weights", "discretisation"),
-)
-"""The keys of a run, in `plan --json`, that a plan may vary besides budget, tokens and recurrence."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
     spec: RunSpec

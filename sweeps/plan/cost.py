@@ -77,7 +77,8 @@ def shape(spec: RunSpec) -> Shape:
 
 def price(spec: RunSpec, device: str, measured: Mapping[Shape, Measured]) -> Cost:
     """Hours on one GPU of that name: from a run of the shape on it, else from its peak."""
-    memory = fitting_memory(spec, memory_bytes(device))
+    capacity = memory_bytes(device)
+    memory = fitting_memory(spec, capacity)
     known, peak = measured.get(shape(spec)), peak_flops_per_second(device)
     hours, source = None, f"the peak of {device} is not known"
     if known and known.device.removeprefix("NVIDIA ") == device.removeprefix("NVIDIA "):
@@ -87,7 +88,6 @@ def price(spec: RunSpec, device: str, measured: Mapping[Shape, Measured]) -> Cos
     elif peak:
         hours = computed_flops(spec) / (peak * ASSUMED_MFU) / 3600
         source = f"at {ASSUMED_MFU:.0%} of {peak / 1e12:,.0f} TFLOP/s, an assumption"
-    capacity = memory_bytes(device)
     fits = None if capacity is None else memory.total <= USABLE_MEMORY * capacity
     return Cost(device=device, hours=hours, hours_from=source, memory=memory, fits=fits)
 

@@ -59,7 +59,7 @@ def read_request(file: Path | None, given: Mapping[str, str | list[str] | None])
     if {"flops", "tokens"} & chosen.keys():  # the command line's amounts replace the file's
         options = {name: value for name, value in options.items() if name not in ("flops", "tokens")}
     options |= chosen
-    known = [*_ONE, *_NUMBERS, *map(_spelled, AXES)]
+    known = [*_ONE, *_NUMBERS, *map(option_of, AXES)]
     if unknown := sorted(options.keys() - set(known)):
         raise InputError(f"there is no option {unknown[0]!r}; a study file takes {', '.join(known)}")
     if len(options.keys() & {"flops", "tokens"}) != 1:
@@ -78,14 +78,14 @@ def read_request(file: Path | None, given: Mapping[str, str | list[str] | None])
         )[0],
         numbers=numbers,
         axes={
-            axis: _values(_spelled(axis), kind, options[_spelled(axis)])
+            axis: _values(option_of(axis), kind, options[option_of(axis)])
             for axis, kind in AXES.items()
-            if _spelled(axis) in options
+            if option_of(axis) in options
         },
     )
 
 
-def _spelled(axis: str) -> str:
+def option_of(axis: str) -> str:
     """The option of a field: `batch` for batch_sequences."""
     return axis.removesuffix("_sequences")
 

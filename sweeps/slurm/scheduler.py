@@ -181,15 +181,9 @@ def _ask_now(jobs: Collection[str]) -> Answer:
 
 def _queue(jobs: Collection[str]) -> dict[str, Job] | None:
     words = ("squeue", "--noheader", "--array", "--states=all", f"--format={_SQUEUE_FORMAT}")
-    try:
-        done = _run((*words, f"--jobs={_arrays(jobs)}"), COMMAND_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    if (
-        done.returncode and "Invalid job id" not in done.stderr
-    ):  # which it says of a job that it has forgotten
-        return None
-    return _parse(done.stdout)
+    # It calls a job invalid that it has forgotten, if no other is asked for.
+    printed = command(*words, f"--jobs={_arrays(jobs)}", no_failure="Invalid job id")
+    return None if printed is None else _parse(printed)
 
 
 def _arrays(jobs: Iterable[str]) -> str:
@@ -244,13 +238,17 @@ def _shared(study: Study) -> Iterator[None]:
         yield
 
 
-def command(*words: str, seconds: float = COMMAND_SECONDS) -> str | None:
-    """The output of a SLURM command; None if it is not installed, fails, or does not answer in time."""
+def command(*words: str, seconds: float = COMMAND_SECONDS, no_failure: str | None = None) -> str | None:
+    """The output of a SLURM command; None if it is not installed, fails, or does not answer in time.
+
+    An error whose message contains `no_failure` is an answer too.
+    """
     try:
         done = _run(words, seconds)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout if done.returncode == 0 else None
+    answered = done.returncode == 0 or (no_failure is not None and no_failure in done.stderr)
+    return done.stdout if answered else None
 
 
 def _run(words: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[str]":
