@@ -295,7 +295,7 @@ def report(
     ] = None,
     convention: ConventionOption = None,
 ) -> None:
-    """Write every finding about a sweep as a PDF, Markdown, LaTeX or JSON."""
+    """Write every finding about a sweep as a PDF, a page for the browser, Markdown, LaTeX or JSON."""
     from analysis.data.study import read_sweep, study_of
     from analysis.report.headlines import page_1_text, warnings
     from analysis.report.json_output import report_json

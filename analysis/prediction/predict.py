@@ -6,7 +6,7 @@ support, a prediction is refused unless it is asked for.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,43 @@ def predict(
     warnings = _unsupported(points, shape, mixture, budget, test_recurrence, study)
     if warnings and not extrapolate:
         raise InputError(f"{warnings[0]}; use --extrapolate to predict it anyway")
+    found = prediction_of(points, shape, forms, mixture, budget, float(given) if tokens is not None else None)
+    wanted = _test_time(
+        study, points, shape, found.mean_recurrence.value, found.tokens.value, test_recurrence, seed
+    )
+    return replace(found, test_time=wanted, warnings=tuple(warnings))
+
+
+def predictions_at(
+    points: ModelPoints, shape: Shape, forms: ModelForms, budgets: Sequence[float]
+) -> list[Prediction]:
+    """What ``predict`` says for each of the budgets that the runs support, from fits made before."""
+    mixture = forms.mixture
+    if mixture is None:
+        return []
+    return [
+        prediction_of(points, shape, forms, mixture, budget)
+        for budget in budgets
+        if not _unsupported(points, shape, mixture, budget)
+    ]
+
+
+def supported_budgets(points: ModelPoints, shape: Shape) -> tuple[float, float]:
+    """The least and the largest budget that the runs support, FLOPs."""
+    sized = points.select(points.sized)
+    spent = sized.tokens * shape.flops_per_token(sized.mean_recurrence)
+    return float(spent.min()) / FURTHEST, float(spent.max()) * FURTHEST
+
+
+def prediction_of(
+    points: ModelPoints,
+    shape: Shape,
+    forms: ModelForms,
+    mixture: Mixture,
+    budget: float,
+    tokens: float | None = None,
+) -> Prediction:
+    """The optimum for a budget in FLOPs, or at exactly `tokens`, without losses over test recurrences."""
     value, draws, weights = mixture.evaluate(
         lambda law, rows: np.maximum(best_recurrence(rows, shape, [budget], law), 1.0)
     )
@@ -172,7 +209,7 @@ def predict(
     within = trained if _is_trained(points, budget) else (1.0, deepest)
     advised, near_best, anywhere = advice(mixture, shape, budget, within, deepest)
     if tokens is not None:
-        budget = float(given) * float(shape.price(advised))
+        budget = tokens * float(shape.price(advised))
     best_tokens = whole_tokens(budget, shape, advised, continuous)
     return Prediction(
         model=points.model,
@@ -186,9 +223,9 @@ def predict(
         continuous_tokens=holding(interval(float(smooth[0]), smooth[1:], weights)),
         continuous_loss=loss_at(mixture, shape, float(value[0]), float(smooth[0])),
         near_best=near_best,
-        test_time=_test_time(study, points, shape, advised, best_tokens.value, test_recurrence, seed),
+        test_time=(),
         extrapolated=tuple(_extrapolated(points, mixture, shape, budget, advised, anywhere)),
-        warnings=tuple(warnings),
+        warnings=(),
     )
 
 
@@ -266,14 +303,12 @@ def _unsupported(
     shape: Shape,
     mixture: Mixture,
     budget: float,
-    wanted: Sequence[float],
-    study: Study,
+    wanted: Sequence[float] = (),
+    study: Study | None = None,
 ) -> list[str]:
     """What in the request lies further out than the runs support, one sentence each."""
     found = []
-    sized = points.select(points.sized)
-    spent = sized.tokens * shape.flops_per_token(sized.mean_recurrence)
-    low, high = spent.min() / FURTHEST, spent.max() * FURTHEST
+    low, high = supported_budgets(points, shape)
     if not low * 0.99 <= budget <= high * 1.01:
         found.append(
             f"a budget of {budget:.3g} FLOPs is too far from the runs of {points.model}, which support "
@@ -289,7 +324,7 @@ def _unsupported(
     for t in wanted:
         if not t >= 1:
             raise InputError(f"test recurrence is {t:g}; it must be at least 1")
-    measured = [c.test_recurrence.max() for c in study.curves if c.model == points.model]
+    measured = [c.test_recurrence.max() for c in (study.curves if study else ()) if c.model == points.model]
     if wanted and measured and max(wanted) > DEEPEST_FACTOR * max(measured):
         found.append(
             f"test recurrence {max(wanted):g} is too far from the measured losses of {points.model}, which "

@@ -1,4 +1,4 @@
-"""Formulas in the plain spelling of `Law.equation`, typeset: for Typst, and for LaTeX and matplotlib.
+"""Formulas in the plain spelling of `Law.equation`, typeset: for Typst, HTML, and LaTeX and matplotlib.
 
 A formula has numbers (`4e18` is 4 times ten to the 18th), names with a subscript after `_`, powers after `^`,
 and signs. Prose holds formulas between dollar signs and code between backquotes.
@@ -25,6 +25,7 @@ class Dialect:
     greek: str
     function: str
     word: str
+    letter: str
     subscript: str
     power: str
     bar: str
@@ -37,6 +38,7 @@ TYPST = Dialect(
     greek="{}",
     function="{}",
     word='"{}"',
+    letter="{}",
     subscript="{}_({})",
     power="^({})",
     bar="overline({})",
@@ -48,12 +50,25 @@ LATEX = Dialect(
     greek="\\{}",
     function="\\{}",
     word="\\mathrm{{{}}}",
+    letter="{}",
     subscript="{}_{{{}}}",
     power="^{{{}}}",
     bar="\\bar{{{}}}",
     times="\\times ",
     infinity="\\infty",
     signs={"<=": "\\leq ", ">=": "\\geq ", "%": "\\%", "#": "\\#", "~": "\\sim ", "*": "\\ast "},
+)
+HTML = Dialect(
+    greek="<i>&{};</i>",
+    function="{} ",
+    word="{}",
+    letter="<i>{}</i>",
+    subscript="{}<sub>{}</sub>",
+    power="<sup>{}</sup>",
+    bar='<span class="bar">{}</span>',
+    times=" × ",
+    infinity="∞",
+    signs={"<=": "≤", ">=": "≥", "<": "&lt;", ">": "&gt;", "&": "&amp;", "-": "−", "*": "∗"},
 )
 
 
@@ -119,7 +134,7 @@ def _written(token: str, dialect: Dialect) -> str:
         mantissa, _, exponent = token.partition("e")
         if not exponent:
             return mantissa
-        ten = "10" + dialect.power.format(int(exponent))
+        ten = "10" + dialect.power.format(str(int(exponent)).replace("-", dialect.signs.get("-", "-")))
         return ten if mantissa == "1" else f"{mantissa}{dialect.times}{ten}"
     if token[0].isalpha():
         base, _, below = token.partition("_")
@@ -136,7 +151,7 @@ def _name(name: str, dialect: Dialect) -> str:
         return dialect.function.format(name)
     if name.endswith("bar") and len(name) == 4:
         return dialect.bar.format(name[0])
-    return name if len(name) == 1 else dialect.word.format(name)
+    return (dialect.letter if len(name) == 1 else dialect.word).format(name)
 
 
 def _below(name: str, dialect: Dialect) -> str:

@@ -7,6 +7,7 @@ class ReportFormat(StrEnum):
     """What a report is written as."""
 
     PDF = "pdf"
+    HTML = "html"
     MARKDOWN = "md"
     LATEX = "tex"
     JSON = "json"

@@ -13,6 +13,7 @@ from analysis.report.content.study import study_report
 from analysis.report.figures.files import write_figure
 from analysis.report.figures.style import SINGLE, blank
 from analysis.report.fitted_study import THREADS, FittedStudy, fit_study
+from analysis.report.formats.html import html_page
 from analysis.report.formats.latex import bibtex, latex
 from analysis.report.formats.markdown import markdown
 from analysis.report.formats.plain_json import plain_document
@@ -35,9 +36,9 @@ def write_report(
     """Fits everything about a study and writes it to `output`, or else to NAME.FORMAT; returns its path.
 
     `study` is loaded, or the path of a database, whose latest study is taken. `form` is pdf (the default),
-    md, tex or json, which the ending of `output` says too; `figures` a folder for every figure as PDF, SVG,
-    PNG and CSV; `date` stands on the first page in place of the last result's. `convention` says how FLOPs
-    were counted if the runs contradict their own. ``InputError`` if nothing can be written.
+    html, md, tex or json, which the ending of `output` says too; `figures` a folder for every figure as PDF,
+    SVG, PNG and CSV; `date` stands on the first page in place of the last result's. `convention` says how
+    FLOPs were counted if the runs contradict their own. ``InputError`` if nothing can be written.
     """
     if isinstance(study, Study):
         records = records_of_study(study)
@@ -129,6 +130,8 @@ def _content(document: Document, form: ReportFormat, figures: str, bibliography:
     match form:
         case ReportFormat.PDF:
             return pdf(document)
+        case ReportFormat.HTML:
+            return html_page(document).encode()
         case ReportFormat.MARKDOWN:
             return markdown(document, figures).encode()
         case ReportFormat.LATEX:

@@ -18,8 +18,11 @@ export SLURM_CONF=$conf/slurm.conf
 install() {
     if command -v slurmctld slurmdbd slurmd munged mariadbd >/dev/null; then return; fi
     export DEBIAN_FRONTEND=noninteractive
+    exec 8> /var/tmp/parcae-apt.lock  # other tests install packages too, and apt does not wait for itself
+    flock 8
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends slurm-wlm slurmdbd munge mariadb-server >/dev/null
+    exec 8>&-
 }
 
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT: whether somebody listens there

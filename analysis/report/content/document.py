@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.prediction.predict import Prediction
+
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
@@ -39,6 +41,26 @@ class Table:
         return column == 0 or any(isinstance(cell, str) and cell[:1].isalpha() for cell in cells)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dot:
+    """A run in a figure."""
+
+    run_id: str
+    text: str
+    """What there is to say of it, plain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """What can be shown or hidden at once, such as the curve of a budget."""
+
+    label: str
+    gid: str
+    """What the `gid` of everything drawn for it begins with."""
+    dots: tuple[Dot, ...]
+    """The runs, in the order of their dots."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawing:
     """A figure with what it shows and how that was fitted."""
@@ -48,6 +70,8 @@ class Drawing:
     caption: str
     panels: Mapping[str, Panel] = field(default_factory=dict)
     """What draws each panel on its own, for a column's width, under the end of its file's name."""
+    series: tuple[Series, ...] = ()
+    """What a page lets its readers switch and point at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +114,20 @@ class Source:
         return f"{', '.join(first)} {'et al.' if last == 'others' else f'and {last}'}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the law of one model advises, budget for budget."""
+
+    model: str
+    parameters: float
+    """Stored ones, which a loop shares."""
+    predictions: tuple[Prediction, ...]
+
+
+Calculator = Callable[[], Sequence[Answers]]
+"""Called by the format that shows it, for it takes a while."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Document:
     title: str
@@ -102,6 +140,10 @@ class Document:
     first_page: tuple[Block, ...]
     chapters: tuple[Chapter, ...]
     sources: tuple[Source, ...]
+    runs: Table
+    """Every run: its id, and what became of it. For a page, which can be searched."""
+    calculator: Calculator
+    """The answers for other budgets. For a page too."""
 
     def blocks(self) -> Iterator[Block]:
         yield from self.first_page

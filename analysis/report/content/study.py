@@ -1,15 +1,17 @@
 """The whole report on one study, as content."""
 
 from dataclasses import replace
+from functools import partial
 
 from analysis.report.content.abstract import abstract, question, title
+from analysis.report.content.calculator import answers as calculated
 from analysis.report.content.chapters.again import SOURCES, again_chapter
 from analysis.report.content.chapters.frontier import equivalence_chapter, frontier_chapter
 from analysis.report.content.chapters.isoflop import isoflop_chapter
 from analysis.report.content.chapters.law import law_chapter
 from analysis.report.content.chapters.routes import routes_chapter
 from analysis.report.content.chapters.stability import stability_chapter
-from analysis.report.content.chapters.sweep import sweep_chapter
+from analysis.report.content.chapters.sweep import all_runs, sweep_chapter
 from analysis.report.content.chapters.test_time import test_time_chapter
 from analysis.report.content.document import Chapter, Document
 from analysis.report.content.first_page import exponents_table, main_figure
@@ -45,4 +47,6 @@ def study_report(findings: FittedStudy, records: Records, date: str | None = Non
         first_page=(*main_figure(findings), *exponents_table(findings)),
         chapters=(sweep_chapter(findings, records), *chapters, again_chapter(findings, unanswered)),
         sources=SOURCES,
+        runs=all_runs(records),
+        calculator=partial(calculated, findings),
     )

@@ -30,6 +30,7 @@ from analysis.report.figures.style import (
     whole_axis,
 )
 
+RUNS = "runs"
 LINE_HEIGHT = 0.06
 """Of a label, as a fraction of the panel."""
 LABELS = {
@@ -37,6 +38,11 @@ LABELS = {
     Axis.TOKENS: "tokens $D$",
     Axis.PARAMETERS: "parameters $N$",
 }
+
+
+def curve_id(position: int) -> str:
+    """What the `gid` of everything drawn for one budget begins with; that of its dots ends in ``RUNS``."""
+    return f"curve-{position}"
 
 
 @in_style
@@ -53,6 +59,7 @@ def isoflop_curves(fit: IsoflopFit, axes: Axes | None = None, *, tokens: bool = 
         if logs is None:
             continue
         colour = budget_colour(position, len(shown))
+        gid = f"{curve_id(position)}-{'tokens' if tokens else 'axis'}"
         axes.plot(
             np.exp(logs),
             curve.losses,
@@ -62,10 +69,14 @@ def isoflop_curves(fit: IsoflopFit, axes: Axes | None = None, *, tokens: bool = 
             color=colour,
             zorder=3,
             label=f"{text(flops(optimum.flops))}",
+            gid=f"{gid}-{RUNS}",
         )
         fitted = optimum.in_tokens if tokens else optimum.along_axis
         if fitted is not None:
+            before = len(axes.lines)
             _parabola(axes, fitted, np.exp(logs), optimum.tokens if tokens else optimum.on_axis, colour)
+            for line in axes.lines[before:]:
+                line.set_gid(f"{gid}{line.get_label()}")
     if not axes.has_data():
         reason(
             axes,
@@ -86,14 +97,13 @@ def isoflop_curves(fit: IsoflopFit, axes: Axes | None = None, *, tokens: bool = 
 def _name_curves(axes: Axes, shown: Sequence[Optimum]) -> None:
     """Each budget beside its curve's last run, pushed apart where curves are close."""
     ends = []
-    for optimum in shown:
+    for position, optimum in enumerate(shown):
         last = int(np.argmax(optimum.curve.log_v))
-        ends.append(
-            (float(optimum.curve.losses[last]), float(np.exp(optimum.curve.log_v[last])), optimum.flops)
-        )
+        end = float(optimum.curve.losses[last]), float(np.exp(optimum.curve.log_v[last]))
+        ends.append((*end, optimum.flops, f"{curve_id(position)}-name"))
     low, high = axes.get_ylim()
     place = -np.inf
-    for loss, at, budget in sorted(ends):
+    for loss, at, budget, gid in sorted(ends):
         place = max(loss, place + LINE_HEIGHT * (high - low))
         axes.annotate(
             text(flops(budget)),
@@ -104,6 +114,7 @@ def _name_curves(axes: Axes, shown: Sequence[Optimum]) -> None:
             fontsize=6.8,
             color="#333333",
             annotation_clip=False,
+            gid=gid,
         )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from analysis.report.content.document import Document, Number
 from analysis.report.fitted_study import FittedStudy, FittedTestTime, fit_model, fit_study
+from analysis.report.formats.html import html_page
 from analysis.report.formats.latex import bibtex, latex
 from analysis.report.formats.markdown import markdown
 from analysis.report.formats.plain_json import plain_document
@@ -180,6 +181,7 @@ def test_the_first_page_answers(document: Document) -> None:
 def test_any_study_makes_a_report(keep: str, said: str) -> None:
     document = document_of(fit_study(only(keep)))
     assert pdf(document).startswith(b"%PDF")
+    assert html_page(document).endswith("</html>\n")
     words = " ".join([*document.abstract, *(block for block in document.blocks() if isinstance(block, str))])
     assert said in words
     assert "nan" not in words.replace("dominan", "")
@@ -206,6 +208,7 @@ def test_curves_bring_saturation_and_the_unified_law() -> None:
 def test_no_run_at_all_is_one_page() -> None:
     empty = replace(published_study(), name="mine", models={}, curves=())
     document = document_of(fit_study(empty))
+    assert 'id="calculator"' not in html_page(document)
     assert len(pypdf.PdfReader(io.BytesIO(pdf(document))).pages) == 1
     assert not document.drawings
 

@@ -4,9 +4,9 @@ import math
 from functools import partial
 
 from analysis.data.axis import Axis
-from analysis.data.points import spaced
+from analysis.data.points import ModelPoints, spaced
 from analysis.fits.isoflop.result import IsoflopFit
-from analysis.report.content.document import Block, Cell, Chapter, Drawing, Panel, Table
+from analysis.report.content.document import Block, Cell, Chapter, Dot, Drawing, Panel, Series, Table
 from analysis.report.content.numbers import (
     NONE,
     amount,
@@ -19,7 +19,7 @@ from analysis.report.content.numbers import (
     sentence,
     tokens,
 )
-from analysis.report.figures.isoflop import isoflop, isoflop_curves
+from analysis.report.figures.isoflop import curve_id, isoflop, isoflop_curves
 from analysis.report.figures.power_laws import optima, power_laws, worth_drawing
 from analysis.report.figures.style import MOST_SHOWN
 from analysis.report.fitted_study import FittedModel, FittedStudy
@@ -52,6 +52,7 @@ def isoflop_chapter(findings: FittedStudy) -> Chapter | str:
                 figure=isoflop(found.isoflop),
                 caption=_caption(name, found),
                 panels=_panels(found.isoflop),
+                series=_series(found),
             )
         )
     fits = {name: found.isoflop for name, found in drawn.items()}
@@ -79,6 +80,29 @@ def _panels(fit: IsoflopFit) -> dict[str, Panel]:
     if fit.axis is not Axis.TOKENS and any(o.curve.log_d is not None for o in fit.optima):
         along["tokens"] = partial(isoflop_curves, fit, tokens=True)
     return along
+
+
+def _series(found: FittedModel) -> tuple[Series, ...]:
+    """Each budget's curve, with what there is to say of its runs."""
+    axis = found.isoflop.axis
+    points = found.points.select(found.points.along(axis))
+    return tuple(
+        Series(
+            label=flops(optimum.flops),
+            gid=curve_id(position),
+            dots=tuple(_dot(points, int(run)) for run in optimum.curve.position),
+        )
+        for position, optimum in enumerate(spaced(found.isoflop.optima, MOST_SHOWN))
+    )
+
+
+def _dot(points: ModelPoints, at: int) -> Dot:
+    words = [f"mean recurrence {points.mean_recurrence[at]:g}"]
+    for what, value in (("parameters", points.effective_parameters[at]), ("tokens", points.tokens[at])):
+        if math.isfinite(value):
+            words.append(f"{value:.3g} {what}")
+    words.append(f"loss {points.loss[at]:.5g} nats")
+    return Dot(run_id=points.run_ids[at], text=", ".join(words))
 
 
 def slug(name: str) -> str:

@@ -3,7 +3,17 @@
 import math
 
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Table
-from analysis.report.content.numbers import amount, counted, flops, listed, plain, sentence, span
+from analysis.report.content.numbers import (
+    amount,
+    counted,
+    flops,
+    listed,
+    plain,
+    sentence,
+    span,
+    tokens,
+    whole,
+)
 from analysis.report.figures.sweep import at_a_glance
 from analysis.report.fitted_study import FittedStudy
 from analysis.report.mathematics import literal
@@ -68,7 +78,7 @@ def _models(findings: FittedStudy) -> list[Block]:
     rows: list[tuple[Cell, ...]] = []
     for name, found in findings.models.items():
         points = found.points
-        budgets, tokens = points.budgets, points.tokens[points.tokens > 0]
+        budgets, trained = points.budgets, points.tokens[points.tokens > 0]
         depths = points.mean_recurrence[points.mean_recurrence > 0]
         rows.append(
             (
@@ -78,7 +88,7 @@ def _models(findings: FittedStudy) -> list[Block]:
                 if len(budgets) > 1
                 else (flops(budgets[0]) if len(budgets) else "–"),
                 span(float(depths.min()), float(depths.max())) if len(depths) else "no loop",
-                f"{flops(tokens.min())} to {flops(tokens.max())}" if len(tokens) else "–",
+                f"{flops(trained.min())} to {flops(trained.max())}" if len(trained) else "–",
                 plain(float(points.loss.min()), 4),
                 plain(float(points.loss.max()), 4),
             )
@@ -128,3 +138,25 @@ def _lost(records: Records) -> list[Block]:
             caption=f"Runs that ended without a result.{more}",
         )
     ]
+
+
+def all_runs(records: Records) -> Table:
+    """Every run, whatever became of it."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            literal(str(run["run_id"])),
+            literal(str(run["model"])),
+            str(run["state"]),
+            amount(run["flops"]),
+            whole(run["mean_recurrence"]),
+            tokens(run["tokens"]),
+            plain(run["val_loss"], 5),
+        )
+        for run in records.runs.to_dict("records")
+    ]
+    return Table(
+        name="every-run",
+        columns=("run", "model", "state", "budget", "$mu_rec$", "tokens", "loss (nats)"),
+        rows=tuple(rows),
+        caption="Every run of the sweep.",
+    )
