@@ -77,3 +77,8 @@ PARTS: dict[str, tuple[Place, ...]] = {
 def place_of(part: str, file: str) -> Place:
     """The first place of `part` that `file` is in."""
     return next(place for place in PARTS[part] if file in place.paths())
+
+
+def package_tests(file: str) -> str:
+    """All tests of the package that `file` is in."""
+    return f"tests/{file.partition('/')[0]}"

@@ -17,7 +17,7 @@ from types import CodeType, FunctionType
 from tests.mutants.blind import blind_mutants
 from tests.mutants.mutant import ROOT, Mutant
 from tests.mutants.named import named_mutants
-from tests.mutants.parts import Place, place_of
+from tests.mutants.parts import Place, package_tests, place_of
 
 RESULTS = ROOT / "bench" / "results" / "mutants.txt"
 EACH = 7
@@ -61,17 +61,17 @@ def _differ(one: CodeType, other: CodeType) -> bool:
     )
 
 
-def passes(place: Place, mutant: Mutant | None = None) -> bool:
-    """Whether the tests of `place` pass, with a fault planted, in a process of their own."""
+def passes(place: Place, tests: tuple[str, ...], mutant: Mutant | None = None) -> bool:
+    """Whether `tests` pass, with a fault planted in `place`, in a process of their own."""
     process = os.fork()
     if not process:
-        os._exit(_tested(place, mutant))
+        os._exit(_tested(place, tests, mutant))
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     assert code != NOT_PLANTED, f"no function has changed: {mutant}"
     return code == 0
 
 
-def _tested(place: Place, mutant: Mutant | None) -> int:
+def _tested(place: Place, tests: tuple[str, ...], mutant: Mutant | None) -> int:
     import pytest
 
     from tests.analysis.report.conftest import fitted_study
@@ -84,7 +84,19 @@ def _tested(place: Place, mutant: Mutant | None) -> int:
     if not place.shown:
         fitted_study.cache_clear()
     options = ["-x", "-q", "-p", "no:cacheprovider", "-o", f"timeout={SECONDS}"]
-    return int(pytest.main([*options, *place.tests]))
+    return int(pytest.main([*options, *tests]))
+
+
+def noticed(mutant: Mutant, sound: set[tuple[str, ...]]) -> bool:
+    """Whether the tests of its place notice the fault, or else those of its package. `sound` ones pass."""
+    place = place_of(mutant.part, mutant.file)
+    for tests in (place.tests, (package_tests(mutant.file),)):
+        if tests not in sound:
+            assert passes(place, tests), f"without any fault these fail: {' '.join(tests)}"
+            sound.add(tests)
+        if not passes(place, tests, mutant):
+            return True
+    return False
 
 
 def prepare(mutants: Sequence[Mutant]) -> None:
@@ -129,11 +141,7 @@ def main() -> None:
     prepare([mutant for _, mutant in mutants])
     sound: set[tuple[str, ...]] = set()
     for group, mutant in mutants:
-        place = place_of(mutant.part, mutant.file)
-        if place.tests not in sound:
-            assert passes(place), f"without any fault these fail: {' '.join(place.tests)}"
-            sound.add(place.tests)
-        caught = not passes(place, mutant)
+        caught = noticed(mutant, sound)
         outcomes.append((group, mutant, caught))
         print("caught  " if caught else "SURVIVED", group, mutant, flush=True)
         text = report(outcomes, time.monotonic() - started, given.seed)

@@ -171,3 +171,20 @@ def test_bad_numbers_are_named() -> None:
         fit(loss)
     with pytest.raises(InputError, match=r"flops\[0\] is -1; it must be positive"):
         fit_isoflop([-1.0], [2.0], [1e9], [3.0])
+
+
+def test_a_wild_run_is_named_by_its_place_among_copies() -> None:
+    loss = parabolas()
+    loss[10] += 0.3
+    doubled = [np.concatenate([values[:4], values]) for values in (FLOPS, RECURRENCE, TOKENS, loss)]
+    found = fit_isoflop(*doubled)
+    assert [o.left_out for o in found.optima] == [(), (14,), (), ()]
+    again = {int(run) for o in found.optima for run in o.curve.position}
+    assert len(again) == len(FLOPS) - 1
+    assert 14 not in again
+
+
+def test_what_is_not_corrected_has_no_corrected_values() -> None:
+    found = fit_isoflop(FLOPS, RECURRENCE, None, parabolas())
+    assert found.corrected is None
+    assert found.to_dict()["corrected"] is None

@@ -7,7 +7,7 @@ import pytest
 
 from analysis import fit_isoflop
 from analysis.data.axis import Axis
-from analysis.fits.isoflop.bias import log_optima
+from analysis.fits.isoflop.bias import fitted_forms, log_optima
 from analysis.fits.isoflop.exchange import exchange
 from analysis.fits.isoflop.result import IsoflopFit
 from analysis.laws import COUPLED, TRAINING, Law
@@ -196,3 +196,19 @@ def test_budgets_off_by_3_percent_give_nearly_the_same_optima(moved: bool) -> No
     found = fit_isoflop(LOOP.flops * off, LOOP.mean_recurrence, LOOP.tokens * off, loss, laws=())
     for one, other in zip(same.interior, found.interior, strict=True):
         assert other.mean_recurrence == pytest.approx(one.mean_recurrence, rel=0.05)
+
+
+def test_a_runs_own_noise_is_what_a_budget_does_not_share() -> None:
+    law, row = TRUTHS[0]
+    random = np.random.default_rng(0)
+    budgets = np.unique(LOOP.flops, return_inverse=True)[1]
+    shared, own = 0.003 * random.standard_normal(6), 0.001 * random.standard_normal(len(LOOP))
+    loss = law.predict(row, {"N": SIZES, "D": LOOP.tokens})[0] * np.exp(shared[budgets] + own)
+    data = {"N": SIZES, "D": LOOP.tokens}
+    (form,) = fitted_forms([law], data, loss, budgets, np.ones(len(loss)), draws=400, seed=0)
+    residuals = form.fit.residuals
+    means = [residuals[budgets == budget].mean() for budget in range(6)]
+    by_hand = sum(((residuals[budgets == b] - means[b]) ** 2).sum() for b in range(6))
+    assert form.squares == pytest.approx(by_hand, rel=1e-9)
+    assert form.freedom == len(loss) - 6 - 3  # six budgets' means; X, x and y beside them
+    assert np.median(form.deviations) == pytest.approx(0.001, rel=0.3)

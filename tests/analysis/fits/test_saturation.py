@@ -1,6 +1,7 @@
 """Saturation of one run: truth recovered, verdicts that say no, intervals that cover."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +220,14 @@ def test_forms_are_scored_on_what_they_have_not_seen() -> None:
     assert best.form == "exponential"
     assert best.extrapolation < 1e-20
     assert scores["power_no_floor"].in_distribution > scores["shifted_power"].in_distribution
+
+
+def test_the_summary_of_a_curve_without_limits_has_its_values() -> None:
+    found = fit_saturation([1, 2, 3, 4], [3.0, 2.9, 2.85, 2.83])
+    lines = [line.split() for line in replace(found, intervals={}).summary().splitlines()]
+    for name in ("L_inf", "Z", "z"):
+        value = next(float(line[1]) for line in lines if line and line[0] == name)
+        assert value == pytest.approx(getattr(found, name), rel=1e-3)
+    assert found.to_dict()["best_test_recurrence"] == 4
+    assert found.to_dict()["huber"] == found.huber
+    assert found.to_dict()["message"] == found.message

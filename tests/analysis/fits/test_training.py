@@ -1,6 +1,7 @@
 """The training law: truth recovered, scipy matched, published numbers reproduced, and honest refusals."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -261,3 +262,14 @@ def test_starts_and_seed_are_whole_numbers() -> None:
     for wrong in ({"starts": 0}, {"starts": 2.5}, {"seed": -1}):
         with pytest.raises(InputError, match="it must be a whole number of at least"):
             fit_training_law(study.parameters, study.tokens, study.loss, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_run_far_off_is_named_with_how_far() -> None:
+    points = published_study().models["small-140m"]
+    loss = points.loss.copy()
+    loss[7] *= 1.25
+    forms = fit_forms(replace(points, loss=loss))
+    law = model_training_law(forms.points, forms.forms["training"])
+    assert list(law.far_off) == [points.run_ids[7]]
+    assert law.far_off[points.run_ids[7]] == pytest.approx(1 / 1.25 - 1, abs=0.01)
+    assert f"far off: {points.run_ids[7]}, predicted -20." in law.summary()
