@@ -8,7 +8,7 @@ import typer
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption, SweepOption
 from sweeps.cli.tables import print_table
-from sweeps.cli.watching import print_counts, watch_sweep
+from sweeps.cli.watching.session import print_counts, watch_sweep
 
 if TYPE_CHECKING:
     from sweeps.control.explain import Explanation

@@ -10,7 +10,7 @@ import typer
 from parcae.errors import InputError
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, SweepOption
-from sweeps.cli.watching import watch_sweep
+from sweeps.cli.watching.session import watch_sweep
 from sweeps.control.cluster import Cluster
 from sweeps.runs.states import RETRIABLE, State
 

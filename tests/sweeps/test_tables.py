@@ -1,16 +1,11 @@
 """Tables on terminals of several widths: nothing is cut."""
 
-import fcntl
-import os
-import pty
-import struct
-import subprocess
-import termios
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import BIN, Command
+from tests.conftest import Command
+from tests.terminal import on_a_terminal
 
 PLAN = (
     "plan",
@@ -23,35 +18,6 @@ PLAN = (
     "--learning-rate",
     "1e-2,2e-2",
 )
-
-
-def on_a_terminal(folder: Path, columns: int, *arguments: str) -> list[str]:
-    """The lines that `parcae-sweep` writes on a terminal of so many columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
-    environment |= {"TERM": "xterm", "NO_COLOR": "1"}
-    command = subprocess.Popen(
-        [BIN / "parcae-sweep", *arguments],
-        cwd=folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    )
-    os.close(theirs)
-    written = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        written += part
-    os.close(ours)
-    assert command.wait(120) == 0
-    return written.decode().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

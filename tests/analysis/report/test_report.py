@@ -231,7 +231,9 @@ def test_formats_write_their_files(document: Document, tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'x\.png': its name must end in \.pdf, \.html, \.md, \.tex, \.json"):
+    with pytest.raises(
+        InputError, match=r"'x\.png': its name must end in \.pdf, \.html, \.md, \.tex, \.json"
+    ):
         output_path("mine", tmp_path / "x.png", None)
     with pytest.raises(InputError, match=r"'x\.pdf': its name must end in \.md"):
         output_path("mine", tmp_path / "x.pdf", ReportFormat.MARKDOWN)

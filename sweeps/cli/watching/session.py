@@ -15,12 +15,12 @@ SECOND_CTRL_C_SECONDS = 3.0
 
 
 def watch_sweep(study: "Study", name: str, keep_alive: Callable[[], None]) -> None:
-    from sweeps.cli import progress
+    from sweeps.cli.watching.look import watch
     from sweeps.control.launch import cancel
     from sweeps.runs.states import FINISHED
 
     try:
-        rows = progress.watch(study, name, keep_alive)
+        rows = watch(study, name, keep_alive)
     except KeyboardInterrupt:
         try:
             console.note(

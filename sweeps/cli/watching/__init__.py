@@ -1,0 +1,1 @@
+"""Watching a sweep: a dashboard on a terminal, a line for each change of state in a pipe."""
