@@ -36,7 +36,7 @@ def test_a_letter_stands_at_its_depth_and_loss() -> None:
         "        │",
         " 2.0000 │           b          a",
         "        └─1─────────2──────────4─",
-        "         mean recurrence of nano, loss in",
+        "         mean recurrence of nano,",
         "         FLOPs: a 1e+09  b 2e+09",
     ]
 

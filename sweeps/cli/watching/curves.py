@@ -50,6 +50,6 @@ def curves(runs: Sequence[RunRow], width: int, height: int) -> list[str]:
             axis[at : at + len(text)] = text
             free = at + len(text) + 1
     lines.append(" " * left + "└" + "".join(axis))
-    lines.append(" " * left + f" mean recurrence of {models[0][0]}, loss in nats"[:columns])
+    lines.append((" " * left + f" mean recurrence of {models[0][0]}, loss in nats")[:width])
     legend = "  ".join(f"{letter} {budget:.3g}" for budget, letter in letters.items())
     return [*lines, (" " * left + f" FLOPs: {legend}")[:width]]
