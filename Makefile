@@ -34,7 +34,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/mkdocs build --quiet  # fails on a broken link
+	$(BIN)/mkdocs build  # fails on a broken link
 
 # Do the tests notice? Faults are planted one at a time; the score goes to bench/results/mutants.txt.
 mutants: $(READY)
