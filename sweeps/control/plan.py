@@ -64,7 +64,7 @@ class PlannedRun:
             "context": spec.model.context,
             "cooldown": training.cooldown,
             "sampling": training.sampling.value,
-            "precision": training.precision.value.removesuffix("-mixed"),
+            "precision": training.precision.option,
             "initial_weights": training.initial_weights.value,
             "discretisation": spec.model.discretisation.value,
             **self.cost.to_dict(),
