@@ -30,7 +30,8 @@ SMALLER = {
     ),
     "parcae-sweep submit": "parcae-sweep submit --cluster local",
     "parcae-sweep data prepare '/corpora/mine/*.jsonl.zst' --out mine --vocabulary 4096 --context 512": (
-        "parcae-sweep data prepare 'corpus/*.jsonl' --out mine --vocabulary 300 --context 64 --held-out-one-in 2"
+        "parcae-sweep data prepare 'corpus/*.jsonl' --out mine --vocabulary 300 --context 64 "
+        "--held-out-one-in 2"
     ),
 }
 NOT_RUN = {

@@ -4,8 +4,8 @@ import math
 
 from analysis.checks.two_routes import Route
 from analysis.data.axis import Axis
-from analysis.engine.intervals import Interval
 from analysis.engine.formatting import span
+from analysis.engine.intervals import Interval
 from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import FormFit, knows_loop
