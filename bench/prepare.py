@@ -90,6 +90,19 @@ def command(source: Path, out: Path, tokenizer: Path) -> list[str]:
     return [*program, "--tokenizer", str(tokenizer)]
 
 
+def peak_gibibytes(words: list[str]) -> float:
+    """Runs a command; the most memory that it held. `resource` gives this process' own, if that was more."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    status, peak = Path(f"/proc/{process.pid}/status"), 0
+    while process.poll() is None:
+        for line in status.read_text().splitlines():  # it is a child not yet waited for: the file is there
+            if line.startswith("VmHWM"):
+                peak = int(line.split()[1])
+        time.sleep(0.05)
+    assert process.returncode == 0, words
+    return peak / 2**20
+
+
 def digests(folder: Path) -> dict[str, str]:
     files = [*folder.glob("*.bin"), *folder.glob("*.json")]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
@@ -115,10 +128,10 @@ def main() -> None:
         flush=True,
     )
     started = time.perf_counter()
-    subprocess.run(command(source, folder / "whole", tokenizer), check=True, capture_output=True)
+    peak = peak_gibibytes(command(source, folder / "whole", tokenizer))
     seconds = time.perf_counter() - started
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    peak, processor = used.ru_maxrss / 2**20, used.ru_utime + used.ru_stime
+    processor = used.ru_utime + used.ru_stime
     speed = characters / seconds
     print(
         f"prepared in {seconds:.0f} s: {speed / 2**20:.2f} MiB a second, {speed / alone:.2f} of tokenizers "

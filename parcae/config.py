@@ -86,6 +86,11 @@ class Precision(StrEnum):
     """The bfloat16 of an early version: weights and optimiser states too, so that most small steps were
     rounded away. Such runs can be read but are no longer trained."""
 
+    @property
+    def option(self) -> str:
+        """The name in plans and reports: `bfloat16` is the mixed one."""
+        return self.value.removesuffix("-mixed")
+
 
 class InitialWeights(StrEnum):
     """How the weights of a run are initialised."""
@@ -158,10 +163,9 @@ class ModelConfig(Record):
         for name in ("recurrent_layers", "width", "heads", "mlp_width"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.vocabulary < 2 or self.context < 2:
-            raise InputError(
-                f"vocabulary {self.vocabulary} and context {self.context} must both be at least 2"
-            )
+        for name in ("vocabulary", "context"):
+            if getattr(self, name) < 2:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 2")
         self._check_limits()
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise InputError(
@@ -183,13 +187,13 @@ class ModelConfig(Record):
     def _check_departures(self) -> None:
         if self.discretisation is not Discretisation.EULER and self.injection is not Injection.DIAGONAL:
             raise InputError(
-                f"discretisation {self.discretisation!r} needs the diagonal injection; "
-                f"this one is {self.injection.value!r}"
+                f"discretisation {self.discretisation} needs the diagonal injection; "
+                f"this model's is {self.injection}"
             )
         for name in ("key_value_heads", "state_width", "recurrent_mlp_width", "norm_epsilon", "rope_theta"):
             value = getattr(self, name)
             if value is not None and not (isfinite(value) and value > 0):
-                raise InputError(f"{name} is {value}; it must be positive")
+                raise InputError(f"{name} is {value}; it must be positive and finite")
         block = self.block(self.prelude_layers)
         if self.heads % (self.key_value_heads or self.heads):
             raise InputError(f"{self.heads} heads cannot share {self.key_value_heads} key-value heads")
@@ -336,13 +340,14 @@ class TrainConfig(Record):
             raise InputError(f"mean_recurrence is {self.mean_recurrence}; it can be at most {RECURRENCES}")
         if self.backward_depth > self.mean_recurrence:
             raise InputError(
-                f"backward_depth {self.backward_depth} exceeds mean_recurrence {self.mean_recurrence}"
+                f"backward_depth {self.backward_depth} exceeds the mean recurrence "
+                f"{self.mean_recurrence}; it can be at most that"
             )
         for name in ("learning_rate", "adamw_learning_rate", "gradient_clip"):
             if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
+                raise InputError(f"{name} is {getattr(self, name)}; it must be positive and finite")
         if not (isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise InputError(f"weight_decay is {self.weight_decay}; it cannot be negative")
+            raise InputError(f"weight_decay is {self.weight_decay}; it must be finite and at least 0")
         if not 0 <= self.cooldown <= 1:
             raise InputError(f"cooldown is {self.cooldown}; it is a fraction between 0 and 1")
         wanted = tuple(sorted({*self.test_recurrences, self.mean_recurrence}))

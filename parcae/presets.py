@@ -1,7 +1,7 @@
 """Named sizes in a literal table, each with its batch size and learning rates.
 
 Sources: paper tables 2 and 3 for the published sizes; the nano family is this project's own, sized so
-that a study trains on two CPU cores; `bench/nano_rates.py` compares rates and batches.
+that a study trains on two CPU cores; docs/experiments.md says how they were found.
 """
 
 from dataclasses import dataclass, replace

@@ -51,15 +51,16 @@ def test_files_and_folders_stay_small() -> None:
     assert {folder: count for folder, count in files.items() if count > 12} == {}
 
 
-def test_every_command_of_the_readme_exists() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_every_command_that_a_page_names_exists() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
     for command in ("parcae-sweep", "parcae-fit"):
         described = subprocess.run(
             [BIN / command, "--help"], check=True, capture_output=True, text=True
         ).stdout
-        for used in set(re.findall(rf"{command} ([a-z][a-z-]+)", readme)):
+        for used in set(re.findall(rf"{command} ([a-z][a-z-]+)", text)):
             assert re.search(rf"^\s+{used}\b", described, re.MULTILINE), f"{command} {used}"
-    for target in set(re.findall(r"\bmake ([a-z]+)", readme)):
+    for target in set(re.findall(r"(?:^    |`)make ([a-z]+)", text, re.MULTILINE)):
         assert f"{target}:" in (ROOT / "Makefile").read_text()
 
 

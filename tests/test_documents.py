@@ -1,23 +1,96 @@
-"""Commands in the documents run as they stand."""
+"""Every command in README.md and docs/ runs: each page in order, in an empty folder.
 
+A line of a code block that starts with a program is a command. It runs as it stands, unless it is in SMALLER,
+with what runs in its place, or in NOT_RUN, with the reason.
+"""
+
+import json
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import BIN
 
-DOCS = Path(__file__).parents[1] / "docs"
-PLANS = re.findall(r"^    (parcae-sweep plan .*)$", (DOCS / "studies.md").read_text(), re.MULTILINE)
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+PROGRAMS = ("parcae-sweep", "parcae-fit", "python", "make")
+BLOCK = re.compile(r"^```\w*\n(.*?)^```|((?:^    [^\n]*\n)+)", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\S+\.toml)\n")  # the first line of a block that is a file
+
+SMALLER = {
+    "parcae-sweep plan --flops 1e19": "parcae-sweep plan --model nano --flops 1e9 --recurrences 1",
+    "parcae-sweep plan --model nano --flops 6e10,1.2e11,2.4e11 --recurrences 2,3,4,6,8,12": (
+        "parcae-sweep plan --model nano --flops 2e9 --recurrences 1,2,4,6"
+    ),
+    "parcae-sweep submit": "parcae-sweep submit --cluster local",
+    "parcae-sweep data prepare '/corpora/mine/*.jsonl.zst' --out mine --vocabulary 4096 --context 512": (
+        "parcae-sweep data prepare 'corpus/*.jsonl' --out mine --vocabulary 300 --context 64 "
+        "--held-out-one-in 2"
+    ),
+}
+NOT_RUN = {
+    "make demo": "takes minutes",
+    "make test": "is the tests",
+    "parcae-sweep data prepare fineweb-edu": "downloads gigabytes",
+    "parcae-sweep data prepare /corpora/fineweb-edu --recipe fineweb-edu --out data/fineweb-edu": (
+        "takes gigabytes of documents; tests/parcae/data/test_prepare.py follows recipes"
+    ),
+    **dict.fromkeys(
+        (
+            "python size_only.py compare --sweep published",
+            "python size_only.py training-law --sweep published --json",
+            "python size_only.py report --sweep published",
+        ),
+        "tests/analysis/test_new_law.py follows the page",
+    ),
+}
 
 
-@pytest.mark.parametrize("line", PLANS)
-def test_plans_in_the_page_on_studies_run(line: str, command: Command, tmp_path: Path) -> None:
-    text = (DOCS / "studies.md").read_text()
-    (tmp_path / "study.toml").write_text(
-        text[text.index("    # study.toml") : text.index("    parcae-sweep")]
-    )
-    done = command(*shlex.split(line), "--json")
-    assert done.code == 0, done.err
-    assert len(done.json["runs"]) >= 2
+def blocks(page: str) -> Iterator[str]:
+    for fenced, indented in BLOCK.findall((ROOT / page).read_text()):
+        yield fenced or dedent(indented)
+
+
+def commands(page: str) -> list[str]:
+    """The page's commands, without what follows them: `# comment` or `->  outcome`."""
+    lines = [line for block in blocks(page) for line in block.splitlines()]
+    plain = [re.split(r"\s+(?:#|->)\s", line.removeprefix(".venv/bin/"))[0].rstrip() for line in lines]
+    return [line for line in plain if line.startswith(tuple(f"{program} " for program in PROGRAMS))]
+
+
+def run(words: list[str], folder: Path) -> str:
+    """What a command prints."""
+    program = sys.executable if words[0] == "python" else BIN / words[0]
+    done = subprocess.run([program, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, f"{shlex.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
+def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
+    for block in blocks(page):
+        if file := FILE.match(block):
+            (tmp_path / file[1]).write_text(block)
+    (tmp_path / "corpus").mkdir()
+    documents = [json.dumps({"text": f"Sentence {n} of an own text. " * 9}) for n in range(50)]
+    (tmp_path / "corpus" / "own.jsonl").write_text("\n".join(documents))
+    stands_for = {"FILE": "corpus/own.jsonl", "FOLDER": "exported"}
+    for command in commands(page):
+        if command not in NOT_RUN:
+            words = shlex.split(SMALLER.get(command, command))
+            if "MODEL" in words:  # a run of the page's study
+                stands_for["MODEL"] = next(
+                    path.parent.name for path in (tmp_path / "runs").glob("*/result.json")
+                )
+            run([stands_for.get(word, word) for word in words], tmp_path)
+
+
+def test_what_is_listed_here_is_in_a_page() -> None:
+    written = {command for page in PAGES for command in commands(page)}
+    assert {*SMALLER, *NOT_RUN} <= written

@@ -39,9 +39,8 @@ def limits(value: Interval) -> tuple[str, str, str]:
     return number(value.value), number(value.low), number(value.high)
 
 
-def span(ends: tuple[float, float]) -> str:
+def span(low: float, high: float) -> str:
     """10 to 18, or one number if both ends are the same."""
-    low, high = ends
     return number(low) if low == high or not math.isfinite(low) else f"{low:g} to {high:g}"
 
 

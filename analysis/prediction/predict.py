@@ -112,7 +112,7 @@ class Prediction:
         lines = [
             f"{self.model} at {self.flops:.3g} FLOPs, by the {self.form} law{beside}",
             f"best mean recurrence  {spell(self.mean_recurrence)}; "
-            f"{span(self.near_best)} within 0.1 % of the best loss",
+            f"{span(*self.near_best)} within 0.1 % of the best loss",
             f"tokens                {spell(self.tokens)}",
             f"loss (nats)           {spell(self.loss, 4)}",
             f"continuous optimum    mean recurrence {spell(self.continuous_recurrence, 4)}, tokens "

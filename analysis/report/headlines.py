@@ -88,7 +88,7 @@ def law_headlines(name: str, found: FittedModel) -> list[str]:
         sentences.append(
             f"{name}: at {last.flops:.3g} FLOPs the best of the trained mean recurrences ({low:g} to "
             f"{high:g}) is {last.mean_recurrence.value:g}, with a loss of {spell(last.loss, 4)}{gain}; "
-            f"{span(last.near_best)} come within 0.1 % of the law's best."
+            f"{span(*last.near_best)} come within 0.1 % of the law's best."
         )
     return sentences
 

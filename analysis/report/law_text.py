@@ -67,7 +67,7 @@ def frontier_text(findings: FittedModel) -> str:
         (
             f"{p.flops:.3g}",
             spell(p.mean_recurrence),
-            span(p.near_best),
+            span(*p.near_best),
             number(p.tokens.value, 3),
             spell(p.loss, 4),
             spell(p.continuous_recurrence),

@@ -51,7 +51,7 @@ def run(app: typer.Typer) -> None:
     try:
         code = command.main(standalone_mode=False)
     except typer.TyperException as error:
-        fail(error.format_message(), error.exit_code)
+        fail(error.format_message().replace(" Value error,", ""), error.exit_code)
     except InputError as error:
         fail(str(error), 2)
     except WorkFailed as error:

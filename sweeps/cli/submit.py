@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +34,12 @@ SlotsOption = Annotated[
     ),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="On SLURM: wait until the runs have ended.")]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Do not ask about runs that take long or may not fit.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="The GPU to price, as its driver names it.")
+]
 DetachOption = Annotated[bool, typer.Option("--detach", help="On this machine: return at once.")]
 RunsArgument = Annotated[
     list[str] | None,
@@ -50,26 +57,21 @@ def submit(
         bool,
         typer.Option("--dry-run", help="Print what would be submitted, and submit nothing."),
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask about runs that take long or may not fit.")
-    ] = False,
-    device: Annotated[
-        str | None, typer.Option("--device", help="The GPU to price, as its driver names it.")
-    ] = None,
+    yes: YesOption = False,
+    device: DeviceOption = None,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
     """Start all planned runs. It can be repeated after a crash: no run is started twice."""
     from sweeps.control.find import own_sweep
-    from sweeps.control.launch import choose_profiles, launch
+    from sweeps.control.launch import choose_profiles
 
     study, name = own_sweep(db, sweep)
     profiles = choose_profiles(study, profile)
     if dry_run:
         _rehearse(study, name, cluster, profiles, device)
         return
-    _ask(study, name, cluster, profiles, slots, device, yes=yes)
-    launched = launch(study, name, cluster, profiles)
+    launched = _launch(study, name, cluster, profiles, slots, device, yes)
     _follow(study, name, launched, slots, wait=wait, detach=detach)
 
 
@@ -88,6 +90,8 @@ def retry(
     slots: SlotsOption = None,
     wait: WaitOption = False,
     detach: DetachOption = False,
+    yes: YesOption = False,
+    device: DeviceOption = None,
     sweep: SweepOption = None,
     db: DbOption = DEFAULT_DB,
 ) -> None:
@@ -96,13 +100,13 @@ def retry(
     A run that is named is restarted in any of these states. Finished runs are never restarted.
     """
     from sweeps.control.find import own_sweep
-    from sweeps.control.launch import choose_profiles, launch
+    from sweeps.control.launch import choose_profiles
     from sweeps.control.retry import runs_to_retry
 
     study, name = own_sweep(db, sweep)
     states, run_ids = runs_to_retry(study, name, runs or [], state or [])
     profiles = choose_profiles(study, profile)
-    launched = launch(study, name, cluster, profiles, states=states, run_ids=run_ids)
+    launched = _launch(study, name, cluster, profiles, slots, device, yes, states=states, run_ids=run_ids)
     _follow(study, name, launched, slots, wait=wait, detach=detach)
 
 
@@ -119,26 +123,28 @@ def cancel(runs: RunsArgument = None, sweep: SweepOption = None, db: DbOption = 
     )
 
 
-def _ask(
+def _launch(
     study: "Study",
     name: str,
     cluster: Cluster,
     profiles: "Profiles",
     slots: int | None,
     device: str | None,
-    *,
     yes: bool,
-) -> None:
-    """Asks before it starts what does not fit or takes long; in a pipe, refuses it."""
-    from sweeps.control.objections import consider
+    **which: Any,
+) -> "Launched":
+    """Starts runs; asks first about what does not fit or takes long, and in a pipe refuses it."""
+    from sweeps.control.launch import launch
+    from sweeps.control.objections import Objection
 
-    outlook = consider(study, name, cluster, profiles, slots, device)
-    if outlook.objection and not yes:
-        _confirm(outlook.objection)
-    if outlook.unread_bytes > 2**30:
-        console.note(
-            f"reading the whole text once, {outlook.unread_bytes / 2**30:,.1f} GiB, to pin its content"
-        )
+    start = partial(
+        launch, study, name, cluster, profiles, slots=slots, device=device, report=console.note, **which
+    )
+    try:
+        return start(accepted=yes)
+    except Objection as objection:
+        _confirm(str(objection))
+    return start(accepted=True)
 
 
 def _confirm(against: str) -> None:
@@ -150,13 +156,12 @@ def _confirm(against: str) -> None:
 
 def _rehearse(study: "Study", name: str, cluster: Cluster, profiles: "Profiles", device: str | None) -> None:
     from sweeps.control.costs import price_runs, summary
-    from sweeps.control.launch import rehearse, resolve
-    from sweeps.control.objections import startable
+    from sweeps.control.launch import planned_specs, rehearse, resolve
 
-    if specs := startable(study, name):
+    if specs := planned_specs(study, name):
         for line in summary(price_runs(study, specs, device)):
             console.note(line)
-    arrays = rehearse(study, name, profiles)
+    arrays = rehearse(study, specs, profiles)
     runs = sum(count for _, count, _ in arrays)
     if resolve(cluster) is Cluster.LOCAL:
         console.note(f"sweep {name}: {runs} runs would be started on this machine; none was")

@@ -2,21 +2,21 @@
 
 import signal
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parcae.config import DepthSampling, Precision
 from parcae.errors import InputError
 from parcae.files import write_atomically
 from sweeps.control.cluster import Cluster
+from sweeps.control.objections import check_startable
 from sweeps.folders.locks import signal_owner
 from sweeps.folders.paths import RunFolder, Study
 from sweeps.folders.records import Cancellation, json_or_none, write_record
 from sweeps.folders.spec import RunSpec
 from sweeps.local import supervisor as local
 from sweeps.plan.manifest import read_manifest
-from sweeps.plan.texts import pin_texts
+from sweeps.plan.texts import pin_texts, unread_bytes
 from sweeps.runs.profile import Profile, Profiles, read_profiles
 from sweeps.runs.states import ACTIVE, FINISHED, State
 from sweeps.slurm import submit as slurm
@@ -24,6 +24,9 @@ from sweeps.slurm.arrays import Submissions
 from sweeps.store.collect import collect_sweep
 from sweeps.store.database import read_sweep
 from sweeps.store.rows import SweepRows
+
+LONG_BYTES = 2**30
+"""Reading more of a text than this before the first run starts takes long enough to say so."""
 
 
 @dataclass(frozen=True)
@@ -57,38 +60,50 @@ def launch(
     *,
     states: Collection[State] = (State.PLANNED,),
     run_ids: Collection[str] | None = None,
+    slots: int | None = None,
+    device: str | None = None,
+    accepted: bool = False,
+    report: Callable[[str], None],
 ) -> Launched:
     """Starts the sweep's runs that are in `states`, or those of `run_ids` that are.
 
-    All others are left alone: a finished run is never restarted.
+    All others are left alone: a finished run is never restarted. ``Objection`` where runs do not fit or take
+    long, unless that was `accepted`; nothing is started then. What takes long is said to `report`.
     """
     cluster = resolve(cluster)
+    on_slurm = cluster is Cluster.SLURM
     with study.locked() as lock:  # two concurrent submissions would both find the same runs planned
         slurm.settle(study)
         wanted = _in_states(study, sweep, set(states) - FINISHED - ACTIVE, run_ids)
-        groups = _by_profile(study, sweep, wanted, profiles)
-        if cluster is Cluster.SLURM:
+        specs = _specs(study, sweep, wanted)
+        check_startable(study, specs, profiles if on_slurm else None, slots, device, accepted=accepted)
+        groups = _by_profile(specs, profiles)
+        if on_slurm:
             slurm.check_cap(groups)
-        manifest = read_manifest(study, sweep)
-        assert manifest is not None
-        check_trainable([manifest.specs[run_id] for run_id in wanted])
-        pin_texts(study, [manifest.specs[run_id] for run_id in wanted])
+        if (unread := unread_bytes(study, specs)) > LONG_BYTES:
+            report(f"reading the whole text once, {unread / 2**30:,.1f} GiB, to pin its content")
+        pin_texts(study, specs)
         _end_jobs(study, wanted)
-        for run_id in wanted:
-            folder = study.run(run_id)
-            _make_folder(folder, manifest.specs[run_id])
+        for spec in specs:
+            folder = study.run(spec.run_id)
+            _make_folder(folder, spec)
             if folder.result.exists():  # it was found wrong: the run is not finished
                 folder.result.replace(folder.result.with_suffix(".refused"))
-        if cluster is Cluster.SLURM:
+        if on_slurm:
             slurm.submit(study, groups, lock)
         else:
             local.enqueue(study, groups)
     return Launched(cluster, len(wanted), read_sweep(study.db, sweep))
 
 
-def rehearse(study: Study, sweep: str, profiles: Profiles) -> list[tuple[Profile, int, str]]:
+def planned_specs(study: Study, sweep: str) -> list[RunSpec]:
+    """The runs of a sweep that `submit` would start."""
+    return _specs(study, sweep, _in_states(study, sweep, {State.PLANNED}, None))
+
+
+def rehearse(study: Study, specs: Sequence[RunSpec], profiles: Profiles) -> list[tuple[Profile, int, str]]:
     """What `launch` would submit to SLURM, per array: its profile, number of runs and sbatch script."""
-    groups = _by_profile(study, sweep, _in_states(study, sweep, {State.PLANNED}, None), profiles)
+    groups = _by_profile(specs, profiles)
     slurm.check_cap(groups)
     size = slurm.array_size()
     sizes = [
@@ -116,19 +131,6 @@ def cancel(study: Study, sweep: str, run_ids: Collection[str] | None) -> list[st
             (study.queue / run_id).unlink(missing_ok=True)
             signal_owner(study.run(run_id).lock, signal.SIGTERM)
     return wanted
-
-
-def check_trainable(specs: Sequence[RunSpec]) -> None:
-    """``InputError`` if any run was planned with a setting that is no longer trained."""
-    for what, field, old in (
-        ("weights in bfloat16", "precision", Precision.BFLOAT16_WEIGHTS),
-        ("the sampling log-normal-poisson", "sampling", DepthSampling.LOG_NORMAL_POISSON),
-    ):
-        if count := sum(getattr(spec.training, field) is old for spec in specs):
-            raise InputError(
-                f"{count} of these runs were planned by an early version with {what}, which is no longer "
-                "trained; plan them again under another sweep name (finished runs are kept)"
-            )
 
 
 def _end_jobs(study: Study, run_ids: Sequence[str]) -> None:
@@ -159,12 +161,14 @@ def _in_states(
     ]
 
 
-def _by_profile(
-    study: Study, sweep: str, run_ids: Sequence[str], profiles: Profiles
-) -> dict[Profile, list[str]]:
+def _specs(study: Study, sweep: str, run_ids: Sequence[str]) -> list[RunSpec]:
     manifest = read_manifest(study, sweep)
     assert manifest is not None
+    return [manifest.specs[run_id] for run_id in run_ids]
+
+
+def _by_profile(specs: Sequence[RunSpec], profiles: Profiles) -> dict[Profile, list[str]]:
     groups: dict[Profile, list[str]] = {}
-    for run_id in run_ids:
-        groups.setdefault(profiles.of(manifest.specs[run_id].model_name), []).append(run_id)
+    for spec in specs:
+        groups.setdefault(profiles.of(spec.model_name), []).append(spec.run_id)
     return groups

@@ -1,22 +1,16 @@
 """What speaks against starting a sweep: texts that are missing, runs that do not fit or take long."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from parcae.config import Precision
+from parcae.config import DepthSampling, Precision
 from parcae.errors import InputError
-from sweeps.control.cluster import Cluster
 from sweeps.control.costs import RunCost, price_runs, slots_here
-from sweeps.control.launch import check_trainable, resolve
 from sweeps.folders.paths import Study
 from sweeps.folders.spec import RunSpec
 from sweeps.local.supervisor import visible_gpus
 from sweeps.plan.cost import GIB, Cost
-from sweeps.plan.manifest import read_manifest
-from sweeps.plan.texts import missing_text, unread_bytes
+from sweeps.plan.texts import missing_text
 from sweeps.runs.profile import Profiles
-from sweeps.runs.states import State
-from sweeps.store.collect import collect_sweep
 
 LONG_HOURS = 24.0
 """What would take longer on this machine is asked about."""
@@ -24,35 +18,42 @@ SHORT_HOURS = 1 / 60
 """A sweep whose runs all take less is started without a question."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outlook:
-    """What the start of a sweep would bring."""
-
-    objection: str | None
-    """Why not to start its runs, in words that follow "these runs"."""
-    unread_bytes: int
-    """Of texts, which are read once before the first run starts."""
+class Objection(InputError):
+    """What speaks against starting runs that can be started, in words that follow "these runs"."""
 
 
-def consider(
-    study: Study, sweep: str, cluster: Cluster, profiles: Profiles, slots: int | None, device: str | None
-) -> Outlook:
-    """The outlook of the runs that `submit` would start. ``InputError`` if one of them cannot be trained."""
-    specs = startable(study, sweep)
-    check_trainable(specs)
-    here = resolve(cluster) is Cluster.LOCAL
-    against = objection(study, specs, None if here else profiles, slots, device)
-    if missing := missing_text(study, specs):
+def check_startable(
+    study: Study,
+    specs: Sequence[RunSpec],
+    profiles: Profiles | None,
+    slots: int | None,
+    device: str | None,
+    *,
+    accepted: bool,
+) -> None:
+    """``InputError`` if one of the runs cannot be trained; ``Objection`` if something speaks against them and
+    that was not `accepted`. With `profiles` they would start on SLURM, else in `slots` of this machine.
+    """
+    _check_trainable(specs)
+    missing = missing_text(study, specs)
+    against = None if accepted and not missing else objection(study, specs, profiles, slots, device)
+    if missing:
         raise InputError(missing + (f"; besides, these runs {against}" if against else ""))
-    return Outlook(objection=against, unread_bytes=unread_bytes(study, specs))
+    if against:
+        raise Objection(against)
 
 
-def startable(study: Study, sweep: str) -> list[RunSpec]:
-    """The runs of a sweep that `submit` would start."""
-    manifest = read_manifest(study, sweep)
-    assert manifest is not None
-    runs = collect_sweep(study.db, sweep).runs
-    return [manifest.specs[run.run_id] for run in runs if run.state is State.PLANNED]
+def _check_trainable(specs: Sequence[RunSpec]) -> None:
+    """``InputError`` if any run was planned with a setting that is no longer trained."""
+    for what, field, old in (
+        ("weights in bfloat16", "precision", Precision.BFLOAT16_WEIGHTS),
+        ("the sampling log-normal-poisson", "sampling", DepthSampling.LOG_NORMAL_POISSON),
+    ):
+        if count := sum(getattr(spec.training, field) is old for spec in specs):
+            raise InputError(
+                f"{count} of these runs were planned by an early version with {what}, which is no longer "
+                "trained; plan them again under another sweep name (finished runs are kept)"
+            )
 
 
 def objection(

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from parcae.data.recipes import FINEWEB_EDU as PUBLISHED_TEXT
 from sweeps.control.costs import RunCost, price_runs
-from sweeps.folders.paths import Study, check_sweep_name
+from sweeps.folders.paths import Study
 from sweeps.folders.spec import RunSpec
-from sweeps.plan.manifest import plan_sweep
+from sweeps.plan.manifest import check_plannable, plan_sweep
 from sweeps.plan.request import Request
 from sweeps.plan.texts import check_epochs, choose_text, locate
 from sweeps.store.collect import collect
@@ -64,7 +64,7 @@ class PlannedRun:
             "context": spec.model.context,
             "cooldown": training.cooldown,
             "sampling": training.sampling.value,
-            "precision": training.precision.value.removesuffix("-mixed"),
+            "precision": training.precision.option,
             "initial_weights": training.initial_weights.value,
             "discretisation": spec.model.discretisation.value,
             **self.cost.to_dict(),
@@ -95,7 +95,7 @@ def plan_runs(study: Study, request: Request, device: str | None, foresee: Fores
     text = choose_text(study, request.data)
     specs = request.runs(text.text)
     warning = check_epochs(text, specs, request.epochs_allowed)
-    name = check_sweep_name(request.sweep)
+    check_plannable(study, name := request.sweep)
     check_openable(study.db)
     locate(study, text)
     predictions = _predictions(study, specs, foresee)

@@ -158,10 +158,9 @@ class Study:
                 yield from (entry.name for entry in entries if _RUN_ID.fullmatch(entry.name))
 
 
-def check_sweep_name(name: str) -> str:
-    """`name`, if a new sweep can have it, else ``InputError``."""
+def check_sweep_name(name: str) -> None:
+    """``InputError`` if no new sweep can have this name."""
     if name == PUBLISHED:
         raise InputError("the sweep 'published' is built in and cannot be changed; choose another name")
     if not _SWEEP_NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot name a sweep; use letters, digits and . _ + -, at most 100")
-    return name

@@ -74,7 +74,7 @@ class RunSpec(Record):
             if training.optimiser is not known.optimiser:
                 words.append(training.optimiser.value)
             if training.precision not in (known.precision, Precision.BFLOAT16_WEIGHTS):
-                words.append(training.precision.value)
+                words.append(training.precision.option)
         if training.precision is Precision.BFLOAT16_WEIGHTS:
             words.append("bfloat16 weights")
         if training.sampling is not DepthSampling.PER_SEQUENCE:

@@ -7,6 +7,7 @@ from itertools import product
 from math import isfinite
 from typing import Any
 
+from parcae.config import RECURRENCES as MOST_RECURRENCES
 from parcae.config import (
     DepthSampling,
     Discretisation,
@@ -35,11 +36,7 @@ AXES: dict[str, Mapping[str, Any] | type] = {
     "backward_depth": int,
     "cooldown": float,
     "sampling": {kind.value: kind for kind in DepthSampling if kind is not DepthSampling.LOG_NORMAL_POISSON},
-    "precision": {
-        "float64": Precision.FLOAT64,
-        "float32": Precision.FLOAT32,
-        "bfloat16": Precision.BFLOAT16,
-    },
+    "precision": {kind.option: kind for kind in Precision if kind is not Precision.BFLOAT16_WEIGHTS},
     "initial_weights": {kind.value: kind for kind in InitialWeights},
     "discretisation": {kind.value: kind for kind in Discretisation},
 }
@@ -80,7 +77,7 @@ def isoflop_grid(
     order; the returned runs are sorted and distinct. ``InputError`` for a budget that is not a positive
     number or is too small for one step, and for a value that no run can have.
     """
-    budgets = _some("budget", flops_budgets)
+    budgets = _some("budget", flops_budgets, float)
     for flops in budgets:
         if not (isfinite(flops) and flops > 0):
             raise InputError(f"cannot plan a budget of {flops:g} FLOPs; it must be a positive number")
@@ -99,7 +96,7 @@ def token_grid(
     text: Text,
 ) -> list[RunSpec]:
     """``isoflop_grid`` for fixed training tokens D instead of budgets; C is then their cost in FLOPs."""
-    wanted = _some("number of tokens", tokens)
+    wanted = _some("number of tokens", tokens, float)
     for count in wanted:
         if not (isfinite(count) and 0 < count <= MOST_TOKENS):
             raise InputError(f"cannot plan {count:g} tokens; it must be a positive number up to 2^53")
@@ -139,8 +136,10 @@ class _Runs:
         self.model_name, self.convention, self.text = model_name, convention, text
         recurrences, wanted_seeds = _some("recurrence", mean_recurrences), _some("seed", seeds)
         for recurrence in recurrences:
-            if recurrence < 1:
-                raise InputError(f"cannot plan a mean recurrence of {recurrence}; it must be at least 1")
+            if not 1 <= recurrence <= MOST_RECURRENCES:
+                raise InputError(
+                    f"cannot plan a mean recurrence of {recurrence}; it must be from 1 to {MOST_RECURRENCES}"
+                )
             if recurrence > 1 and not chosen.model.has_loop:
                 raise InputError(
                     f"cannot plan a mean recurrence of {recurrence}: {model_name} has no loop; it takes 1"
@@ -152,15 +151,18 @@ class _Runs:
             raise InputError(f"cannot vary {unknown[0]}; a plan may vary {', '.join(AXES)}")
         if "adamw_learning_rate" in axes and chosen.optimiser is Optimiser.ADAMW:
             raise InputError(
-                f"cannot vary adamw_learning_rate: {model_name} is trained by AdamW alone, whose rate is "
-                "learning_rate"
+                f"adamw_learning_rate cannot be chosen for {model_name}, which is trained by AdamW alone; "
+                "its rate is the learning rate"
             )
-        self.cells = [
+        if not chosen.model.has_loop and {*axes.get("sampling", ())} - {DepthSampling.PER_SEQUENCE}:
+            raise InputError(f"sampling cannot be chosen for {model_name}, which has no loop; leave it out")
+        cells = (
             self._cell(chosen, recurrence, dict(zip(axes, values, strict=True)), seed)
             for recurrence in recurrences
-            for values in product(*(_some(name, axes[name]) for name in axes))
+            for values in product(*(_some(name, axes[name], AXES[name]) for name in axes))
             for seed in wanted_seeds
-        ]
+        )
+        self.cells = list(dict.fromkeys(cells))
 
     def _cell(self, chosen: Preset, recurrence: int, values: Mapping[str, Any], seed: int) -> _Cell:
         of_model = {name: value for name, value in values.items() if name in _OF_MODEL}
@@ -186,6 +188,8 @@ class _Runs:
         }
         if chosen.optimiser is Optimiser.ADAMW:
             recipe["adamw_learning_rate"] = recipe["learning_rate"]
+        if recurrence == 1:  # each step has one recurrence, however they are drawn
+            recipe["sampling"] = DepthSampling.PER_SEQUENCE
         training = TrainConfig(
             mean_recurrence=recurrence, steps=1, optimiser=chosen.optimiser, seed=seed, **recipe
         )
@@ -237,9 +241,13 @@ class _Runs:
         )
 
 
-def _some(name: str, values: Iterable[Any]) -> Sequence[Any]:
-    """Each value once, in ascending order; ``InputError`` if there is none."""
-    if not (found := sorted(set(values))):
+def _some(name: str, values: Iterable[Any], kind: object = None) -> Sequence[Any]:
+    """Each value once, in ascending order; ``InputError`` if there is none.
+
+    Values of the `kind` float are spelled in one way, for a run's id is a hash of their digits: 1.0, not 1,
+    and 0.0, not -0.0.
+    """
+    if not (found := sorted({float(value) + 0.0 if kind is float else value for value in values})):
         raise InputError(f"cannot plan without a {name}; give at least one")
     return found
 

@@ -64,6 +64,13 @@ def _parse(path: Path, name: str) -> Manifest:
     )
 
 
+def check_plannable(study: Study, name: str) -> None:
+    """``InputError`` if no run can be planned into a sweep of this name."""
+    check_sweep_name(name)
+    if study.imported(name).exists():
+        raise InputError(f"the sweep {name!r} was imported and cannot be planned into; choose another name")
+
+
 def plan_sweep(
     study: Study, name: str, specs: Sequence[RunSpec], predicted: Sequence[float | None]
 ) -> Manifest:
@@ -71,9 +78,7 @@ def plan_sweep(
 
     The one file is written and then renamed: a plan that was interrupted has planned nothing.
     """
-    check_sweep_name(name)
-    if study.imported(name).exists():
-        raise InputError(f"the sweep {name!r} was imported and cannot be planned into; choose another name")
+    check_plannable(study, name)
     with study.locked():
         before = read_manifest(study, name)
         study.sweeps.mkdir(parents=True, exist_ok=True)

@@ -6,15 +6,19 @@ every token with every other, as the analytic count does; kernels that skip the 
 
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from parcae.config import Injection, ModelConfig, default_backward_depth
+from parcae.config import DepthSampling, Injection, ModelConfig, default_backward_depth
+from parcae.data.corpus import EMBEDDED, load_corpus
 from parcae.flops import Convention, batch_flops, counted_parameters, flops_per_token
 from parcae.model.transformer import LoopedTransformer
 from parcae.presets import PRESETS
+from parcae.training import run as run_module
 from parcae.training.depth import expected_recurrences, realised_flops, sample_depths
 from tests.parcae.models import FAMILIES, TINY, shape, training
 
@@ -104,6 +108,37 @@ def test_a_batch_of_equal_depths_costs_what_its_tokens_do(convention: Convention
     fixed = PRESETS["small-140m-fixed"].model
     a_token = flops_per_token(fixed, mean_recurrence=1, backward_depth=1, convention=convention)
     assert batch_flops(fixed, [6, 1], 3, convention) == pytest.approx(2 * 2_048 * a_token, rel=1e-12)
+
+
+@pytest.mark.parametrize("sampling", ["per-sequence", "per-batch", "huginn"])
+def test_a_result_has_the_flops_of_the_recurrences_that_ran(
+    sampling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recurrences are counted as the loop runs; the FLOPs of one are written out."""
+    ran = {True: 0, False: 0}
+    recur, evaluate = LoopedTransformer.recur, run_module.evaluate
+
+    def counting(self: LoopedTransformer, h: torch.Tensor, *rest: Any) -> torch.Tensor:
+        ran[torch.is_grad_enabled()] += len(h)
+        return recur(self, h, *rest)
+
+    def evaluating(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(LoopedTransformer, "recur", recur)  # which is no training
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(LoopedTransformer, "recur", counting)
+    monkeypatch.setattr(run_module, "evaluate", evaluating)
+    run = training(
+        steps=6, batch_sequences=5, mean_recurrence=5, backward_depth=3, sampling=DepthSampling(sampling)
+    )
+    result = run_module.train(TINY, run, load_corpus(EMBEDDED), tmp_path)
+    once, recurrent = counted_parameters(TINY, Convention.PAPER)
+    attention = 4 * TINY.width * TINY.context
+    forward = 2 * recurrent + attention * TINY.recurrent_layers
+    others = 2 * once + attention * (TINY.prelude_layers + TINY.coda_layers)
+    expected = TINY.context * (3 * others * 6 * 5 + 3 * forward * ran[True] + forward * ran[False])
+    assert result.realised_flops == pytest.approx(expected, rel=1e-12)
+    assert ran[False] > 0
 
 
 def test_a_run_costs_its_batches() -> None:

@@ -127,7 +127,8 @@ def test_a_run_of_an_earlier_version_goes_on_from_its_checkpoint(former: Study, 
     submitted = command("parcae-sweep", "submit", "--sweep", "former", "--cluster", "local")
     assert submitted.code == 0, submitted.err
     folder = former.run(UNFINISHED)
-    assert json.loads(folder.result.read_text())["val_loss"] == EXPECTED["uninterrupted_loss"]
+    loss = json.loads(folder.result.read_text())["val_loss"]
+    assert loss == pytest.approx(EXPECTED["uninterrupted_loss"], rel=1e-8)  # sums differ between processors
     steps = [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()]
     assert steps == list(range(1, 16))
     assert "begins again" not in folder.log.read_text()

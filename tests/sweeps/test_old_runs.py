@@ -91,3 +91,16 @@ def test_a_database_of_the_former_schema_is_brought_up_to_date(study: Study) -> 
         ("normal initial weights, bfloat16 weights", "done"),
         ("normal initial weights, bfloat16 weights", "planned"),
     ]
+
+
+def test_a_variant_in_a_database_takes_the_word_of_the_option(study: Study) -> None:
+    specs = isoflop_grid("nano", [1e10], [1], axes={"precision": [Precision.BFLOAT16]}, **TEXT)
+    plan_sweep(study, "half", specs, [None])
+    collect(study.db)
+    with open_store(study.db) as store:
+        (run,) = store.sweep("half").runs
+        assert run.variant == "bfloat16"
+        store.connection.execute("UPDATE runs SET variant = 'bfloat16-mixed' WHERE run_id = $1", [run.run_id])
+        store.connection.execute("UPDATE parcae_schema SET version = 4")
+    with open_store(study.db) as store:
+        assert store.sweep("half").runs == (run,)

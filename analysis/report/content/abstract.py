@@ -4,13 +4,14 @@ import math
 
 from analysis.checks.two_routes import Route
 from analysis.data.axis import Axis
+from analysis.engine.formatting import span
 from analysis.engine.intervals import Interval
 from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import FormFit, knows_loop
 from analysis.fits.isoflop.curves import FEWEST_POINTS
 from analysis.fits.isoflop.optimum import Optimum
-from analysis.report.content.numbers import counted, digits_of, estimate, flops, listed, span
+from analysis.report.content.numbers import counted, digits_of, estimate, flops, listed
 from analysis.report.fitted_study import FittedModel, FittedStudy
 from analysis.report.mathematics import literal
 

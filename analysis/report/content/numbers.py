@@ -68,11 +68,6 @@ def whole(value: float) -> Number:
     return Number(text=f"{value:g}", value=value) if math.isfinite(value) else NONE
 
 
-def span(low: float, high: float) -> str:
-    """2 to 12, or one number where both are the same."""
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
 def listed(words: Sequence[str]) -> str:
     """a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
+from analysis.engine.formatting import span
 from analysis.engine.intervals import Interval
 from analysis.report.content.document import (
     Answers,
@@ -24,7 +25,7 @@ from analysis.report.content.document import (
     Listing,
     Table,
 )
-from analysis.report.content.numbers import amount, estimate, sentence, span
+from analysis.report.content.numbers import amount, estimate, sentence
 from analysis.report.figures.files import rendered
 from analysis.report.figures.isoflop import RUNS
 from analysis.report.mathematics import HTML, bare, literal, prose, typeset

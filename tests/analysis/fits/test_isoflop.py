@@ -144,6 +144,12 @@ def test_a_wild_run_is_left_out_and_named(wild: float) -> None:
     assert "far off the curve" in found.optima[1].warnings[0]
     assert found.gamma_mean_recurrence.exponent.value == pytest.approx(clean, abs=0.03)
 
+    shuffle = np.random.default_rng(1).permutation(len(FLOPS))
+    again = fit_isoflop(FLOPS[shuffle], RECURRENCE[shuffle], TOKENS[shuffle], loss[shuffle])
+    assert again.gamma_mean_recurrence == found.gamma_mean_recurrence
+    (named,) = again.optima[1].left_out
+    assert shuffle[named] == 10
+
 
 def test_a_smooth_curve_that_is_no_parabola_loses_no_run() -> None:
     found = fit(3 + 0.3 / RECURRENCE + 0.02 * RECURRENCE * (4e18 / FLOPS) ** 0.5)

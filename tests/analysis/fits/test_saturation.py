@@ -80,6 +80,16 @@ def test_curves_that_do_not_saturate_get_a_verdict(loss: np.ndarray, status: Fit
     assert math.isfinite(fit.L_inf) == (status is FitStatus.LEVEL)
 
 
+def test_noise_on_a_level_tail_is_no_fall() -> None:
+    noise = NOISE * np.random.default_rng(0).standard_normal(24)
+    fit = fit_saturation(T, np.where(T == 1, 2.7, 2.5) * np.exp(noise))
+    assert fit.status is FitStatus.LEVEL
+    assert fit.L_inf == pytest.approx(2.5, rel=NOISE)
+    plain = fit.to_dict()
+    assert (plain["message"], plain["status"]) == (fit.message, "floor reached, not exponentially")
+    assert plain["intervals"] == {name: limits.to_dict() for name, limits in fit.intervals.items()}
+
+
 def certified(t: np.ndarray, loss: np.ndarray, draws: int, seed: int = 0) -> int:
     """How many of `draws` noisy copies of a curve are said to fall to a floor."""
     scatter = np.random.default_rng(seed).standard_normal((draws, len(t)))

@@ -45,6 +45,16 @@ def as_dict(fit: TrainingFit) -> dict[str, float]:
     return {name: getattr(fit, name) for name in NAMES}
 
 
+def test_a_run_far_off_the_law_is_named() -> None:
+    points = published_study().models["small-140m"]
+    loss = points.loss.copy()
+    loss[7] *= 1.2
+    wild = replace(points, loss=loss)
+    forms = fit_forms(wild, resamples=50)
+    (found,) = model_training_law(wild, forms.forms["training"]).far_off.items()
+    assert found == (points.run_ids[7], pytest.approx(1 / 1.2 - 1, abs=0.02))
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_noiseless_law_comes_back(seed: int) -> None:
     parameters, tokens, truth = scattered(seed)

@@ -36,7 +36,7 @@ def rows(text: str, *columns: str) -> list[dict[str, str]]:
 def test_numbers_and_tables_for_people() -> None:
     nothing = float("nan")
     assert (number(1234.5678), number(0.5, 2), number(nothing)) == ("1235", "0.5", "–")
-    assert (span((10.0, 18.0)), span((4.0, 4.0)), span((nothing, nothing))) == ("10 to 18", "4", "–")
+    assert (span(10.0, 18.0), span(4.0, 4.0), span(nothing, nothing)) == ("10 to 18", "4", "–")
     known = Interval(value=0.4012, low=0.319, high=0.7531)
     assert spell(known) == "0.401 (0.319 to 0.753)"
     assert spell(known, 2) == "0.4 (0.32 to 0.75)"
@@ -126,7 +126,7 @@ def test_frontier(model: FittedModel) -> None:
     for row, point in zip(rows(text, *columns), along.points, strict=True):
         assert row["FLOPs"] == f"{point.flops:.3g}"
         assert row["mu_rec*"] == spell(point.mean_recurrence)
-        assert row["within 0.1 %"] == span(point.near_best)
+        assert row["within 0.1 %"] == span(*point.near_best)
         assert row["D*"] == number(point.tokens.value, 3)
         assert row["loss*"] == spell(point.loss, 4)
         assert row["continuous"] == spell(point.continuous_recurrence)

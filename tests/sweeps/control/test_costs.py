@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from sweeps.control.costs import price_runs, summary
-from sweeps.control.objections import objection, startable
+from sweeps.control.launch import planned_specs
+from sweeps.control.objections import objection
 from sweeps.folders.paths import Study
+from sweeps.folders.records import Cancellation, write_record
 from sweeps.folders.spec import RunSpec
 from sweeps.plan.grid import isoflop_grid
 from sweeps.runs.profile import Profile, Profiles
@@ -65,7 +67,7 @@ def test_a_run_that_ended_says_how_fast_its_shape_is(study: Study) -> None:
     assert first.here.hours == pytest.approx(specs[0].tokens / 1000 / 3600)
     assert first.here.hours_from == "as fast as a run of the shape was"
     assert "assumption" in other.here.hours_from
-    assert [spec.run_id for spec in startable(study, "s")] == [spec.run_id for spec in specs[1:]]
+    assert [spec.run_id for spec in planned_specs(study, "s")] == [spec.run_id for spec in specs[1:]]
     assert any("on this machine" in line for line in summary([first, other]))
 
 
@@ -107,3 +109,11 @@ def test_submit_asks_on_a_terminal_and_refuses_in_a_pipe(command: Command, tmp_p
     assert "nothing was started" in said
     (run,) = command("parcae-sweep", "status", "--json").json["runs"]
     assert run["state"] == "planned"
+
+    folder = Study(tmp_path / "results.duckdb").run(run["run_id"])
+    folder.path.mkdir()
+    write_record(folder.cancelled, Cancellation(at=0.0))
+    refused = command("parcae-sweep", "retry", "--state", "cancelled", "--cluster", "local")
+    assert refused.code == 2
+    assert "hours on this machine" in refused.sentence
+    assert folder.cancelled.exists()

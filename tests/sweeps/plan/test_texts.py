@@ -22,6 +22,7 @@ from sweeps.plan.texts import (
     pin_texts,
     tokenizer_file,
 )
+from tests.conftest import Command, tree
 
 
 def prepared(folder: Path, words: str = "one two three four", context: int = 64) -> Path:
@@ -126,3 +127,15 @@ def test_a_text_that_was_moved_is_found_again_by_a_plan(study: Study, tmp_path: 
     assert planned(study, tmp_path / "elsewhere" / "mine") == specs
     pin_texts(study, specs)
     open_text(study.runs, specs[0])
+
+
+def test_a_plan_into_an_imported_sweep_leaves_nothing(study: Study, command: Command) -> None:
+    prepared(study.db.parent / "mine")
+    study.sweeps.mkdir(parents=True)
+    study.imported("theirs").write_text("model,flops,mean_recurrence,val_loss\na,1e10,1,3\n")
+    before = tree(study.runs)
+    words = ("--data", "mine", "--model", "nano", "--flops", "1e9", "--recurrences", "1")
+    refused = command("parcae-sweep", "plan", *words, "--sweep", "theirs")
+    assert refused.code == 2
+    assert "was imported" in refused.sentence
+    assert tree(study.runs) == before

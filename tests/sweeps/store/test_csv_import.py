@@ -19,7 +19,9 @@ def write(folder: Path, text: str) -> Path:
 
 def test_tokens_of_a_known_model_follow_from_its_flops(tmp_path: Path) -> None:
     path = write(tmp_path, "model,flops,mean_recurrence,val_loss\nsmall-140m,1e19,8,2.95\n")
-    (run,) = read_csv(path, "mine").runs
+    table = read_csv(path, "mine")
+    (run,) = table.runs
+    assert table.losses == ()  # nobody says at which test recurrence
     cost = flops_per_token(PRESETS["small-140m"].model, mean_recurrence=8, backward_depth=4)
     assert run.tokens == pytest.approx(1e19 / cost)
     assert (run.run_id, run.model, run.val_loss) == ("mine:1", "small-140m", 2.95)

@@ -4,6 +4,7 @@ import math
 from functools import partial
 
 from analysis.data.points import spaced
+from analysis.engine.formatting import span
 from analysis.engine.verdict import FitStatus
 from analysis.laws import EQUIVALENCE
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Equation, Table
@@ -13,7 +14,6 @@ from analysis.report.content.numbers import (
     digits_of,
     estimate,
     sentence,
-    span,
     tokens,
     whole,
 )

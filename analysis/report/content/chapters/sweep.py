@@ -2,18 +2,9 @@
 
 import math
 
+from analysis.engine.formatting import span
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Table
-from analysis.report.content.numbers import (
-    amount,
-    counted,
-    flops,
-    listed,
-    plain,
-    sentence,
-    span,
-    tokens,
-    whole,
-)
+from analysis.report.content.numbers import amount, counted, flops, listed, plain, sentence, tokens, whole
 from analysis.report.figures.sweep import at_a_glance
 from analysis.report.fitted_study import FittedStudy
 from analysis.report.mathematics import literal
