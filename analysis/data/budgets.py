@@ -40,6 +40,18 @@ def grouped_budgets(flops: ArrayLike) -> Array:
     return budgets
 
 
+def places_of(wanted: ArrayLike, budgets: Array) -> Whole:
+    """Where in ascending `budgets` (B,) each `wanted` one stands; -1 where none is the same budget.
+
+    The mean of a budget's runs depends a little on which of them are counted.
+    """
+    logs = np.log(np.atleast_1d(np.asarray(wanted, dtype=float)))
+    if not len(budgets) or not len(logs):
+        return np.full(len(logs), -1)
+    off = np.abs(logs[:, None] - np.log(budgets)[None, :])
+    return np.where(off.min(axis=1) <= WIDTH, off.argmin(axis=1), -1)
+
+
 def _cuts(logs: Array) -> Whole:
     """Where ascending `logs` part into budgets.
 

@@ -71,7 +71,7 @@ def frontier_text(findings: FittedModel) -> str:
             number(p.tokens.value, 3),
             spell(p.loss, 4),
             spell(p.continuous_recurrence),
-            spell(p.gain_percent, 2),
+            spell(p.gain_percent, 2) if p.mean_recurrence.value != 1 else "no loop",
         )
         for p in frontier.points
     ]
@@ -79,7 +79,7 @@ def frontier_text(findings: FittedModel) -> str:
     lines = [f"Optima of the {frontier.form} law: whole recurrences of the trained {low:g} to {high:g}"]
     if frontier.slope_flops:
         lines += [
-            f"exponents of the continuous optimum over {frontier.over_budgets}: mean recurrence "
+            f"exponents of the continuous optimum over {frontier.exponents.over_budgets}: mean recurrence "
             f"{spell(frontier.gamma_mean_recurrence)}, tokens {spell(frontier.gamma_tokens)}"
         ]
     beside = "" if low <= 1 else " (extrapolated)"

@@ -172,13 +172,17 @@ class _Exponents:
     resamples: int
     seed: int
 
-    def plain(self, name: str) -> PowerLaw:
-        """Through the parabolas' own vertices, the paper's method; the interval holds their bias if known."""
+    def plain(self, name: str, among: Sequence[int] | None = None) -> PowerLaw:
+        """Through the parabolas' own vertices, the paper's method; the interval holds their bias if known.
+
+        `among`: the places of the optima to use, if not all.
+        """
         of = name.replace("_", " ")
         on_axis = of == self.axis.words
         if not on_axis and name != "tokens":
             return no_power_law(f"the curves run along {self.axis.words}, not along {of}")
-        chosen = [i for i, o in enumerate(self.kept) if np.isfinite(getattr(o, name))]
+        places = range(len(self.kept)) if among is None else among
+        chosen = [i for i in places if np.isfinite(getattr(self.kept[i], name))]
         flops = [self.kept[i].flops for i in chosen]
         values = [float(getattr(self.kept[i], name)) for i in chosen]
         if self.biases is None:
@@ -188,7 +192,7 @@ class _Exponents:
             draws = _resampled_vertices(known, self.resamples, self.seed)
             return power_law(of, flops, values, draws, self.budgets)
         off = (self.biases.along_axis if on_axis else self.biases.in_tokens)[:, chosen]
-        law = _holding(power_law(of, flops, values, np.log(values) - off, self.budgets))
+        law = power_law(of, flops, values, np.log(values) - off, self.budgets)
         if not law.budgets or not np.isfinite(law.exponent.low):
             return law
         bias = _median(slope(np.log(flops), off)[0])
@@ -204,7 +208,7 @@ class _Exponents:
         draws = np.log(values)[None, :]
         if self.biases is not None:
             draws = self._bought(prices, self._unbiased())
-        return _holding(power_law("tokens", flops, values, draws, self.budgets))
+        return power_law("tokens", flops, values, draws, self.budgets)
 
     def corrected(self, prices: Exchange) -> Corrected:
         """The optima with the median bias taken off, and the exponents through those in the sampled range."""
@@ -217,7 +221,13 @@ class _Exponents:
             sampled = np.exp(optimum.curve.log_v)
             inside = sampled.min() <= self.biases.optima[i] <= sampled.max() and np.isfinite(on_axis.low)
             optima.append(
-                CorrectedOptimum(flops=optimum.flops, on_axis=on_axis, tokens=tokens, used=bool(inside))
+                CorrectedOptimum(
+                    flops=optimum.flops,
+                    on_axis=on_axis,
+                    tokens=tokens,
+                    of_laws=float(self.biases.optima[i]),
+                    used=bool(inside),
+                )
             )
         used = [i for i, optimum in enumerate(optima) if optimum.used]
         flops = [optima[i].flops for i in used]
@@ -231,6 +241,8 @@ class _Exponents:
             gamma_tokens=power_law(
                 "tokens", flops, [optima[i].tokens.value for i in used], bought[:, used], self.budgets
             ),
+            plain_axis=self.plain(self.axis.column, used),
+            plain_tokens=self.plain("tokens", used),
             bias=_median(slope(logs, self.biases.along_axis)[0]),
         )
 
@@ -252,13 +264,6 @@ def _middle(draws: Array) -> Interval:
 def _median(draws: Array) -> float:
     """Of the finite ones; NaN where there are none."""
     return float(np.nanmedian(draws)) if np.isfinite(draws).any() else float("nan")
-
-
-def _holding(law: PowerLaw) -> PowerLaw:
-    """The law with an interval that also holds its own estimate, which draws without its bias may not."""
-    value = law.exponent
-    held = replace(value, low=min(value.low, value.value), high=max(value.high, value.value))
-    return replace(law, exponent=held) if np.isfinite(value.low) else law
 
 
 def _resampled_vertices(curves: Sequence[tuple[Array, Curve]], resamples: int, seed: int) -> Array:
