@@ -3,7 +3,8 @@
 Both estimate mu_rec* = k C^gamma and D* = k' C^gamma'. Parabolas need no law but are biased when a grid is
 off-centre, or so wide that the loss is no parabola (Czech et al. arXiv 2603.22339); the law extrapolates but
 believes in its form. Parabolas corrected for their bias (`analysis.fits.isoflop.bias`) take that bias alone
-from the laws, so they are believed where the routes disagree. Only exponents over the same budgets are compared.
+from the laws, so they are believed where the routes disagree. Only exponents over the same budgets are
+compared.
 """
 
 from collections.abc import Sequence
@@ -33,14 +34,14 @@ OFF_CENTRE = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """Every estimate of one exponent over the same budgets, and what parabolas make of the law's own losses."""
+    """Every estimate of one exponent over the same budgets, and what parabolas make of the law's losses."""
 
     quantity: str
     budgets: tuple[float, ...]
     parabolas: Interval
     """Plain: the paper's method."""
     corrected: Interval
-    """With the parabolas' bias taken off; none unless the laws' optimum is in the sampled range throughout."""
+    """With the parabolas' bias taken off; none unless the laws' optima are all in the sampled range."""
     law: Interval
     parabolas_of_law: float
     within: "Route | None" = None

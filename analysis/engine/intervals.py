@@ -90,6 +90,4 @@ def _percentiles(draws: Array, weights: Array | None) -> tuple[float, float, flo
 
 def parameter_intervals(fit: LawFit, draws: Array) -> Mapping[str, Interval]:
     """One interval a parameter of the law, from rows of parameters (R, p) in raw units."""
-    return {
-        name: holding(fit.values[name], draws[:, index]) for index, name in enumerate(fit.law.parameters)
-    }
+    return {name: holding(fit.values[name], draws[:, index]) for index, name in enumerate(fit.law.parameters)}

@@ -102,7 +102,7 @@ class FrontierPoint:
     continuous_recurrence: Interval
     continuous_tokens: Interval
     near_best: tuple[float, float]
-    """Smallest and largest whole recurrence, trained or not, whose loss is within 0.1 % of the advised one's."""
+    """Smallest and largest whole recurrence, trained or not, within 0.1 % of the advised one's loss."""
     beyond_trained: float
     """The best whole recurrence of all, where it is not among the trained ones; else NaN."""
 

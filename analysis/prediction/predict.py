@@ -78,7 +78,7 @@ class Prediction:
     continuous_tokens: Interval
     continuous_loss: Interval
     near_best: tuple[float, float]
-    """Smallest and largest whole recurrence, trained or not, whose loss is within 0.1 % of the advised one's."""
+    """Smallest and largest whole recurrence, trained or not, within 0.1 % of the advised one's loss."""
     trained: tuple[float, float]
     """Smallest and largest mean recurrence of the runs."""
     test_time: tuple[TestTimeLoss, ...]

@@ -12,6 +12,7 @@ from analysis.fits.forms import fit_forms
 from analysis.prediction.frontier import best_recurrence, frontier
 from analysis.prediction.shape import Shape, shape_of
 from analysis.report.fitted_study import fit_model, isoflop_of
+from analysis.report.headlines import law_headlines
 from parcae.config import default_backward_depth
 from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token
@@ -154,7 +155,14 @@ def test_exponent_of_a_pure_power_law() -> None:
 
 def test_routes_say_which_one_is_believed_and_why() -> None:
     def route(plain: Interval, corrected: Interval, law: Interval) -> Route:
-        return Route(quantity="q", parabolas=plain, corrected=corrected, law=law, parabolas_of_law=0.5)
+        return Route(
+            quantity="q",
+            budgets=(1e18, 4e18),
+            parabolas=plain,
+            corrected=corrected,
+            law=law,
+            parabolas_of_law=0.5,
+        )
 
     near = Interval(value=0.4, low=0.35, high=0.45)
     far = Interval(value=0.6, low=0.5, high=0.7)
@@ -187,8 +195,45 @@ def test_routes_warn_of_the_grid(recurrences: tuple[int, ...], sentence: str) ->
 def test_published_routes_agree_within_their_intervals() -> None:
     for points in published_study().models.values():
         routes = fit_model(points).routes
-        assert not routes.mean_recurrence.disagree
+        assert not routes.mean_recurrence.compared.disagree
         assert not any("disagree" in warning for warning in routes.warnings)
+
+
+def test_routes_are_compared_over_the_same_budgets() -> None:
+    points = published_study().models["small-140m"]
+    found = fit_model(points)
+    assert found.isoflop.corrected is not None
+    assert found.frontier is not None
+    same = found.routes.mean_recurrence.compared
+    assert same.budgets == found.isoflop.corrected.gamma_axis.budgets == (2e18, 4e18, 8e18, 1.6e19)
+    assert same.corrected == found.isoflop.corrected.gamma_axis.exponent
+    best = np.array([p.continuous_recurrence.value for p in found.frontier.points if p.flops in same.budgets])
+    slope = np.polyfit(np.log(same.budgets), np.log(best), 1)[0]
+    assert same.law.value == pytest.approx(slope, rel=1e-6)
+    vertices = [o.mean_recurrence for o in found.isoflop.optima if o.flops in same.budgets]
+    plain = np.polyfit(np.log(same.budgets), np.log(vertices), 1)[0]
+    assert same.parabolas.value == pytest.approx(plain, rel=1e-6)
+    everywhere = found.routes.mean_recurrence
+    assert len(everywhere.budgets) == 6
+    assert np.isnan(everywhere.corrected.value)
+    assert everywhere.law == found.frontier.gamma_mean_recurrence
+
+
+def test_what_lies_beyond_the_trained_recurrences_is_no_finding() -> None:
+    """Up to mean recurrence 8: at 6.4e19 FLOPs the optimum was not trained."""
+    points = published_study().models["small-140m"]
+    found = fit_model(points.select(points.mean_recurrence <= 8))
+    assert found.frontier is not None
+    last = found.frontier.points[-1]
+    assert last.mean_recurrence.value == 8
+    assert last.mean_recurrence.low <= 8 <= last.mean_recurrence.high
+    assert last.near_best[0] <= 8 <= last.near_best[1]
+    assert last.beyond_trained > 8
+    told = law_headlines("m", found)
+    assert any("over 4 budgets, 2e+18 to 1.6e+19 FLOPs, the best mean recurrence grows" in t for t in told)
+    assert not any("1e+18 to 6.4e+19 FLOPs, the best mean" in t for t in told)
+    assert 6.4e19 in found.frontier.slope_flops
+    assert 6.4e19 not in found.frontier.within.flops
 
 
 def test_an_optimum_far_beyond_the_runs_is_none() -> None:
