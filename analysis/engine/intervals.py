@@ -5,11 +5,14 @@ The draws come from `analysis.engine.uncertainty`; `bench/coverage.py` measures 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.engine.fit import LawFit
 from analysis.laws import Array
+
+if TYPE_CHECKING:
+    from analysis.engine.fit import LawFit
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -31,6 +34,12 @@ class Interval:
 
     def to_dict(self) -> dict[str, float | None]:
         return {name: finite(getattr(self, name)) for name in ("value", "low", "high")}
+
+    def summary(self) -> str:
+        """0.401 (0.319 to 0.753); a dash if there is no estimate."""
+        from analysis.engine.formatting import spell  # which knows intervals
+
+        return spell(self)
 
     def overlaps(self, other: "Interval") -> bool:
         return self.low <= other.high and other.low <= self.high
@@ -88,6 +97,6 @@ def _percentiles(draws: Array, weights: Array | None) -> tuple[float, float, flo
     return float(low), float(middle), float(high)
 
 
-def parameter_intervals(fit: LawFit, draws: Array) -> Mapping[str, Interval]:
+def parameter_intervals(fit: "LawFit", draws: Array) -> Mapping[str, Interval]:
     """One interval a parameter of the law, from rows of parameters (R, p) in raw units."""
     return {name: holding(fit.values[name], draws[:, index]) for index, name in enumerate(fit.law.parameters)}

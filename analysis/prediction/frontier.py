@@ -287,7 +287,9 @@ def advice(
     recurrences = np.arange(1.0, max(np.floor(deepest), np.ceil(within[1])) + 1)
     losses = whole_losses(mixture.law, mixture.vector, shape, np.array([flops]), recurrences)[0, 0]
     allowed = (recurrences >= np.ceil(within[0])) & (recurrences <= np.floor(within[1]))
-    best = int(np.argmin(np.where(allowed, losses, np.inf))) if allowed.any() else 0
+    if not allowed.any():  # fractional ones alone were trained
+        allowed = recurrences == max(np.round(np.mean(within)), 1.0)
+    best = int(np.argmin(np.where(allowed, losses, np.inf)))
     near = np.flatnonzero(np.abs(losses / losses[best] - 1) <= NEAR_BEST)
     # an odd recurrence costs more than its neighbours, so a gap of one does not end the range
     parts = np.split(near, np.flatnonzero(np.diff(near) > 2) + 1)

@@ -11,7 +11,7 @@ from analysis.report.fitted_study import FittedModel
 def isoflop_text(models: Mapping[str, FittedModel]) -> str:
     """Each model's curves, and both routes to the optimum."""
     return "\n".join(
-        f"{name}\n{found.isoflop.summary()}\n\n{found.routes.summary()}\n{_passed_over(found)}"
+        f"{name}\n{found.isoflop.summary()}\n\n{_routes(found)}{_passed_over(found)}"
         for name, found in models.items()
     )
 
@@ -23,6 +23,10 @@ def training_text(models: Mapping[str, FittedModel]) -> str:
         f"{found.robustness.summary()}\n{_passed_over(found)}"
         for name, found in models.items()
     )
+
+
+def _routes(found: FittedModel) -> str:
+    return f"{found.routes.summary()}\n" if found.routes.rows else ""
 
 
 def _passed_over(found: FittedModel) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from analysis.data.axis import Axis
 from analysis.engine.intervals import RESAMPLES, Interval, interval
-from analysis.engine.validation import LARGEST_LOSS, Table, columns_of, positive_numbers, same_length
+from analysis.engine.validation import LARGEST_LOSS, Table, columns_of, numbers, positive_numbers, same_length
 from analysis.fits.isoflop.bias import FURTHEST, Biases, biases, fitted_forms, worse_than_parabolas
 from analysis.fits.isoflop.curves import Curve, curves_of, pooled_noise, variance, without_copies
 from analysis.fits.isoflop.exchange import Exchange, exchange
@@ -103,7 +103,7 @@ def _checked(columns: Mapping[str, ArrayLike | None]) -> dict[str, Array]:
     given = {name: values for name, values in columns.items() if name not in ("seeds", "loss")}
     losses = positive_numbers("loss", np.asarray(loss), largest=LARGEST_LOSS)
     arrays = {name: positive_numbers(name, values) for name, values in given.items() if values is not None}
-    arrays["seeds"] = np.full(len(losses), np.nan) if seeds is None else np.asarray(seeds, dtype=float)
+    arrays["seeds"] = np.full(len(losses), np.nan) if seeds is None else numbers("seeds", seeds)
     arrays.setdefault("weights", np.ones(len(losses)))
     for name, values in arrays.items():
         same_length(name, values, losses)
@@ -115,6 +115,11 @@ def _axis(axis: Axis | str | None, arrays: Mapping[str, Array]) -> Axis:
     if axis is None:
         recurrence = arrays.get("mean_recurrence")
         varies = recurrence is not None and len(np.unique(recurrence)) > 1
+        if recurrence is None and "parameters" not in arrays:
+            raise InputError(
+                "mean_recurrence and parameters are both missing; give what varies within a budget, or "
+                "axis='tokens'"
+            )
         return Axis.PARAMETERS if "parameters" in arrays and not varies else Axis.MEAN_RECURRENCE
     if axis not in list(Axis):
         raise InputError(f"axis is {axis!r}; it takes {', '.join(Axis)}")

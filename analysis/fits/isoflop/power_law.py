@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.engine.formatting import brief
+from analysis.engine.formatting import brief, number, spell
 from analysis.engine.intervals import NOTHING, Interval, finite, holding
 from analysis.engine.verdict import FitStatus
 from analysis.laws import Array
@@ -33,6 +33,9 @@ class PowerLaw:
 
     def __repr__(self) -> str:
         return brief(self, "exponent", "k", "status", "optima")
+
+    def summary(self) -> str:
+        return f"gamma = {spell(self.exponent)}, k = {number(self.k, 3)}; {self.message}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -154,7 +154,7 @@ class IsoflopFit:
 
 
 def _power_law_text(name: str, law: PowerLaw) -> str:
-    return f"{name}: gamma = {spell(law.exponent)}, k = {number(law.k, 3)}; {law.message}"
+    return f"{name}: {law.summary()}"
 
 
 def _corrected_cells(optimum: CorrectedOptimum | None, axis: Axis) -> list[str]:
