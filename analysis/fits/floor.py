@@ -115,8 +115,8 @@ def judge(test_recurrence: Array, loss: Array, exponential: LawFit, rivals: Sequ
     if distinct < FEWEST:
         values = _intervals(curve) if exponential.usable else ()
         sentence = (
-            f"{distinct} test recurrences cannot show whether the losses fall to a floor, nor bound what they "
-            f"point to; {FEWEST} can"
+            f"{distinct} test recurrences cannot show whether the losses fall to a floor, nor bound it; "
+            f"{FEWEST} can"
         )
         unbounded = (replace(one, low=np.nan, high=np.nan) for one in values)
         return _claim(FitStatus.TOO_FEW_POINTS, sentence, *unbounded)

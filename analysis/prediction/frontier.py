@@ -31,7 +31,7 @@ NEAR_BEST = 1e-3
 """Recurrences whose loss is within this fraction of the advised one's are as good (0.1 %)."""
 LOOPED = 1.001
 """A continuous optimum up to this one says that a loop does not pay."""
-NO_LOOP_PAYS = "no loop pays: the best mean recurrence is 1 within its limits, so it has no interval"
+NO_LOOP_PAYS = "the continuous optimum is 1, no loop, throughout its limits, so it has no interval"
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
 
@@ -200,6 +200,7 @@ def frontier(
         else _unsupported_point(mixture, shape, float(flops[i]))
         for i in range(len(flops))
     ]
+    flat = [f"{p.flops:.3g}" for p in found if p.supported and pays_for_none(p.continuous_recurrence)]
     return Frontier(
         form=mixture.law.name,
         points=tuple(found),
@@ -213,11 +214,7 @@ def frontier(
                 f"{value[i]:.3g}, but the runs support up to {deepest:g}, so no optimum"
                 for i in np.flatnonzero(~supported)
             ),
-            *(
-                f"{p.flops:.3g} FLOPs: {NO_LOOP_PAYS}"
-                for p in found
-                if p.supported and pays_for_none(p.continuous_recurrence)
-            ),
+            *([f"{', '.join(flat)} FLOPs: {NO_LOOP_PAYS}"] if flat else []),
         ),
     )
 

@@ -10,6 +10,7 @@ from analysis.checks.two_routes import Route, two_routes
 from analysis.engine.intervals import NOTHING, Interval
 from analysis.fits.forms import fit_forms
 from analysis.prediction.frontier import best_recurrence, frontier
+from analysis.prediction.predict import predict
 from analysis.prediction.shape import Shape, shape_of
 from analysis.report.fitted_study import fit_model, isoflop_of
 from analysis.report.headlines import law_headlines
@@ -233,6 +234,21 @@ def test_what_lies_beyond_the_trained_recurrences_is_no_finding() -> None:
     grows = [t for t in told if "law's own minimum" in t]
     assert len(grows) == 1
     assert "over 3 budgets, 2e+18 to 8e+18 FLOPs, the best mean recurrence grows" in grows[0]
+
+
+def test_an_optimum_of_no_loop_has_no_interval_and_says_why() -> None:
+    study = published_study()
+    points = study.models["small-140m"]
+    loss = 2.0 + 800 * points.effective_parameters**-0.5 + 3.06e4 * points.tokens**-0.516
+    noisy = loss * np.exp(3e-4 * np.random.default_rng(0).standard_normal(len(loss)))
+    flat = dataclasses.replace(study, models={"m": dataclasses.replace(points, loss=noisy)}, curves=())
+    found = predict(flat, flops=1e18, convention="paper", resamples=200)
+    assert found.continuous_recurrence.value == 1
+    assert np.isnan(found.continuous_recurrence.low)
+    assert "1, no loop, throughout its limits" in found.warnings[0]
+    near = predict(flat, flops=1.6e19, convention="paper", resamples=200)
+    assert near.continuous_recurrence.low == 1 < near.continuous_recurrence.high
+    assert not near.warnings
 
 
 def test_an_optimum_far_beyond_the_runs_is_none() -> None:
