@@ -114,6 +114,15 @@ def test_a_file_that_contradicts_its_convention_is_refused_unless_that_is_settle
     assert own is not None
     even = [2, 4, 12]
     assert settled.price(even) == pytest.approx(own.price(even), rel=1e-9)
+    shape = shape_of(points)
+    assert shape is not None
+    fractional = dataclasses.replace(
+        points,
+        mean_recurrence=np.full(len(points), 2.4),
+        tokens=points.flops / float(shape.price(2)),
+    )
+    with pytest.raises(InputError, match=r"mean recurrence 2\.4 spent"):
+        shape_of(fractional)
     with pytest.raises(InputError, match="there is no convention 'mine'"):
         shape_of(other, "mine")
 
