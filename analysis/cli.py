@@ -104,19 +104,18 @@ def isoflop(
     convention: ConventionOption = None,
 ) -> None:
     """Fit a parabola to each budget and power laws to the optima."""
-    from analysis.report.fitted_study import fit_models, require_enough
+    from analysis.report.fitted_study import fit_models, require_enough, why_no_curve
     from analysis.report.json_output import isoflop_json
     from analysis.report.law_text import isoflop_text
 
     study = _study(db, sweep, weights)
     models = fit_models(study, convention, axis)
     optima = [optimum for found in models.values() for optimum in found.isoflop.optima]
-    where = axis.words if axis else "mean recurrence, or parameters and no loop"
     require_enough(
         study,
         "runs for an isoFLOP curve",
         [(optimum.verdict, optimum.message) for optimum in optima],
-        otherwise=f"no run has both a FLOP budget and {where}",
+        otherwise=why_no_curve(study, axis),
     )
     warnings = [f"{name}: {w}" for name, found in models.items() for w in found.routes.warnings]
     _show(study, json, models, isoflop_json, isoflop_text, warnings)

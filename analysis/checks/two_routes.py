@@ -3,22 +3,26 @@
 Both estimate mu_rec* = k C^gamma and D* = k' C^gamma'. Parabolas need no law but are biased when a grid is
 off-centre, or so wide that the loss is no parabola (Czech et al. arXiv 2603.22339); the law extrapolates but
 believes in its form. Parabolas corrected for their bias (`analysis.fits.isoflop.bias`) take that bias alone
-from the laws, so they are believed where the routes disagree.
+from the laws, so they are believed where the routes disagree. Only exponents over the same budgets are
+compared.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from analysis.data.axis import Axis
+from analysis.data.budgets import places_of
 from analysis.data.points import ModelPoints
 from analysis.engine.fit import LawFit
-from analysis.engine.formatting import number, spell, table
-from analysis.engine.intervals import NOTHING, Interval
+from analysis.engine.formatting import number, over_budgets, spell, table
+from analysis.engine.intervals import NOTHING, Interval, finite
 from analysis.fits.forms import form_data
 from analysis.fits.isoflop.fit import fit_isoflop
 from analysis.fits.isoflop.optimum import CurveVerdict
+from analysis.fits.isoflop.power_law import FEWEST_OPTIMA, PowerLaw, slope
 from analysis.fits.isoflop.result import IsoflopFit
 from analysis.prediction.frontier import Frontier
 
@@ -30,15 +34,29 @@ OFF_CENTRE = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """Both estimates of one exponent, and what parabolas make of the law's own losses on the grid."""
+    """Every estimate of one exponent over the same budgets, and what parabolas make of the law's losses."""
 
     quantity: str
+    budgets: tuple[float, ...]
     parabolas: Interval
     """Plain: the paper's method."""
     corrected: Interval
-    """With the parabolas' bias taken off, through the optima then in the sampled range."""
+    """With the parabolas' bias taken off; none unless the laws' optima are all in the sampled range."""
     law: Interval
     parabolas_of_law: float
+    within: "Route | None" = None
+    """The same over the budgets of the corrected exponent, where those are fewer."""
+
+    @property
+    def compared(self) -> "Route":
+        """The routes over the budgets that all of them have."""
+        return self.within or self
+
+    @property
+    def known(self) -> bool:
+        """Whether there is any estimate."""
+        values = (self.parabolas.value, self.corrected.value, self.law.value)
+        return bool(np.isfinite(values).any())
 
     @property
     def disagree(self) -> bool:
@@ -60,20 +78,34 @@ class Route:
             return ""
         if self.disagree and _known(self.corrected):
             return (
-                f"for {self.quantity} trust the corrected parabolas, {_spell(self.corrected)}: the law's own "
+                f"for {self._over} trust the corrected parabolas, {_spell(self.corrected)}: the law's own "
                 f"{_spell(self.law)} depends on the form of the law"
             )
         if self.disagree:
             return (
-                f"for {self.quantity} trust neither: parabolas give {_spell(self.parabolas)}, the law "
+                f"for {self._over} trust neither: parabolas give {_spell(self.parabolas)}, the law "
                 f"{_spell(self.law)}, and the parabolas' bias is unknown"
             )
         if self.biased:
             return (
-                f"for {self.quantity} trust the corrected parabolas, {_spell(self.corrected)}: plain "
+                f"for {self._over} trust the corrected parabolas, {_spell(self.corrected)}: plain "
                 f"parabolas are biased on this grid; corrected, they agree with the law's {_spell(self.law)}"
             )
         return ""
+
+    @property
+    def _over(self) -> str:
+        return f"{self.quantity} over {over_budgets(self.budgets)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "exponent_of": self.quantity,
+            "budgets": list(self.budgets),
+            "parabolas": self.parabolas.to_dict(),
+            "corrected": self.corrected.to_dict(),
+            "law": self.law.to_dict(),
+            "parabolas_of_law": finite(self.parabolas_of_law),
+        }
 
 
 def _known(value: Interval) -> bool:
@@ -88,31 +120,50 @@ class Routes:
     warnings: tuple[str, ...]
     """Plain sentences: where the routes disagree, and what is wrong with the grid."""
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def rows(self) -> tuple[Route, ...]:
+        """All exponents that there is an estimate of, each over its budgets."""
         both = (self.mean_recurrence, self.tokens)
+        return tuple(one for route in both for one in (route, route.within) if one and one.known)
+
+    @property
+    def believed(self) -> tuple[str, ...]:
+        """Which exponents are believed, and why, where the routes differ."""
+        both = (self.mean_recurrence.compared, self.tokens.compared)
+        return tuple(route.believed for route in both if route.believed)
+
+    def to_dict(self) -> dict[str, Any]:
         return {
             "training_law": {
                 "gamma_mean_recurrence": self.mean_recurrence.law.to_dict(),
                 "gamma_tokens": self.tokens.law.to_dict(),
             },
-            "believed": [route.believed for route in both if route.believed],
+            "routes": [route.to_dict() for route in self.rows],
+            "believed": list(self.believed),
             "warnings": list(self.warnings),
         }
 
     def summary(self) -> str:
-        both = (self.mean_recurrence, self.tokens)
         rows = [
             (
                 route.quantity,
+                f"{len(route.budgets)}: {route.budgets[0]:.3g} to {route.budgets[-1]:.3g}",
                 spell(route.parabolas),
                 spell(route.corrected),
                 spell(route.law),
                 number(route.parabolas_of_law, 3),
             )
-            for route in both
+            for route in self.rows
         ]
-        columns = ("exponent of", "parabolas", "corrected", "law's minimum", "parabolas of the law")
-        return "\n".join([table(columns, rows), *(route.believed for route in both if route.believed)])
+        columns = (
+            "exponent of",
+            "over budgets",
+            "parabolas",
+            "corrected",
+            "law's minimum",
+            "parabolas of the law",
+        )
+        return "\n".join([*([table(columns, rows)] if rows else []), *self.believed])
 
 
 def two_routes(
@@ -120,42 +171,68 @@ def two_routes(
 ) -> Routes:
     """Both routes for one model; `law` is the chosen form, None if there is none."""
     of_law = _parabolas_of_law(points, law)
-    routes = [
-        Route(
-            quantity=quantity,
-            parabolas=getattr(isoflop, gamma).exponent,
-            corrected=_corrected(isoflop, gamma),
-            law=getattr(frontier, gamma, NOTHING),
-            parabolas_of_law=getattr(of_law, gamma).exponent.value if of_law else float("nan"),
-        )
-        for quantity, gamma in (
-            _first(isoflop.axis),
-            ("tokens", "gamma_tokens"),
-        )
-    ]
+    first, second = (
+        _route(isoflop, frontier, of_law, quantity, gamma)
+        for quantity, gamma in (_first(isoflop.axis), ("tokens", "gamma_tokens"))
+    )
     warnings = [*isoflop.warnings, *_grid_warnings(isoflop)]
     warnings += frontier.warnings if frontier else ()
-    for route in routes:
+    for route in (first.compared, second.compared):
+        over = over_budgets(route.budgets) if route.budgets else ""
         if route.disagree:
+            ours = route.corrected if _known(route.corrected) else route.parabolas
             warnings.append(
-                f"the two routes disagree on the exponent of {route.quantity}: parabolas give "
-                f"{_spell(route.parabolas)}, the law's own minimum {_spell(route.law)}"
+                f"the two routes disagree on the exponent of {route.quantity} over {over}: parabolas give "
+                f"{_spell(ours)}, the law's own minimum {_spell(route.law)}"
             )
         if route.biased:
             warnings.append(
-                f"parabolas are biased on this grid: the exponent of {route.quantity} is "
+                f"parabolas are biased on this grid: the exponent of {route.quantity} over {over} is "
                 f"{_spell(route.corrected)} when corrected, and {route.parabolas.value:.3f} when not"
             )
-    return Routes(mean_recurrence=routes[0], tokens=routes[1], warnings=tuple(warnings))
+    return Routes(mean_recurrence=first, tokens=second, warnings=tuple(warnings))
 
 
-def _corrected(isoflop: IsoflopFit, gamma: str) -> Interval:
-    found = isoflop.corrected
-    if found is None:
-        return NOTHING
-    if gamma == "gamma_tokens":
-        return found.gamma_tokens.exponent
-    return found.gamma_axis.exponent if gamma == f"gamma_{isoflop.axis.column}" else NOTHING
+def _route(
+    isoflop: IsoflopFit, frontier: Frontier | None, of_law: IsoflopFit | None, quantity: str, gamma: str
+) -> Route:
+    """All estimates of the exponent `gamma`, over the parabolas' budgets and over the corrected ones'."""
+    name, found = gamma.removeprefix("gamma_"), isoflop.corrected
+
+    def route(plain: PowerLaw, corrected: Interval, within: Route | None = None) -> Route:
+        law = frontier.optima.exponents(plain.budgets) if frontier else None
+        return Route(
+            quantity=quantity,
+            budgets=plain.budgets,
+            parabolas=plain.exponent,
+            corrected=corrected,
+            law=getattr(law, name, NOTHING),
+            parabolas_of_law=_slope_of(of_law, name, plain.budgets),
+            within=within,
+        )
+
+    everywhere: PowerLaw = getattr(isoflop, gamma)
+    if found is None or gamma not in ("gamma_tokens", f"gamma_{isoflop.axis.column}"):
+        return route(everywhere, NOTHING)
+    tokens = gamma == "gamma_tokens"
+    corrected = (found.gamma_tokens if tokens else found.gamma_axis).exponent
+    plain = found.plain_tokens if tokens else found.plain_axis
+    if plain.budgets == everywhere.budgets or not _known(corrected):
+        return route(everywhere, corrected)
+    return route(everywhere, NOTHING, route(plain, corrected))
+
+
+def _slope_of(of_law: IsoflopFit | None, name: str, budgets: Sequence[float]) -> float:
+    """The exponent over these budgets of the parabolas through the law's own losses."""
+    if of_law is None or len(budgets) < FEWEST_OPTIMA:
+        return float("nan")
+    at = places_of(budgets, np.array([optimum.flops for optimum in of_law.optima]))
+    if (at < 0).any():
+        return float("nan")
+    vertices = np.array([getattr(of_law.optima[i], name) for i in at])
+    if not np.isfinite(vertices).all():
+        return float("nan")
+    return float(slope(np.log(budgets), np.log(vertices)[None])[0][0])
 
 
 def _first(axis: Axis) -> tuple[str, str]:

@@ -121,6 +121,21 @@ class ModelPoints:
             }
         )
 
+    def summary(self) -> str:
+        """The runs, their budgets, and the ranges of what varies."""
+        lines = [f"{self.model} ({self.architecture}): {len(self)} runs, {len(self.budgets)} budgets"]
+        for name, values in (
+            ("FLOPs", self.flops),
+            ("mean recurrence", self.mean_recurrence),
+            ("effective parameters", self.effective_parameters),
+            ("tokens", self.tokens),
+            ("loss", self.loss),
+        ):
+            known = values[np.isfinite(values)]
+            span = f"{known.min():.4g} to {known.max():.4g}" if len(known) else "unknown"
+            lines.append(f"{name}: {span}")
+        return "\n".join(lines)
+
     def select(self, keep: Mask) -> "ModelPoints":
         """The runs where `keep` (n,) is true."""
         arrays = [f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)]
@@ -205,6 +220,14 @@ class Study:
             "passed_over": sum(points.passed_over for points in self.models.values()),
             "data_hash": self.data_hash,
         }
+
+    def summary(self) -> str:
+        """Each model's runs, and what no fit uses."""
+        lines = [f"{self.name}: {self.used} of {self.runs} runs fitted"]
+        lines += [points.summary() for points in self.models.values()]
+        if self.curves:
+            lines.append(f"{len(self.curves)} runs with losses at several test recurrences")
+        return "\n".join([*lines, *(f"left out: {count} {why}" for why, count in self.left_out.items())])
 
     @property
     def used(self) -> int:

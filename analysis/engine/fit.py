@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.engine.formatting import number, table
 from analysis.engine.many_starts import race
 from analysis.engine.solver import Problem
 from analysis.engine.validation import checked, positive_numbers, same_length
@@ -70,6 +71,13 @@ class LawFit:
         numbers = {**self.values, "huber": self.huber, "mean_error": self.mean_error}
         known = {name: value if np.isfinite(value) else None for name, value in numbers.items()}
         return {**known, "status": self.status.value, "message": self.message}
+
+    def summary(self) -> str:
+        """The equation, the verdict, then the parameters."""
+        lines = [self.law.equation, f"{self.status}: {self.message}"]
+        if self.decided:
+            lines.append(table(("", "value"), [(name, number(value)) for name, value in self.values.items()]))
+        return "\n".join(lines)
 
     @property
     def decided(self) -> bool:

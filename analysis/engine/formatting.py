@@ -44,6 +44,11 @@ def span(low: float, high: float) -> str:
     return number(low) if low == high or not math.isfinite(low) else f"{low:g} to {high:g}"
 
 
+def over_budgets(flops: Sequence[float]) -> str:
+    """4 budgets, 2e+18 to 1.6e+19 FLOPs."""
+    return f"{len(flops)} budgets, {flops[0]:.3g} to {flops[-1]:.3g} FLOPs"
+
+
 @contextmanager
 def within(width: int | None) -> Iterator[None]:
     """Tables and sentences made inside are at most `width` characters wide; None for as wide as they come."""

@@ -5,11 +5,14 @@ The draws come from `analysis.engine.uncertainty`; `bench/coverage.py` measures 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.engine.fit import LawFit
 from analysis.laws import Array
+
+if TYPE_CHECKING:
+    from analysis.engine.fit import LawFit
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -32,6 +35,12 @@ class Interval:
     def to_dict(self) -> dict[str, float | None]:
         return {name: finite(getattr(self, name)) for name in ("value", "low", "high")}
 
+    def summary(self) -> str:
+        """0.401 (0.319 to 0.753); a dash if there is no estimate."""
+        from analysis.engine.formatting import spell  # which knows intervals
+
+        return spell(self)
+
     def overlaps(self, other: "Interval") -> bool:
         return self.low <= other.high and other.low <= self.high
 
@@ -41,37 +50,53 @@ NOTHING = Interval(value=float("nan"), low=float("nan"), high=float("nan"))
 
 
 def interval(value: float, draws: Array, weights: Array | None = None) -> Interval:
-    """Percentile limits of the finite draws; none when fewer than 90 % of them are finite, or all are equal.
+    """Percentile limits of the finite draws; none when fewer than 90 % of them are finite, or they leave no
+    width.
 
     Draws that cannot vary say nothing of how far off the estimate is.
     `weights` (of the draws, alike in shape) where some count more than others.
     """
+    low, _, high = _percentiles(draws, weights)
+    if not np.isfinite(value) or not low < high:
+        return Interval(value=float(value), low=float("nan"), high=float("nan"))
+    return Interval(value=float(value), low=low, high=high)
+
+
+def holding(value: float, draws: Array, weights: Array | None = None) -> Interval:
+    """``interval``, but about an estimate that is not itself the draws' centre, such as a robust one.
+
+    Draws are refits by least squares. An estimate outside their limits differs from them by more than noise
+    explains, so the interval holds both: the draws' limits, and the same draws centred on the estimate.
+    """
+    found = interval(value, draws, weights)
+    if not np.isfinite(found.low) or found.low < value < found.high:
+        return found
+    low, middle, high = _percentiles(draws, weights)
+    ends = [value + low - middle, value + high - middle]
+    if min(value, low) > 0:  # what is positive has no limit below 0, nor has what is 0 at its bound
+        ends = [value * low / middle, value * high / middle]
+    elif min(value, np.nanmin(draws)) >= 0:
+        ends[0] = max(ends[0], 0.0)
+    return Interval(value=value, low=min(low, ends[0]), high=max(high, ends[1]))
+
+
+def _percentiles(draws: Array, weights: Array | None) -> tuple[float, float, float]:
+    """The lower limit, the median and the upper limit of the finite draws; NaN where too few are."""
     share = np.full(len(draws), 1.0) if weights is None else weights
     finite = np.isfinite(draws)
-    known = finite.any() and share[finite].sum() >= 0.9 * share.sum()
-    if not np.isfinite(value) or not known or (len(draws) > 1 and np.ptp(draws[finite]) == 0):
-        return Interval(value=float(value), low=float("nan"), high=float("nan"))
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    if not finite.any() or share[finite].sum() < 0.9 * share.sum():
+        return float("nan"), float("nan"), float("nan")
+    ends = [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2]
     if weights is None:
-        low, high = np.quantile(draws[finite], ends)
+        low, middle, high = np.quantile(draws[finite], ends)
     else:
         order = np.argsort(draws[finite])
         sorted_share = share[finite][order]
         place = (np.cumsum(sorted_share) - sorted_share / 2) / sorted_share.sum()
-        low, high = np.interp(ends, place, draws[finite][order])
-    return Interval(value=float(value), low=float(low), high=float(high))
+        low, middle, high = np.interp(ends, place, draws[finite][order])
+    return float(low), float(middle), float(high)
 
 
-def holding(given: Interval) -> Interval:
-    """The interval, reaching as far as its own estimate."""
-    if not np.isfinite(given.low):
-        return given
-    return Interval(value=given.value, low=min(given.low, given.value), high=max(given.high, given.value))
-
-
-def parameter_intervals(fit: LawFit, draws: Array) -> Mapping[str, Interval]:
+def parameter_intervals(fit: "LawFit", draws: Array) -> Mapping[str, Interval]:
     """One interval a parameter of the law, from rows of parameters (R, p) in raw units."""
-    return {
-        name: holding(interval(fit.values[name], draws[:, index]))
-        for index, name in enumerate(fit.law.parameters)
-    }
+    return {name: holding(fit.values[name], draws[:, index]) for index, name in enumerate(fit.law.parameters)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.engine.intervals import Interval, holding, interval
+from analysis.engine.intervals import Interval, holding
 from analysis.laws import Array, Law
 
 
@@ -39,4 +39,4 @@ class Mixture:
     def intervals(self, quantity: Callable[[Law, Array], Array]) -> list[Interval]:
         """One interval a column of the quantity; it holds the estimate."""
         value, draws, weights = self.evaluate(quantity)
-        return [holding(interval(float(v), draws[:, i], weights)) for i, v in enumerate(value)]
+        return [holding(float(v), draws[:, i], weights) for i, v in enumerate(value)]

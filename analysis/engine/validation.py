@@ -96,8 +96,30 @@ def positive_numbers(
     return array
 
 
+def together(**values: ArrayLike) -> list[Array]:
+    """Float arrays (n,) of positive numbers, of one length; a single number stands for all."""
+    arrays = {name: positive_numbers(name, given) for name, given in values.items()}
+    length = max(len(array) for array in arrays.values())
+    for name, array in arrays.items():
+        if len(array) not in (1, length):
+            longest = next(other for other, one in arrays.items() if len(one) == length)
+            raise InputError(
+                f"{name} has {len(array)} values but {longest} has {length}; give as many, or one"
+            )
+    return [np.broadcast_to(array, length) for array in arrays.values()]
+
+
 def finite_numbers(name: str, values: ArrayLike) -> Array:
     """A float array (n,) of finite numbers; a masked value counts as missing."""
+    array = numbers(name, values)
+    if not np.isfinite(array).all():
+        at = int(np.argmin(np.isfinite(array)))
+        raise InputError(f"{name}[{at}] is {array[at]}; every value must be a finite number")
+    return array
+
+
+def numbers(name: str, values: ArrayLike) -> Array:
+    """A float array (n,), NaN where a value is missing."""
     try:
         given = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan) if np.ma.isMA(values) else values
         array = np.atleast_1d(np.asarray(given))
@@ -108,7 +130,4 @@ def finite_numbers(name: str, values: ArrayLike) -> Array:
         raise InputError(f"{name} is not a list of numbers: {error}") from None
     if array.ndim != 1:
         raise InputError(f"{name} has {array.ndim} dimensions; it must be a plain list of numbers")
-    if not np.isfinite(array).all():
-        at = int(np.argmin(np.isfinite(array)))
-        raise InputError(f"{name}[{at}] is {array[at]}; every value must be a finite number")
     return array

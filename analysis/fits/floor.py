@@ -8,7 +8,7 @@ power of T do not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
@@ -113,9 +113,13 @@ def judge(test_recurrence: Array, loss: Array, exponential: LawFit, rivals: Sequ
             f"{100 * curve.rise:.2g} % higher at T = {curve.t[-1]:g}{_wild(curve)}",
         )
     if distinct < FEWEST:
-        known = _intervals(curve) if exponential.usable else ()
-        sentence = f"{distinct} test recurrences cannot show whether the losses fall to a floor; {FEWEST} can"
-        return _claim(FitStatus.TOO_FEW_POINTS, sentence, *known)
+        values = _intervals(curve) if exponential.usable else ()
+        sentence = (
+            f"{distinct} test recurrences cannot show whether the losses fall to a floor, nor bound it; "
+            f"{FEWEST} can"
+        )
+        unbounded = (replace(one, low=np.nan, high=np.nan) for one in values)
+        return _claim(FitStatus.TOO_FEW_POINTS, sentence, *unbounded)
     first, floor = _level(curve)
     if floor is None:
         return _claim(FitStatus.NO_FLOOR, objection + _wild(curve))

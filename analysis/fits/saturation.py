@@ -14,7 +14,7 @@ from analysis.data.points import TestTimeCurve, spaced
 from analysis.engine.fit import DELTA, LawFit, fit_each
 from analysis.engine.formatting import LIMITS, brief, limits, number, table
 from analysis.engine.intervals import Interval, finite
-from analysis.engine.validation import Table, columns_of, finite_numbers
+from analysis.engine.validation import Table, columns_of, finite_numbers, positive_numbers
 from analysis.engine.verdict import FitStatus
 from analysis.fits.floor import judge
 from analysis.laws import SATURATION, Array
@@ -92,7 +92,7 @@ class SaturationFit:
 
     def predict(self, test_recurrence: ArrayLike) -> Array:
         """Loss in nats at each T (n,) by the fitted curve, whatever the verdict on it."""
-        t = np.atleast_1d(np.asarray(test_recurrence, dtype=float))
+        t = positive_numbers("test_recurrence", test_recurrence)
         return np.asarray(self.fit.law.predict(self.fit.vector, {"T": t})[0])
 
 

@@ -17,7 +17,7 @@ from analysis.engine.fit import DELTA, STARTS, LawFit, fit_law
 from analysis.engine.formatting import LIMITS, brief, limits, number, table
 from analysis.engine.intervals import Interval, finite
 from analysis.engine.lack_of_fit import Fits, LackOfFit
-from analysis.engine.validation import Table, columns_of
+from analysis.engine.validation import Table, columns_of, together
 from analysis.engine.verdict import FitStatus, noise
 from analysis.fits.forms import FormFit
 from analysis.laws import COUPLED, TRAINING, Array, Law
@@ -81,12 +81,9 @@ class TrainingFit:
         return self.fit.usable
 
     def predict(self, parameters: ArrayLike, tokens: ArrayLike) -> Array:
-        """Loss in nats for N effective parameters and D tokens (arrays of one shape (n,))."""
-        data = {
-            "N": np.atleast_1d(np.asarray(parameters, float)),
-            "D": np.atleast_1d(np.asarray(tokens, float)),
-        }
-        return np.asarray(self.fit.law.predict(self.fit.vector, data)[0])
+        """Loss in nats for N effective parameters and D tokens (n values, or one for all)."""
+        sizes, seen = together(parameters=parameters, tokens=tokens)
+        return np.asarray(self.fit.law.predict(self.fit.vector, {"N": sizes, "D": seen})[0])
 
 
 def fit_training_law(

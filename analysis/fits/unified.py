@@ -19,7 +19,7 @@ from analysis.engine.formatting import LIMITS, brief, limits, table
 from analysis.engine.intervals import Interval, finite, parameter_intervals
 from analysis.engine.mixture import Mixture, Part
 from analysis.engine.uncertainty import Uncertainty, uncertainty
-from analysis.engine.validation import Table, columns_of
+from analysis.engine.validation import Table, columns_of, together
 from analysis.engine.verdict import FitStatus
 from analysis.laws import ORACLE_FLOOR, UNIFIED, Array
 from parcae.errors import InputError
@@ -106,12 +106,12 @@ class UnifiedFit:
     def predict(
         self, parameters: ArrayLike, tokens: ArrayLike, mean_recurrence: ArrayLike, test_recurrence: ArrayLike
     ) -> Array:
-        """Loss in nats; the four arrays broadcast to one shape (n,)."""
-        arrays = np.broadcast_arrays(
-            *(
-                np.atleast_1d(np.asarray(a, float))
-                for a in (parameters, tokens, mean_recurrence, test_recurrence)
-            )
+        """Loss in nats; n values of each, or one for all."""
+        arrays = together(
+            parameters=parameters,
+            tokens=tokens,
+            mean_recurrence=mean_recurrence,
+            test_recurrence=test_recurrence,
         )
         data = dict(zip(("N", "D", "mu", "T"), arrays, strict=True))
         return np.asarray(self.fit.law.predict(self.fit.vector, data)[0])

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.data.budgets import places_of
 from analysis.data.points import ModelPoints
-from analysis.engine.intervals import NOTHING, Interval, finite, holding, interval
+from analysis.engine.formatting import number
+from analysis.engine.intervals import NOTHING, Interval, finite, holding
 from analysis.engine.mixture import Mixture
-from analysis.fits.isoflop.power_law import FEWEST_OPTIMA, slope
+from analysis.fits.isoflop.power_law import FEWEST_OPTIMA
 from analysis.laws import TRAINING, Array, Law, Mask
+from analysis.prediction.exponents import Exponents, Optima
 from analysis.prediction.shape import Shape
 
 SHALLOWEST, DEEPEST = 0.05, 1e4
@@ -25,7 +28,10 @@ SHALLOWEST, DEEPEST = 0.05, 1e4
 DEEPEST_FACTOR = 2.0
 """Mean and test recurrences up to this factor beyond the sampled ones are believed (assumption)."""
 NEAR_BEST = 1e-3
-"""Recurrences whose loss is within this fraction of the best are as good (0.1 %)."""
+"""Recurrences whose loss is within this fraction of the advised one's are as good (0.1 %)."""
+LOOPED = 1.001
+"""A continuous optimum up to this one says that a loop does not pay."""
+NO_LOOP_PAYS = "the continuous optimum is 1, no loop, throughout its limits, so it has no interval"
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
 
@@ -96,7 +102,7 @@ class FrontierPoint:
     continuous_recurrence: Interval
     continuous_tokens: Interval
     near_best: tuple[float, float]
-    """Smallest and largest whole recurrence whose loss is within 0.1 % of the best."""
+    """Smallest and largest whole recurrence, trained or not, within 0.1 % of the advised one's loss."""
     beyond_trained: float
     """The best whole recurrence of all, where it is not among the trained ones; else NaN."""
 
@@ -122,25 +128,35 @@ class FrontierPoint:
         return bool(np.isfinite(self.loss.value))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Frontier:
     form: str
     """The form whose optima these are."""
     points: tuple[FrontierPoint, ...]
-    gamma_mean_recurrence: Interval
-    gamma_tokens: Interval
-    slope_flops: tuple[float, ...]
-    """The budgets that the exponents are slopes over."""
+    optima: Optima
+    """The continuous ones; NaN where the runs do not support the estimate."""
+    exponents: Exponents
+    """Over the budgets asked for."""
+    within: Exponents
+    """Over the budgets whose continuous optimum is among the trained recurrences: a finding, not an
+    extrapolation."""
     trained: tuple[float, float]
     """Smallest and largest mean recurrence of the runs."""
     warnings: tuple[str, ...]
-    """A sentence for each budget whose optimum the runs do not support."""
+    """A sentence for each budget whose optimum the runs do not support, or that does not pay for a loop."""
 
     @property
-    def over_budgets(self) -> str:
-        """What the exponents are slopes over."""
-        flops = self.slope_flops
-        return f"{len(flops)} budgets, {flops[0]:.3g} to {flops[-1]:.3g} FLOPs"
+    def gamma_mean_recurrence(self) -> Interval:
+        return self.exponents.mean_recurrence
+
+    @property
+    def gamma_tokens(self) -> Interval:
+        return self.exponents.tokens
+
+    @property
+    def slope_flops(self) -> tuple[float, ...]:
+        """The budgets that the exponents are slopes over."""
+        return self.exponents.flops
 
 
 def deepest_supported(points: ModelPoints) -> float:
@@ -172,31 +188,33 @@ def frontier(
     value, draws, weights = mixture.evaluate(lambda law, rows: best_recurrence(rows, shape, flops, law))
     deepest, trained = deepest_supported(points), trained_range(points)
     supported = value <= deepest
-    inside = (value > 1.001) & supported
-    used = _used(flops, inside, slope_over)
-    gammas = []
-    for tokens in (False, True):
-        rows = np.concatenate([value[None], draws])[:, used]
-        rows = flops[used] / shape.flops_per_token(rows) if tokens else rows
-        slopes = slope(np.log(flops[used]), np.log(rows))[0] if used.sum() > 1 else np.full(len(rows), np.nan)
-        gammas.append(holding(interval(float(slopes[0]), slopes[1:], weights)))
-    optima = np.stack([np.maximum(value, 1.0), *np.maximum(draws, 1.0)])
+    rows = np.concatenate([np.where(supported, value, np.nan)[None], draws])
+    optima = Optima(
+        flops=flops, mean_recurrence=rows, tokens=flops / shape.flops_per_token(rows), weights=weights
+    )
+    looped = (value > LOOPED) & supported
+    inside = looped & (value >= trained[0]) & (value <= trained[1])
+    found = [
+        _point(mixture, shape, float(flops[i]), rows[:, i], weights, trained, deepest)
+        if supported[i]
+        else _unsupported_point(mixture, shape, float(flops[i]))
+        for i in range(len(flops))
+    ]
+    flat = [f"{p.flops:.3g}" for p in found if p.supported and pays_for_none(p.continuous_recurrence)]
     return Frontier(
         form=mixture.law.name,
-        points=tuple(
-            _point(mixture, shape, float(flops[i]), optima[:, i], weights, trained, deepest)
-            if supported[i]
-            else _unsupported_point(mixture, shape, float(flops[i]))
-            for i in range(len(flops))
-        ),
-        gamma_mean_recurrence=gammas[0],
-        gamma_tokens=gammas[1],
-        slope_flops=tuple(float(c) for c in flops[used]),
+        points=tuple(found),
+        optima=optima,
+        exponents=optima.exponents(flops[_used(flops, looped, slope_over)].tolist()),
+        within=optima.exponents(flops[inside].tolist()),
         trained=trained,
-        warnings=tuple(
-            f"{flops[i]:.3g} FLOPs: the {mixture.law.name} law puts the best mean recurrence at "
-            f"{value[i]:.3g}, but the runs support up to {deepest:g}, so no optimum"
-            for i in np.flatnonzero(~supported)
+        warnings=(
+            *(
+                f"{flops[i]:.3g} FLOPs: the {mixture.law.name} law puts the best mean recurrence at "
+                f"{value[i]:.3g}, but the runs support up to {deepest:g}, so no optimum"
+                for i in np.flatnonzero(~supported)
+            ),
+            *([f"{', '.join(flat)} FLOPs: {NO_LOOP_PAYS}"] if flat else []),
         ),
     )
 
@@ -204,7 +222,7 @@ def frontier(
 def _used(flops: Array, inside: Mask, slope_over: ArrayLike | None) -> Mask:
     """Budgets of the exponents: the given ones with an optimum, or all with one if those are too few."""
     if slope_over is not None:
-        asked = np.isin(flops, np.asarray(slope_over, dtype=float)) & inside
+        asked = np.isin(np.arange(len(flops)), places_of(slope_over, flops)) & inside
         if asked.sum() >= FEWEST_OPTIMA:
             return asked
     return inside
@@ -219,8 +237,7 @@ def _point(
     trained: tuple[float, float],
     deepest: float,
 ) -> FrontierPoint:
-    continuous = holding(interval(float(optima[0]), optima[1:], weights))
-    tokens = flops / shape.flops_per_token(optima)
+    continuous = at_least_one(holding(float(optima[0]), optima[1:], weights))
     advised, near_best, anywhere = advice(mixture, shape, flops, trained, deepest)
     price = float(shape.price(advised))
     return FrontierPoint(
@@ -230,34 +247,74 @@ def _point(
         loss=loss_at(mixture, shape, advised, flops / price),
         loss_without_loop=_without_loop(mixture, shape, flops),
         gain_percent=_gain(mixture, shape, flops, advised),
-        interior=bool(optima[0] > 1.001),
+        interior=bool(optima[0] > LOOPED),
         continuous_recurrence=continuous,
-        continuous_tokens=holding(interval(float(tokens[0]), tokens[1:], weights)),
+        continuous_tokens=tokens_of(flops, shape, continuous),
         near_best=near_best,
         beyond_trained=anywhere if anywhere != advised else float("nan"),
     )
 
 
+def at_least_one(optimum: Interval) -> Interval:
+    """A continuous optimum as a mean recurrence, which is 1 without a loop; none of its limits is below."""
+    value, low, high = (float(np.maximum(v, 1.0)) for v in (optimum.value, optimum.low, optimum.high))
+    if not low < high:
+        low = high = float("nan")
+    return Interval(value=value, low=low, high=high)
+
+
+def pays_for_none(continuous: Interval) -> bool:
+    """Whether the optimum has no interval because its limits are 1 too."""
+    return continuous.value == 1 and not np.isfinite(continuous.low)
+
+
+def tokens_of(flops: float, shape: Shape, continuous: Interval) -> Interval:
+    """What the budget buys at a continuous optimum and at its limits."""
+    value, high, low = (
+        flops / float(shape.flops_per_token(m)) for m in (continuous.value, continuous.low, continuous.high)
+    )
+    return Interval(value=value, low=low, high=high)
+
+
 def advice(
     mixture: Mixture, shape: Shape, flops: float, within: tuple[float, float], deepest: float
 ) -> tuple[float, tuple[float, float], float]:
-    """The best whole recurrence `within` limits, the range of all within 0.1 % of the best, and the best of
-    all, up to `deepest`; each at the planner's price."""
+    """The best whole recurrence `within` limits, the range of all, up to `deepest`, whose loss is within
+    0.1 % of its own, and the best of all; each at the planner's price."""
     recurrences = np.arange(1.0, max(np.floor(deepest), np.ceil(within[1])) + 1)
     losses = whole_losses(mixture.law, mixture.vector, shape, np.array([flops]), recurrences)[0, 0]
     allowed = (recurrences >= np.ceil(within[0])) & (recurrences <= np.floor(within[1]))
-    advised = recurrences[np.argmin(np.where(allowed, losses, np.inf))] if allowed.any() else recurrences[0]
-    near = recurrences[losses <= losses.min() * (1 + NEAR_BEST)]
-    return float(advised), (float(near[0]), float(near[-1])), float(recurrences[np.argmin(losses)])
+    if not allowed.any():  # fractional ones alone were trained
+        allowed = recurrences == max(np.round(np.mean(within)), 1.0)
+    best = int(np.argmin(np.where(allowed, losses, np.inf)))
+    near = np.flatnonzero(np.abs(losses / losses[best] - 1) <= NEAR_BEST)
+    # an odd recurrence costs more than its neighbours, so a gap of one does not end the range
+    parts = np.split(near, np.flatnonzero(np.diff(near) > 2) + 1)
+    around = recurrences[next(part for part in parts if best in part)]
+    return (
+        float(recurrences[best]),
+        (float(around[0]), float(around[-1])),
+        float(recurrences[np.argmin(losses)]),
+    )
+
+
+def untrained(ends: tuple[float, float], trained: tuple[float, float]) -> str:
+    """Which of the whole recurrences from one end to the other were not trained; empty if none."""
+    low, high = ends
+    sides = [(low, min(high, np.ceil(trained[0]) - 1)), (max(low, np.floor(trained[1]) + 1), high)]
+    beyond = [number(a) if a == b else f"{a:g} to {b:g}" for a, b in sides if a <= b]
+    return f"{' and '.join(beyond)} not trained" if beyond else ""
 
 
 def outward(advised: float, continuous: Interval) -> Interval:
-    """The advised whole recurrence, with the continuous optimum's limits rounded outward."""
+    """The advised whole recurrence, with the continuous optimum's limits rounded outward.
+
+    They reach as far as the advised one, which is the nearest trained where the optimum is not.
+    """
     if not np.isfinite(continuous.low):
         return Interval(value=advised, low=float("nan"), high=float("nan"))
-    return holding(
-        Interval(value=advised, low=float(np.floor(continuous.low)), high=float(np.ceil(continuous.high)))
-    )
+    low, high = float(np.floor(continuous.low)), float(np.ceil(continuous.high))
+    return Interval(value=advised, low=min(low, advised), high=max(high, advised))
 
 
 def whole_tokens(flops: float, shape: Shape, advised: float, continuous: Interval) -> Interval:

@@ -17,7 +17,7 @@ from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints, Study
 from analysis.data.study import as_study
 from analysis.engine.formatting import brief, number, span, spell
-from analysis.engine.intervals import RESAMPLES, Interval, finite, holding, interval
+from analysis.engine.intervals import RESAMPLES, Interval, finite, holding
 from analysis.engine.mixture import Mixture
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import ModelForms, fit_forms
@@ -26,12 +26,17 @@ from analysis.laws import Array
 from analysis.prediction.frontier import (
     DEEPEST,
     DEEPEST_FACTOR,
+    NO_LOOP_PAYS,
     advice,
+    at_least_one,
     best_recurrence,
     deepest_supported,
     loss_at,
     outward,
+    pays_for_none,
+    tokens_of,
     trained_range,
+    untrained,
     whole_tokens,
 )
 from analysis.prediction.shape import Shape, shape_of
@@ -73,7 +78,9 @@ class Prediction:
     continuous_tokens: Interval
     continuous_loss: Interval
     near_best: tuple[float, float]
-    """Smallest and largest whole recurrence whose loss is within 0.1 % of the best."""
+    """Smallest and largest whole recurrence, trained or not, within 0.1 % of the advised one's loss."""
+    trained: tuple[float, float]
+    """Smallest and largest mean recurrence of the runs."""
     test_time: tuple[TestTimeLoss, ...]
     extrapolated: tuple[str, ...]
     """What of this lies beyond the trained runs, one sentence each."""
@@ -102,6 +109,7 @@ class Prediction:
                 "loss": self.continuous_loss.to_dict(),
             },
             "within_0.1_percent": [finite(end) for end in self.near_best],
+            "trained": list(self.trained),
             "test_time": [loss.to_dict() for loss in self.test_time],
             "extrapolated": list(self.extrapolated),
             "warnings": list(self.warnings),
@@ -112,7 +120,7 @@ class Prediction:
         lines = [
             f"{self.model} at {self.flops:.3g} FLOPs, by the {self.form} law{beside}",
             f"best mean recurrence  {spell(self.mean_recurrence)}; "
-            f"{span(*self.near_best)} within 0.1 % of the best loss",
+            f"{span(*self.near_best)} within 0.1 % of its loss{self._untrained}",
             f"tokens                {spell(self.tokens)}",
             f"loss (nats)           {spell(self.loss, 4)}",
             f"continuous optimum    mean recurrence {spell(self.continuous_recurrence, 4)}, tokens "
@@ -121,6 +129,13 @@ class Prediction:
             *(f"extrapolated: {sentence}" for sentence in self.extrapolated),
         ]
         return "\n".join(lines)
+
+    @property
+    def _untrained(self) -> str:
+        """What of the advice's limits and of the recurrences as good was not trained."""
+        ends = [*self.near_best, self.mean_recurrence.low, self.mean_recurrence.high]
+        beyond = untrained((float(np.nanmin(ends)), float(np.nanmax(ends))), self.trained)
+        return f"; {beyond}" if beyond else ""
 
 
 def predict(
@@ -166,7 +181,7 @@ def predict(
     wanted = _test_time(
         study, points, shape, found.mean_recurrence.value, found.tokens.value, test_recurrence, seed
     )
-    return replace(found, test_time=wanted, warnings=tuple(warnings))
+    return replace(found, test_time=wanted, warnings=(*warnings, *found.warnings))
 
 
 def predictions_at(
@@ -199,13 +214,11 @@ def prediction_of(
     tokens: float | None = None,
 ) -> Prediction:
     """The optimum for a budget in FLOPs, or at exactly `tokens`, without losses over test recurrences."""
-    value, draws, weights = mixture.evaluate(
-        lambda law, rows: np.maximum(best_recurrence(rows, shape, [budget], law), 1.0)
-    )
-    continuous = holding(interval(float(value[0]), draws[:, 0], weights))
-    smooth = budget / shape.flops_per_token(np.append(value, draws[:, 0]))
+    value, draws, weights = mixture.evaluate(lambda law, rows: best_recurrence(rows, shape, [budget], law))
+    continuous = at_least_one(holding(float(value[0]), draws[:, 0], weights))
+    smooth = tokens_of(budget, shape, continuous)
     trained = trained_range(points)
-    deepest = max(deepest_supported(points), 2 * float(value[0]))
+    deepest = max(deepest_supported(points), 2 * continuous.value)
     within = trained if _is_trained(points, budget) else (1.0, deepest)
     advised, near_best, anywhere = advice(mixture, shape, budget, within, deepest)
     if tokens is not None:
@@ -220,12 +233,13 @@ def prediction_of(
         tokens=best_tokens,
         loss=loss_at(mixture, shape, advised, best_tokens.value),
         continuous_recurrence=continuous,
-        continuous_tokens=holding(interval(float(smooth[0]), smooth[1:], weights)),
-        continuous_loss=loss_at(mixture, shape, float(value[0]), float(smooth[0])),
+        continuous_tokens=smooth,
+        continuous_loss=loss_at(mixture, shape, continuous.value, smooth.value),
         near_best=near_best,
+        trained=trained,
         test_time=(),
         extrapolated=tuple(_extrapolated(points, mixture, shape, budget, advised, anywhere)),
-        warnings=(),
+        warnings=(NO_LOOP_PAYS,) if pays_for_none(continuous) else (),
     )
 
 

@@ -42,7 +42,7 @@ class Shape:
         return np.asarray(self.once_flops + np.asarray(mean_recurrence) * self.recurrent_flops)
 
     def price(self, mean_recurrence: ArrayLike) -> Array:
-        """The planner's price of whole mean recurrences."""
+        """The planner's price, with a whole number of recurrences backward."""
         passes = np.asarray(mean_recurrence, dtype=float)
         if self.truncated:
             passes = (passes + 2 * np.ceil(passes / 2)) / 2
@@ -113,7 +113,7 @@ def _refuse_contradiction(points: ModelPoints, price: tuple[float, float, bool],
     )
     if not len(known):
         return
-    own, expected = known.flops / known.tokens, shape.price(np.round(known.mean_recurrence))
+    own, expected = known.flops / known.tokens, shape.price(known.mean_recurrence)
     ratio = own / expected
     if abs(np.log(np.median(ratio))) <= np.log1p(CONTRADICTION):
         return

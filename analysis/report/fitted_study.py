@@ -24,6 +24,7 @@ from analysis.fits.unified import UnifiedFit, fit_oracle_floor, fit_unified_form
 from analysis.prediction.frontier import Frontier, frontier
 from analysis.prediction.shape import Shape, shape_of
 from parcae.errors import InputError
+from sweeps.store.rows import NO_LOOP
 
 THREADS = 2
 """Fits at once: their arithmetic is on arrays, which numpy works through without holding up others."""
@@ -137,6 +138,17 @@ def require_enough(
             return
         messages.append(message)
     raise InputError(f"sweep {study.name!r} has too few {what}: {messages[0] if messages else otherwise}")
+
+
+def why_no_curve(study: Study, axis: Axis | None) -> str:
+    """What runs lack that cannot lie on any isoFLOP curve."""
+    models = study.models.values()
+    if not any(np.isfinite(points.flops).any() for points in models):
+        return "no run has a FLOP budget; import each run's training FLOPs as the column flops"
+    if axis is Axis.MEAN_RECURRENCE and all(points.architecture == NO_LOOP for points in models):
+        return f"no run has a loop; give --axis {Axis.PARAMETERS} or {Axis.TOKENS}"
+    where = axis.words if axis else "mean recurrence, or parameters and no loop"
+    return f"no run has both a FLOP budget and {where}"
 
 
 def isoflop_of(points: ModelPoints, axis: Axis | None = None) -> IsoflopFit:

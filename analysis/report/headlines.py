@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.engine.formatting import number, span, spell
+from analysis.engine.formatting import number, over_budgets, span, spell
 from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
+from analysis.prediction.exponents import Exponents
+from analysis.prediction.frontier import Frontier, untrained
 from analysis.published import EXPONENTS
 from analysis.report.fitted_study import FittedModel, FittedStudy
 from analysis.report.law_text import passed_over_text
@@ -30,10 +32,10 @@ def headlines(findings: FittedStudy) -> list[str]:
             beside = f" (paper: {published[0]:g} and {published[1]:g})" if published else ""
             sentences.append(
                 f"{name}: the best {found.isoflop.axis.words} grows as C^{spell(gamma_v.exponent)} and the "
-                f"best tokens as C^{spell(gamma_d.exponent)} by isoFLOP parabolas{beside}."
+                f"best tokens as C^{spell(gamma_d.exponent)} by isoFLOP parabolas over "
+                f"{over_budgets(gamma_v.budgets)}{beside}."
             )
-            both = (found.routes.mean_recurrence, found.routes.tokens)
-            sentences += [f"{name}: {route.believed}." for route in both if route.believed]
+            sentences += [f"{name}: {believed}." for believed in found.routes.believed]
         else:
             sentences.append(f"{name}: no power law by isoFLOP parabolas: {gamma_v.message}.")
         sentences += law_headlines(name, found)
@@ -75,22 +77,28 @@ def law_headlines(name: str, found: FittedModel) -> list[str]:
         test = found.forms.forms[other].lack_of_fit
         if test.verdict is Fits.DOES_NOT_FIT:
             sentences.append(f"{name}: the {other} law does not fit: {test.message}.")
-    if frontier and math.isfinite(frontier.gamma_mean_recurrence.value):
-        sentences.append(
-            f"{name}: by the {frontier.form} law's own minimum over {frontier.over_budgets}, the best mean "
-            f"recurrence grows as C^{spell(frontier.gamma_mean_recurrence)} and tokens as "
-            f"C^{spell(frontier.gamma_tokens)}."
-        )
+    if frontier and math.isfinite(frontier.within.mean_recurrence.value):
+        sentences.append(f"{name}: {growth(frontier, frontier.within)}.")
     supported = [p for p in frontier.points if p.supported] if frontier else []
     if frontier and supported:
         last, (low, high) = supported[-1], frontier.trained
-        gain = f", {spell(last.gain_percent, 2)} % below the loss without a loop" if low <= 1 else ""
+        looped = low <= 1 < last.mean_recurrence.value
+        gain = f", {spell(last.gain_percent, 2)} % below the loss without a loop" if looped else ""
+        beyond = untrained(last.near_best, frontier.trained)
         sentences.append(
             f"{name}: at {last.flops:.3g} FLOPs the best of the trained mean recurrences ({low:g} to "
             f"{high:g}) is {last.mean_recurrence.value:g}, with a loss of {spell(last.loss, 4)}{gain}; "
-            f"{span(*last.near_best)} come within 0.1 % of the law's best."
+            f"{span(*last.near_best)} come within 0.1 % of it{f' ({beyond})' if beyond else ''}."
         )
     return sentences
+
+
+def growth(frontier: Frontier, found: Exponents) -> str:
+    """How the law's own optimum grows over some budgets, in words."""
+    return (
+        f"by the {frontier.form} law's own minimum over {found.over_budgets}, the best mean recurrence grows "
+        f"as C^{spell(found.mean_recurrence)} and tokens as C^{spell(found.tokens)}"
+    )
 
 
 def extrapolations(findings: FittedStudy) -> list[str]:
@@ -111,6 +119,13 @@ def extrapolations(findings: FittedStudy) -> list[str]:
             sentences.append(
                 f"{name}: mean recurrence 1 was not trained; by the {frontier.form} law a loop's loss is "
                 f"{gains}."
+            )
+        every = frontier.exponents
+        if math.isfinite(every.mean_recurrence.value) and every.flops != frontier.within.flops:
+            outside = len(set(every.flops) - set(frontier.within.flops))
+            sentences.append(
+                f"{name}: {growth(frontier, every)}; at {outside} of them the optimum lies outside the "
+                f"trained {low:g} to {high:g}."
             )
         sentences += [
             f"{name}: at {p.flops:.3g} FLOPs the {frontier.form} law's best mean recurrence of all is "

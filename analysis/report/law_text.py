@@ -11,7 +11,7 @@ from analysis.report.fitted_study import FittedModel
 def isoflop_text(models: Mapping[str, FittedModel]) -> str:
     """Each model's curves, and both routes to the optimum."""
     return "\n".join(
-        f"{name}\n{found.isoflop.summary()}\n\n{found.routes.summary()}\n{_passed_over(found)}"
+        f"{name}\n{found.isoflop.summary()}\n\n{_routes(found)}{_passed_over(found)}"
         for name, found in models.items()
     )
 
@@ -23,6 +23,10 @@ def training_text(models: Mapping[str, FittedModel]) -> str:
         f"{found.robustness.summary()}\n{_passed_over(found)}"
         for name, found in models.items()
     )
+
+
+def _routes(found: FittedModel) -> str:
+    return f"{found.routes.summary()}\n" if found.routes.rows else ""
 
 
 def _passed_over(found: FittedModel) -> str:
@@ -71,7 +75,7 @@ def frontier_text(findings: FittedModel) -> str:
             number(p.tokens.value, 3),
             spell(p.loss, 4),
             spell(p.continuous_recurrence),
-            spell(p.gain_percent, 2),
+            spell(p.gain_percent, 2) if p.mean_recurrence.value != 1 else "no loop",
         )
         for p in frontier.points
     ]
@@ -79,7 +83,7 @@ def frontier_text(findings: FittedModel) -> str:
     lines = [f"Optima of the {frontier.form} law: whole recurrences of the trained {low:g} to {high:g}"]
     if frontier.slope_flops:
         lines += [
-            f"exponents of the continuous optimum over {frontier.over_budgets}: mean recurrence "
+            f"exponents of the continuous optimum over {frontier.exponents.over_budgets}: mean recurrence "
             f"{spell(frontier.gamma_mean_recurrence)}, tokens {spell(frontier.gamma_tokens)}"
         ]
     beside = "" if low <= 1 else " (extrapolated)"

@@ -235,7 +235,41 @@ def test_an_axis_that_nothing_is_known_of_is_refused(fit: Any, tmp_path: Path) -
     imported(fit, tmp_path, SIZES, "isoflop")
     code, _, err = fit("isoflop", "--sweep", "mine", "--axis", "mean-recurrence")
     assert code == 2
-    assert "no run has both a FLOP budget and mean recurrence" in err
+    assert "no run has a loop; give --axis parameters or tokens" in err
+
+
+def test_curves_without_flops_say_which_column_is_needed(fit: Any, tmp_path: Path) -> None:
+    lines = [line.split(",") for line in SIZES.splitlines()]
+    text = "\n".join(",".join([size, *rest]) for size, _, *rest in lines)
+    imported(fit, tmp_path, text, "training-law")
+    code, _, err = fit("isoflop", "--sweep", "mine", "--axis", "parameters")
+    assert code == 2
+    assert "no run has a FLOP budget; import each run's training FLOPs as the column flops" in err
+
+
+def test_flops_scattered_within_a_budget_make_no_more_budgets(fit: Any, tmp_path: Path) -> None:
+    """Each budget's runs lie 8 % to either side, with a gap of 9 % between them."""
+    off = (-0.08, -0.06, -0.05, 0.04, 0.08)
+    text = "parameters,flops,tokens,val_loss\n" + "".join(
+        f"{n:g},{c * (1 + o):.6g},{c / (6 * n):.6g},{1.7 + 400 * n**-0.34 + 410 * (c / 6 / n) ** -0.28:.5f}\n"
+        for c in (1e18, 2e18, 4e18)
+        for n, o in zip((2e7, 5e7, 1e8, 2e8, 5e8), off, strict=True)
+    )
+    found = imported(fit, tmp_path, text, "isoflop")["models"]["mine"]
+    assert [optimum["runs"] for optimum in found["optima"]] == [5, 5, 5]
+
+
+def test_routes_are_told_over_the_same_budgets(fit: Any) -> None:
+    found = published(fit, "isoflop")["models"]["small-140m"]
+    one, other = (row for row in found["routes"] if row["exponent_of"] == "mean recurrence")
+    assert one["budgets"] == found["gamma_mean_recurrence"]["budgets"]
+    assert other["budgets"] == found["corrected"]["gamma_mean_recurrence"]["budgets"]
+    assert one["corrected"]["value"] is None
+    assert other["corrected"]["value"] == found["corrected"]["gamma_mean_recurrence"]["value"]
+    _, out, _ = fit("isoflop", "--sweep", "published")
+    assert "4: 2e+18 to 1.6e+19" in out
+    _, out, _ = fit("isoflop", "--sweep", "published", "--axis", "tokens")
+    assert "\nmean recurrence" not in out
 
 
 def test_the_best_of_several_learning_rates_is_fitted_and_said_so(fit: Any, tmp_path: Path) -> None:

@@ -175,11 +175,41 @@ def test_a_summary_and_a_dictionary_hold_every_number(both: tuple[Any, Any]) -> 
         (lambda: fit_training_law(FRAME, FRAME["tokens"]), "tokens is given beside a DataFrame"),
         (lambda: fit_training_law(FRAME["parameters"], FRAME["tokens"]), "loss is missing"),
         (lambda: fit_training_law(FRAME.assign(tokens="many")), "tokens is not a list of numbers"),
+        (
+            lambda: fit_isoflop(FRAME[["flops", "tokens", "loss"]]),
+            "mean_recurrence and parameters are both missing",
+        ),
+        (lambda: fit_isoflop(FRAME.assign(seeds="a")), "seeds is not a list of numbers"),
+        (
+            lambda: fit_training_law(FRAME, starts=20).predict([1e8, 2e8], [1e9, 2e9, 3e9]),
+            "parameters has 2 values but tokens has 3",
+        ),
+        (lambda: fit_training_law(FRAME, starts=20).predict(-1e8, 1e9), r"parameters\[0\] is -1e"),
+        (
+            lambda: fit_saturation([1, 2, 4, 8, 16], [3.0, 2.7, 2.6, 2.55, 2.54]).predict(0),
+            r"test_recurrence\[0\] is 0",
+        ),
     ],
 )
 def test_a_wrong_table_is_refused_in_a_sentence(wrong: Callable[[], Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         wrong()
+
+
+def test_every_public_result_has_a_summary() -> None:
+    study = load_study(sweep="published")
+    points, fit = study.models["medium-370m"], fit_isoflop(FRAME, resamples=50)
+    assert "54 of 58 runs fitted" in study.summary()
+    assert "medium-370m (diagonal): 18 runs, 3 budgets" in study.summary()
+    assert "mean recurrence: 2 to 12" in points.summary()
+    assert f"gamma = {fit.gamma_tokens.exponent.summary()}" in fit.gamma_tokens.summary()
+    assert fit.optima[0].summary().startswith("1e+18 FLOPs: ")
+    law = fit_training_law(FRAME, starts=20).fit
+    assert f"{law.values['E']:.4g}" in law.summary()
+    for name in analysis.__all__:
+        result = getattr(analysis, name)
+        if isinstance(result, type) and name not in ("FitStatus", "TestTimeCurve"):
+            assert hasattr(result, "summary"), name
 
 
 def test_a_run_of_weight_0_is_left_out() -> None:

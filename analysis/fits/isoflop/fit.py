@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from analysis.data.axis import Axis
 from analysis.engine.intervals import RESAMPLES, Interval, interval
-from analysis.engine.validation import LARGEST_LOSS, Table, columns_of, positive_numbers, same_length
+from analysis.engine.validation import LARGEST_LOSS, Table, columns_of, numbers, positive_numbers, same_length
 from analysis.fits.isoflop.bias import FURTHEST, Biases, biases, fitted_forms, worse_than_parabolas
 from analysis.fits.isoflop.curves import Curve, curves_of, pooled_noise, variance, without_copies
 from analysis.fits.isoflop.exchange import Exchange, exchange
@@ -103,7 +103,7 @@ def _checked(columns: Mapping[str, ArrayLike | None]) -> dict[str, Array]:
     given = {name: values for name, values in columns.items() if name not in ("seeds", "loss")}
     losses = positive_numbers("loss", np.asarray(loss), largest=LARGEST_LOSS)
     arrays = {name: positive_numbers(name, values) for name, values in given.items() if values is not None}
-    arrays["seeds"] = np.full(len(losses), np.nan) if seeds is None else np.asarray(seeds, dtype=float)
+    arrays["seeds"] = np.full(len(losses), np.nan) if seeds is None else numbers("seeds", seeds)
     arrays.setdefault("weights", np.ones(len(losses)))
     for name, values in arrays.items():
         same_length(name, values, losses)
@@ -115,6 +115,11 @@ def _axis(axis: Axis | str | None, arrays: Mapping[str, Array]) -> Axis:
     if axis is None:
         recurrence = arrays.get("mean_recurrence")
         varies = recurrence is not None and len(np.unique(recurrence)) > 1
+        if recurrence is None and "parameters" not in arrays:
+            raise InputError(
+                "mean_recurrence and parameters are both missing; give what varies within a budget, or "
+                "axis='tokens'"
+            )
         return Axis.PARAMETERS if "parameters" in arrays and not varies else Axis.MEAN_RECURRENCE
     if axis not in list(Axis):
         raise InputError(f"axis is {axis!r}; it takes {', '.join(Axis)}")
@@ -172,13 +177,17 @@ class _Exponents:
     resamples: int
     seed: int
 
-    def plain(self, name: str) -> PowerLaw:
-        """Through the parabolas' own vertices, the paper's method; the interval holds their bias if known."""
+    def plain(self, name: str, among: Sequence[int] | None = None) -> PowerLaw:
+        """Through the parabolas' own vertices, the paper's method; the interval holds their bias if known.
+
+        `among`: the places of the optima to use, if not all.
+        """
         of = name.replace("_", " ")
         on_axis = of == self.axis.words
         if not on_axis and name != "tokens":
             return no_power_law(f"the curves run along {self.axis.words}, not along {of}")
-        chosen = [i for i, o in enumerate(self.kept) if np.isfinite(getattr(o, name))]
+        places = range(len(self.kept)) if among is None else among
+        chosen = [i for i in places if np.isfinite(getattr(self.kept[i], name))]
         flops = [self.kept[i].flops for i in chosen]
         values = [float(getattr(self.kept[i], name)) for i in chosen]
         if self.biases is None:
@@ -188,7 +197,7 @@ class _Exponents:
             draws = _resampled_vertices(known, self.resamples, self.seed)
             return power_law(of, flops, values, draws, self.budgets)
         off = (self.biases.along_axis if on_axis else self.biases.in_tokens)[:, chosen]
-        law = _holding(power_law(of, flops, values, np.log(values) - off, self.budgets))
+        law = power_law(of, flops, values, np.log(values) - off, self.budgets)
         if not law.budgets or not np.isfinite(law.exponent.low):
             return law
         bias = _median(slope(np.log(flops), off)[0])
@@ -204,7 +213,7 @@ class _Exponents:
         draws = np.log(values)[None, :]
         if self.biases is not None:
             draws = self._bought(prices, self._unbiased())
-        return _holding(power_law("tokens", flops, values, draws, self.budgets))
+        return power_law("tokens", flops, values, draws, self.budgets)
 
     def corrected(self, prices: Exchange) -> Corrected:
         """The optima with the median bias taken off, and the exponents through those in the sampled range."""
@@ -217,7 +226,13 @@ class _Exponents:
             sampled = np.exp(optimum.curve.log_v)
             inside = sampled.min() <= self.biases.optima[i] <= sampled.max() and np.isfinite(on_axis.low)
             optima.append(
-                CorrectedOptimum(flops=optimum.flops, on_axis=on_axis, tokens=tokens, used=bool(inside))
+                CorrectedOptimum(
+                    flops=optimum.flops,
+                    on_axis=on_axis,
+                    tokens=tokens,
+                    of_laws=float(self.biases.optima[i]),
+                    used=bool(inside),
+                )
             )
         used = [i for i, optimum in enumerate(optima) if optimum.used]
         flops = [optima[i].flops for i in used]
@@ -231,6 +246,8 @@ class _Exponents:
             gamma_tokens=power_law(
                 "tokens", flops, [optima[i].tokens.value for i in used], bought[:, used], self.budgets
             ),
+            plain_axis=self.plain(self.axis.column, used),
+            plain_tokens=self.plain("tokens", used),
             bias=_median(slope(logs, self.biases.along_axis)[0]),
         )
 
@@ -252,13 +269,6 @@ def _middle(draws: Array) -> Interval:
 def _median(draws: Array) -> float:
     """Of the finite ones; NaN where there are none."""
     return float(np.nanmedian(draws)) if np.isfinite(draws).any() else float("nan")
-
-
-def _holding(law: PowerLaw) -> PowerLaw:
-    """The law with an interval that also holds its own estimate, which draws without its bias may not."""
-    value = law.exponent
-    held = replace(value, low=min(value.low, value.value), high=max(value.high, value.value))
-    return replace(law, exponent=held) if np.isfinite(value.low) else law
 
 
 def _resampled_vertices(curves: Sequence[tuple[Array, Curve]], resamples: int, seed: int) -> Array:

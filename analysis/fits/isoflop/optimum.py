@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from analysis.data.axis import Axis
 from analysis.engine.fit import SAME_LOSS
-from analysis.engine.formatting import brief
+from analysis.engine.formatting import brief, number
 from analysis.engine.intervals import finite
 from analysis.fits.isoflop.bias import FURTHEST
 from analysis.fits.isoflop.curves import FEWEST_POINTS, Curve
@@ -64,6 +64,16 @@ class Optimum:
 
     def __repr__(self) -> str:
         return brief(self, "flops", "mean_recurrence", "parameters", "tokens", "loss", "verdict")
+
+    def summary(self) -> str:
+        """The verdict first, then the vertex where that is an optimum, and what to beware of."""
+        lines = [f"{self.flops:.3g} FLOPs: {self.verdict}: {self.message}"]
+        if self.interior:
+            lines.append(
+                f"best {self.curve.axis.words} {number(self.on_axis)}, tokens {number(self.tokens)}, "
+                f"loss {number(self.loss)}"
+            )
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
     def to_dict(self) -> dict[str, Any]:
         return {

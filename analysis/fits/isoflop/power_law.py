@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.engine.formatting import brief
-from analysis.engine.intervals import NOTHING, Interval, finite, interval
+from analysis.engine.formatting import brief, number, spell
+from analysis.engine.intervals import NOTHING, Interval, finite, holding
 from analysis.engine.verdict import FitStatus
 from analysis.laws import Array
 
@@ -34,6 +34,9 @@ class PowerLaw:
     def __repr__(self) -> str:
         return brief(self, "exponent", "k", "status", "optima")
 
+    def summary(self) -> str:
+        return f"gamma = {spell(self.exponent)}, k = {number(self.k, 3)}; {self.message}"
+
     def to_dict(self) -> dict[str, Any]:
         return {
             **self.exponent.to_dict(),
@@ -50,7 +53,8 @@ class PowerLaw:
 def power_law(
     of: str, flops: Sequence[float], values: Sequence[float], log_draws: Array, budgets: int
 ) -> PowerLaw:
-    """Through B optima `values` `of` a quantity, with `log_draws` (R, B) for the interval.
+    """Through B optima `values` `of` a quantity, with `log_draws` (R, B) for the interval, which holds the
+    exponent too: draws without the parabolas' bias need not.
 
     A verdict where fewer than ``FEWEST_OPTIMA`` of the study's `budgets` have one.
     """
@@ -64,10 +68,11 @@ def power_law(
     exponent, intercept = slope(log_c, np.log(values)[None, :])
     draws, _ = slope(log_c, log_draws)
     return PowerLaw(
-        exponent=interval(float(exponent[0]), draws),
+        exponent=holding(float(exponent[0]), draws),
         k=float(np.exp(intercept[0])),
         status=FitStatus.CONVERGED,
-        message=f"through {len(flops)} interior optima of {budgets} budgets",
+        message=f"through {len(flops)} interior optima of {budgets} budgets"
+        + (f", {flops[0]:.3g} to {flops[-1]:.3g} FLOPs" if len(flops) < budgets else ""),
         optima=len(flops),
         budgets=tuple(flops),
     )

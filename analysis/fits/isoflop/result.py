@@ -22,6 +22,8 @@ class CorrectedOptimum:
     on_axis: Interval
     tokens: Interval
     """What the budget buys there."""
+    of_laws: float
+    """The laws' own optimum along the axis, the median of their draws."""
     used: bool
     """False where the laws' own optimum lies outside the sampled range: extrapolated, so in no exponent. (The
     laws decide, whose optimum rests on all runs: a choice by the budget's own noise would bias the exponent.)
@@ -38,6 +40,9 @@ class Corrected:
     """Of the budgets whose vertex is interior."""
     gamma_axis: PowerLaw
     gamma_tokens: PowerLaw
+    plain_axis: PowerLaw
+    """By plain parabolas, over the same budgets."""
+    plain_tokens: PowerLaw
     bias: float
     """Of the plain exponent of the axis."""
 
@@ -53,6 +58,7 @@ class Corrected:
                     "flops": o.flops,
                     axis.column: o.on_axis.to_dict(),
                     "tokens": o.tokens.to_dict(),
+                    f"{axis.column}_of_laws": finite(o.of_laws),
                     "used": o.used,
                 }
                 for o in self.optima
@@ -138,13 +144,17 @@ class IsoflopFit:
         beside = [f"{symbol} corrected", *(f"{name} corrected" for name in tokens)] if found else []
         columns = ("FLOPs", "runs", symbol, *tokens, *beside, "loss*", "verdict")
         lines += ["", table(columns, rows)]
-        if any(not o.used for o in fixed.values()):
-            lines.append("* outside the sampled range, so not used in a corrected exponent")
+        beyond = [f"{number(o.of_laws, 3)} at {o.flops:.3g} FLOPs" for o in fixed.values() if not o.used]
+        if beyond:
+            lines.append(
+                "* not used in a corrected exponent, because the laws' own optimum lies outside the sampled "
+                f"range: {', '.join(beyond)}"
+            )
         return "\n".join(lines)
 
 
 def _power_law_text(name: str, law: PowerLaw) -> str:
-    return f"{name}: gamma = {spell(law.exponent)}, k = {number(law.k, 3)}; {law.message}"
+    return f"{name}: {law.summary()}"
 
 
 def _corrected_cells(optimum: CorrectedOptimum | None, axis: Axis) -> list[str]:

@@ -1,16 +1,19 @@
 """Title, question and abstract: what was found, how sure that is, and what was not shown."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from analysis.checks.two_routes import Route
 from analysis.data.axis import Axis
 from analysis.engine.formatting import span
-from analysis.engine.intervals import Interval
+from analysis.engine.intervals import NOTHING, Interval
 from analysis.engine.lack_of_fit import Fits
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import FormFit, knows_loop
 from analysis.fits.isoflop.curves import FEWEST_POINTS
 from analysis.fits.isoflop.optimum import Optimum
+from analysis.prediction.frontier import Frontier
 from analysis.report.content.numbers import counted, digits_of, estimate, flops, listed
 from analysis.report.fitted_study import FittedModel, FittedStudy
 from analysis.report.mathematics import literal
@@ -40,13 +43,31 @@ def law_to_speak_of(found: FittedModel) -> FormFit | None:
     return form
 
 
-def believed(route: Route) -> tuple[Interval, str]:
-    """The exponent to quote and its route: corrected where plain parabolas are biased or contradicted."""
-    if math.isfinite(route.corrected.value) and (route.biased or route.disagree):
-        return route.corrected, "isoFLOP parabolas corrected for their bias"
+@dataclass(frozen=True, kw_only=True)
+class Quoted:
+    """An exponent, how it was found and over which budgets."""
+
+    exponent: Interval
+    how: str
+    budgets: tuple[float, ...]
+
+
+def believed(route: Route, frontier: Frontier | None) -> Quoted:
+    """The exponent to quote: corrected where plain parabolas are biased or contradicted.
+
+    The law's own is quoted over the budgets whose optimum was trained; elsewhere it is no finding.
+    """
+    same = route.compared
+    if math.isfinite(same.corrected.value) and (same.biased or same.disagree):
+        how = "isoFLOP parabolas corrected for their bias"
+        return Quoted(exponent=same.corrected, how=how, budgets=same.budgets)
     if math.isfinite(route.parabolas.value):
-        return route.parabolas, "isoFLOP parabolas"
-    return route.law, "the fitted law's own minimum"
+        return Quoted(exponent=route.parabolas, how="isoFLOP parabolas", budgets=route.budgets)
+    if frontier is None or route.quantity == Axis.PARAMETERS.words:
+        return Quoted(exponent=NOTHING, how="", budgets=())
+    law = frontier.within
+    exponent = law.tokens if route.quantity == "tokens" else law.mean_recurrence
+    return Quoted(exponent=exponent, how="the fitted law's own minimum", budgets=law.flops)
 
 
 def looped(findings: FittedStudy) -> bool:
@@ -93,26 +114,33 @@ def _found(findings: FittedStudy) -> str:
     name, found = main_model(findings)
     parts = [_growth(name, found)]
     for other, one in findings.models.items():
-        value, tokens = believed(one.routes.mean_recurrence)[0], believed(one.routes.tokens)[0]
+        value, tokens = (
+            believed(route, one.frontier).exponent
+            for route in (one.routes.mean_recurrence, one.routes.tokens)
+        )
         if other != name and math.isfinite(value.value) and len(parts) < MOST_NAMED:
-            known = [one for one in (value, tokens) if math.isfinite(one.value)]
+            known = [found for found in (value, tokens) if math.isfinite(found.value)]
             parts.append(f"for {other} as {listed([f'$C^{digits_of(v.value, 3)}$' for v in known])}")
     return "; ".join([*parts, *_best(found)]) + "."
 
 
 def _growth(name: str, found: FittedModel) -> str:
-    value, how = believed(found.routes.mean_recurrence)
-    tokens, budgets = believed(found.routes.tokens)[0], found.points.budgets
+    quoted, of_tokens = (
+        believed(route, found.frontier) for route in (found.routes.mean_recurrence, found.routes.tokens)
+    )
+    value, tokens = quoted.exponent, of_tokens.exponent
     form, interior = law_to_speak_of(found), found.isoflop.interior
     what = "mean recurrence" if found.isoflop.axis is Axis.MEAN_RECURRENCE else "size"
     if math.isfinite(value.value):
         data = ""
         if math.isfinite(tokens.value):
             data = f" and the best number of tokens as $C^{digits_of(tokens.value, 3)}${_limits(tokens)}"
+            if of_tokens.budgets != quoted.budgets:
+                data += f" (that over {_span_of(of_tokens.budgets)})"
         return (
             f"For {name} the best {what} grows with the training budget $C$ as "
-            f"$C^{digits_of(value.value, 3)}${_limits(value)}{data}, by {how} over {flops(budgets[0])} to "
-            f"{flops(budgets[-1])} FLOPs"
+            f"$C^{digits_of(value.value, 3)}${_limits(value)}{data}, by {quoted.how} over "
+            f"{_span_of(quoted.budgets)}"
         )
     if interior:
         last = interior[-1]
@@ -134,7 +162,7 @@ def _best(found: FittedModel) -> list[str]:
         return []
     last, (low, high) = supported[-1], found.frontier.trained
     worth = ""
-    if low <= 1 and last.gain_percent.value > 0:
+    if low <= 1 < last.mean_recurrence.value and last.gain_percent.value > 0:
         worth = f", {estimate(last.gain_percent, 2).text} % below no loop"
     return [
         f"at {flops(last.flops)} FLOPs the best of the trained recurrences ({span(low, high)}) is "
@@ -145,12 +173,14 @@ def _best(found: FittedModel) -> list[str]:
 
 def _sure(findings: FittedStudy) -> str:
     name, found = main_model(findings)
-    parts, route, form = [], found.routes.mean_recurrence, law_to_speak_of(found)
-    if math.isfinite(route.parabolas.value) and math.isfinite(route.law.value):
+    parts, route, form = [], found.routes.mean_recurrence.compared, law_to_speak_of(found)
+    ours = route.corrected if math.isfinite(route.corrected.value) else route.parabolas
+    if math.isfinite(ours.low) and math.isfinite(route.law.low):
+        kind = "corrected isoFLOP curves" if ours is route.corrected else "isoFLOP curves"
         verdict = "contradict each other" if route.disagree else "agree within their 95 % intervals"
         parts.append(
-            f"the isoFLOP curves of {name} and its law's own minimum {verdict} on the exponent of "
-            f"{route.quantity} ({digits_of(route.parabolas.value, 3)} and {digits_of(route.law.value, 3)})"
+            f"the {kind} of {name} and its law's own minimum {verdict} on the exponent of {route.quantity} "
+            f"over {_span_of(route.budgets)} ({digits_of(ours.value, 3)} and {digits_of(route.law.value, 3)})"
         )
     if form is not None:
         words = (
@@ -190,6 +220,16 @@ def _not_shown(findings: FittedStudy) -> str:
         more = len(missing) - MOST_NAMED
         named = missing[:MOST_NAMED] + ([f"{more} more"] if more > 0 else [])
         parts.append(f"no optimum within what was sampled for {listed(named)}")
+    beyond = [
+        f"{model} at {flops(p.flops)} FLOPs ({p.beyond_trained:g})"
+        for model, one in findings.models.items()
+        for p in (one.frontier.points if one.frontier else ())
+        if math.isfinite(p.beyond_trained)
+    ]
+    if beyond:
+        more = len(beyond) - MOST_NAMED
+        named = beyond[:MOST_NAMED] + ([f"{more} more"] if more > 0 else [])
+        parts.append(f"the law's best mean recurrence was not trained for {listed(named)}")
     known = [one.points.budgets for one in findings.models.values() if len(one.points.budgets)]
     if known:
         parts.append(f"nothing was trained above {flops(max(b[-1] for b in known))} FLOPs")
@@ -224,6 +264,10 @@ def _over_test_recurrences(findings: FittedStudy) -> tuple[str, ...]:
         "losses share one trained model's noise, which the intervals of a single curve do not show.",
         "Not shown: any scaling law, which takes runs at several budgets, or of known tokens and parameters.",
     )
+
+
+def _span_of(budgets: Sequence[float]) -> str:
+    return f"{len(budgets)} budgets from {flops(budgets[0])} to {flops(budgets[-1])} FLOPs"
 
 
 def _limits(value: Interval) -> str:

@@ -49,7 +49,7 @@ def routes(models: Mapping[str, FittedModel], paper: Mapping[str, tuple[float, f
     figure, (left, right) = blank((1, 1), height=0.95 + 0.5 * len(models))
     first = next(iter(models.values()))
     for axes, which, position in ((left, "mean_recurrence", 0), (right, "tokens", 1)):
-        shown = {name: getattr(found.routes, which) for name, found in models.items()}
+        shown = {name: getattr(found.routes, which).compared for name, found in models.items()}
         exponents(shown, axes, paper={name: both[position] for name, both in paper.items()})
         symbol = (
             "gamma_D"

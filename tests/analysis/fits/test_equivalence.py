@@ -172,3 +172,10 @@ def test_robustness_panel_holds_every_choice() -> None:
     assert low == min(v.x for v in panel.variants)
     assert high == max(v.x for v in panel.variants)
     assert 0.6 < low < 0.78 < high < 1.0
+
+
+def test_no_interval_ends_at_its_own_estimate() -> None:
+    """The published sizes follow the law badly: least squares and Huber's loss differ by more than noise."""
+    fit = study_equivalence(list(published_study().models.values()))[0].joint
+    for name, value in fit.intervals.items():
+        assert value.low < value.value < value.high, name

@@ -101,9 +101,14 @@ def test_a_whole_run_is_drawn_and_not_its_losses_one_by_one() -> None:
             covered.append(fit.intervals[name].low <= truth <= fit.intervals[name].high)
     assert sum(covered) >= 17  # of 20
     alone = unified(found, runs=np.arange(len(data["loss"])))
+    assert fit.uncertainty is not None
+    assert alone.uncertainty is not None
     for name in ("E", "x", "y"):
-        wide, narrow = fit.intervals[name], alone.intervals[name]
-        assert narrow.high - narrow.low < 0.6 * (wide.high - wide.low)
+        at = fit.fit.law.parameters.index(name)
+        wide, narrow = (
+            np.ptp(np.quantile(one.uncertainty.draws[:, at], [0.025, 0.975])) for one in (fit, alone)
+        )
+        assert narrow < 0.6 * wide
 
 
 def test_few_runs_have_no_interval_and_say_so() -> None:

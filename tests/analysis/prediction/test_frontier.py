@@ -10,8 +10,10 @@ from analysis.checks.two_routes import Route, two_routes
 from analysis.engine.intervals import NOTHING, Interval
 from analysis.fits.forms import fit_forms
 from analysis.prediction.frontier import best_recurrence, frontier
+from analysis.prediction.predict import predict
 from analysis.prediction.shape import Shape, shape_of
 from analysis.report.fitted_study import fit_model, isoflop_of
+from analysis.report.headlines import law_headlines
 from parcae.config import default_backward_depth
 from parcae.errors import InputError
 from parcae.flops import Convention, flops_per_token
@@ -112,6 +114,15 @@ def test_a_file_that_contradicts_its_convention_is_refused_unless_that_is_settle
     assert own is not None
     even = [2, 4, 12]
     assert settled.price(even) == pytest.approx(own.price(even), rel=1e-9)
+    shape = shape_of(points)
+    assert shape is not None
+    fractional = dataclasses.replace(
+        points,
+        mean_recurrence=np.full(len(points), 2.4),
+        tokens=points.flops / float(shape.price(2)),
+    )
+    with pytest.raises(InputError, match=r"mean recurrence 2\.4 spent"):
+        shape_of(fractional)
     with pytest.raises(InputError, match="there is no convention 'mine'"):
         shape_of(other, "mine")
 
@@ -154,7 +165,14 @@ def test_exponent_of_a_pure_power_law() -> None:
 
 def test_routes_say_which_one_is_believed_and_why() -> None:
     def route(plain: Interval, corrected: Interval, law: Interval) -> Route:
-        return Route(quantity="q", parabolas=plain, corrected=corrected, law=law, parabolas_of_law=0.5)
+        return Route(
+            quantity="q",
+            budgets=(1e18, 4e18),
+            parabolas=plain,
+            corrected=corrected,
+            law=law,
+            parabolas_of_law=0.5,
+        )
 
     near = Interval(value=0.4, low=0.35, high=0.45)
     far = Interval(value=0.6, low=0.5, high=0.7)
@@ -187,8 +205,59 @@ def test_routes_warn_of_the_grid(recurrences: tuple[int, ...], sentence: str) ->
 def test_published_routes_agree_within_their_intervals() -> None:
     for points in published_study().models.values():
         routes = fit_model(points).routes
-        assert not routes.mean_recurrence.disagree
+        assert not routes.mean_recurrence.compared.disagree
         assert not any("disagree" in warning for warning in routes.warnings)
+
+
+def test_routes_are_compared_over_the_same_budgets() -> None:
+    points = published_study().models["small-140m"]
+    found = fit_model(points)
+    assert found.isoflop.corrected is not None
+    assert found.frontier is not None
+    same = found.routes.mean_recurrence.compared
+    assert same.budgets == found.isoflop.corrected.gamma_axis.budgets == (2e18, 4e18, 8e18, 1.6e19)
+    assert same.corrected == found.isoflop.corrected.gamma_axis.exponent
+    best = np.array([p.continuous_recurrence.value for p in found.frontier.points if p.flops in same.budgets])
+    slope = np.polyfit(np.log(same.budgets), np.log(best), 1)[0]
+    assert same.law.value == pytest.approx(slope, rel=1e-6)
+    vertices = [o.mean_recurrence for o in found.isoflop.optima if o.flops in same.budgets]
+    plain = np.polyfit(np.log(same.budgets), np.log(vertices), 1)[0]
+    assert same.parabolas.value == pytest.approx(plain, rel=1e-6)
+    everywhere = found.routes.mean_recurrence
+    assert len(everywhere.budgets) == 6
+    assert np.isnan(everywhere.corrected.value)
+    assert everywhere.law == found.frontier.gamma_mean_recurrence
+
+
+def test_what_lies_beyond_the_trained_recurrences_is_no_finding() -> None:
+    """Up to mean recurrence 8: at 1.6e19 FLOPs the optimum was not trained, and beyond there is none."""
+    points = published_study().models["small-140m"]
+    found = fit_model(points.select(points.mean_recurrence <= 8))
+    assert found.frontier is not None
+    last = found.frontier.points[-2]
+    assert last.mean_recurrence.value == 8
+    assert last.mean_recurrence.low <= 8 <= last.mean_recurrence.high
+    assert last.near_best[0] <= 8 <= last.near_best[1]
+    assert last.beyond_trained > 8
+    told = law_headlines("m", found)
+    grows = [t for t in told if "law's own minimum" in t]
+    assert len(grows) == 1
+    assert "over 3 budgets, 2e+18 to 8e+18 FLOPs, the best mean recurrence grows" in grows[0]
+
+
+def test_an_optimum_of_no_loop_has_no_interval_and_says_why() -> None:
+    study = published_study()
+    points = study.models["small-140m"]
+    loss = 2.0 + 800 * points.effective_parameters**-0.5 + 3.06e4 * points.tokens**-0.516
+    noisy = loss * np.exp(3e-4 * np.random.default_rng(0).standard_normal(len(loss)))
+    flat = dataclasses.replace(study, models={"m": dataclasses.replace(points, loss=noisy)}, curves=())
+    found = predict(flat, flops=1e18, convention="paper", resamples=200)
+    assert found.continuous_recurrence.value == 1
+    assert np.isnan(found.continuous_recurrence.low)
+    assert "1, no loop, throughout its limits" in found.warnings[0]
+    near = predict(flat, flops=1.6e19, convention="paper", resamples=200)
+    assert near.continuous_recurrence.low == 1 < near.continuous_recurrence.high
+    assert not near.warnings
 
 
 def test_an_optimum_far_beyond_the_runs_is_none() -> None:

@@ -40,6 +40,19 @@ def test_tokens_find_the_budget_whose_optimum_they_are() -> None:
     assert by_tokens.mean_recurrence.value == by_flops.mean_recurrence.value
 
 
+def test_advice_holds_itself_and_says_what_was_not_trained() -> None:
+    """Trained up to mean recurrence 8, the optimum at 1.6e19 FLOPs is about 10."""
+    study = published_study()
+    points = study.models["small-140m"]
+    shallow = replace(study, models={"small-140m": points.select(points.mean_recurrence <= 8)})
+    found = predict(shallow, flops=1.6e19)
+    assert found.mean_recurrence.value == 8
+    assert found.near_best[0] <= 8 <= found.near_best[1]
+    assert found.mean_recurrence.low <= 8 <= found.mean_recurrence.high
+    assert "; 9 to 14 not trained" in found.summary()
+    assert "not trained" not in predict(study, "medium-370m", flops=6.4e19).summary()
+
+
 def test_far_budgets_are_refused_unless_asked_for() -> None:
     study = published_study()
     with pytest.raises(InputError, match=r"too far from the runs.*--extrapolate"):

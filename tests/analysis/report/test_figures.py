@@ -154,7 +154,7 @@ def test_the_frontier_against_no_loop(model: FittedModel) -> None:
 
 
 def test_every_route_with_its_interval(model: FittedModel) -> None:
-    route = model.routes.mean_recurrence
+    route = model.routes.mean_recurrence.compared
     axes = exponents({MODEL: route}, paper={MODEL: 0.4})
     values = [route.parabolas, route.corrected, route.law]
     assert [place[0, 0] for place in lines(axes, ";points")] == [value.value for value in values]

@@ -83,7 +83,11 @@ def test_isoflop(model: FittedModel) -> None:
     agrees(found["training_law"], routes.mean_recurrence, gamma_mean_recurrence="law")
     agrees(found["training_law"], routes.tokens, gamma_tokens="law")
     agrees(found, routes, "warnings")
-    assert found["believed"] == [r.believed for r in (routes.mean_recurrence, routes.tokens) if r.believed]
+    assert found["believed"] == list(routes.believed)
+    for row, route in zip(found["routes"], routes.rows, strict=True):
+        agrees(row, route, "budgets", "parabolas_of_law", exponent_of="quantity")
+        for name in ("parabolas", "corrected", "law"):
+            agrees(row[name], getattr(route, name), "value", "low", "high")
 
 
 def test_the_chosen_law(model: FittedModel) -> None:

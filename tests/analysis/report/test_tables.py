@@ -73,9 +73,14 @@ def test_isoflop(model: FittedModel) -> None:
     assert f"mu_rec* corrected: gamma = {spell(fit.corrected.gamma_axis.exponent)}" in text
     tokens = spell(fit.corrected.gamma_tokens.exponent)
     assert f"D*, the budget over the cost at mu_rec*: gamma = {tokens}" in text
-    routes = rows(text, "exponent of", "parabolas", "corrected", "law's minimum", "parabolas of the law")
-    for row, route in zip(routes, (model.routes.mean_recurrence, model.routes.tokens), strict=True):
+    columns = ("parabolas", "corrected", "law's minimum", "parabolas of the law")
+    routes = rows(text, "exponent of", "over budgets", *columns)
+    assert len(routes) == len(model.routes.rows) == 4
+    for row, route in zip(routes, model.routes.rows, strict=True):
         assert row["exponent of"] == route.quantity
+        assert (
+            row["over budgets"] == f"{len(route.budgets)}: {route.budgets[0]:.3g} to {route.budgets[-1]:.3g}"
+        )
         assert row["parabolas"] == spell(route.parabolas)
         assert row["corrected"] == spell(route.corrected)
         assert row["law's minimum"] == spell(route.law)
@@ -252,8 +257,12 @@ def test_headlines_say_the_numbers_of_the_fits(fitted: FittedStudy, model: Fitte
     assert f", {form.held_out_error_percent:.2f} % on the largest budget when that is held out" in told
     for name, value in form.fit.values.items():
         assert f"{name} = {number(value, 3)}" in told
-    assert f"recurrence grows as C^{spell(along.gamma_mean_recurrence)} and tokens as C^" in told
-    assert f"tokens as C^{spell(along.gamma_tokens)}." in told
+    assert f"recurrence grows as C^{spell(along.within.mean_recurrence)} and tokens as C^" in told
+    assert "over 4 budgets, 2e+18 to 1.6e+19 FLOPs" in told
+    beyond = " ".join(extrapolations(fitted))
+    assert f"recurrence grows as C^{spell(along.gamma_mean_recurrence)} and tokens as C^" in beyond
+    assert "at 2 of them the optimum lies outside the trained 2 to 12" in beyond
+    assert f"tokens as C^{spell(along.within.tokens)}." in told
     last = [point for point in along.points if point.supported][-1]
     assert f"at {last.flops:.3g} FLOPs the best of the trained mean recurrences (2 to 12)" in told
     assert f"is {last.mean_recurrence.value:g}, with a loss of {spell(last.loss, 4)}" in told
@@ -264,10 +273,11 @@ def test_headlines_say_the_numbers_of_the_fits(fitted: FittedStudy, model: Fitte
 
 
 def test_page_1_says_which_route_is_trusted(fitted: FittedStudy, model: FittedModel) -> None:
-    elsewhere = replace(model.routes.tokens, corrected=Interval(value=2.0, low=1.9, high=2.1))
+    elsewhere = replace(model.routes.tokens.compared, corrected=Interval(value=2.0, low=1.9, high=2.1))
     routes = replace(model.routes, tokens=elsewhere)
     findings = replace(fitted, models={MODEL: replace(model, routes=routes)})
-    assert "tokens trust the corrected parabolas, 2.000 (1.900 to 2.100): the law's own" in elsewhere.believed
+    assert "over 4 budgets, 2e+18 to 1.6e+19 FLOPs trust the corrected parabolas" in elsewhere.believed
+    assert "parabolas, 2.000 (1.900 to 2.100): the law's own" in elsewhere.believed
     assert f"{MODEL}: {elsewhere.believed}." in headlines(findings)
     assert elsewhere.believed in findings.models[MODEL].routes.summary()
 

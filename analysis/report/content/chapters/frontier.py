@@ -7,6 +7,7 @@ from analysis.data.points import spaced
 from analysis.engine.formatting import span
 from analysis.engine.verdict import FitStatus
 from analysis.laws import EQUIVALENCE
+from analysis.prediction.frontier import untrained
 from analysis.report.content.document import Block, Cell, Chapter, Drawing, Equation, Table
 from analysis.report.content.numbers import (
     amount,
@@ -47,7 +48,7 @@ def frontier_chapter(findings: FittedStudy) -> Chapter | str:
             caption=(
                 "The looped frontier by the chosen law. (a) How far the best loop's loss lies below no loop "
                 "for the same FLOPs, with 95 % intervals. (b) The advised mean recurrence (marks), all that "
-                "come within 0.1 % of the best (thick), the continuous optimum (lines), and what was trained "
+                "come within 0.1 % of its loss (thick), the continuous optimum (lines), and what was trained "
                 "(shaded)."
             ),
         )
@@ -64,14 +65,14 @@ def _reading(name: str, found: FittedModel) -> str:
     words = [
         f"For {name} at {amount(last.flops).text} FLOPs the advised mean recurrence is "
         f"{last.mean_recurrence.value:g}, with a predicted loss of {estimate(last.loss, 4).text} nats; "
-        f"{_near(last.near_best)}."
+        f"{_near(last.near_best, along.trained)}."
     ]
     if low > 1:
         words.append(
             "Mean recurrence 1 was not trained, so the gain on no loop, "
             f"{estimate(last.gain_percent, 2).text} % at this budget, is extrapolated."
         )
-    else:
+    elif last.mean_recurrence.value > 1:
         words.append(f"That is {estimate(last.gain_percent, 2).text} % below the loss without a loop.")
     for p in supported:
         if math.isfinite(p.beyond_trained):
@@ -83,10 +84,11 @@ def _reading(name: str, found: FittedModel) -> str:
     return " ".join(words)
 
 
-def _near(ends: tuple[float, float]) -> str:
+def _near(ends: tuple[float, float], trained: tuple[float, float]) -> str:
     if ends[0] == ends[1]:
         return "no other whole recurrence comes within 0.1 % of it"
-    return f"{span(*ends)} come within 0.1 % of it"
+    beyond = untrained(ends, trained)
+    return f"{span(*ends)} come within 0.1 % of it{f' ({beyond})' if beyond else ''}"
 
 
 def _table(known: dict[str, FittedModel]) -> Table:
@@ -120,8 +122,8 @@ def _table(known: dict[str, FittedModel]) -> Table:
         ),
         rows=tuple(rows),
         caption=(
-            "The frontier: the advised whole recurrence, all that come within 0.1 % of the best loss, "
-            "tokens, loss, the continuous optimum, and the gain on no loop, with 95 % intervals."
+            "The frontier: the advised whole recurrence, all that come within 0.1 % of its loss, trained or "
+            "not, tokens, loss, the continuous optimum, and the gain on no loop, with 95 % intervals."
         ),
     )
 

@@ -25,11 +25,9 @@ def routes_chapter(findings: FittedStudy) -> Chapter | str:
         return NOTHING
     words = []
     for name, found in known.items():
-        both = (found.routes.mean_recurrence, found.routes.tokens)
         told = [
-            sentence(f"{name}: {route.believed}").replace(name.capitalize(), name)
-            for route in both
-            if route.believed
+            sentence(f"{name}: {believed}").replace(name.capitalize(), name)
+            for believed in found.routes.believed
         ]
         words += told or [f"For {name} all routes agree within their intervals."]
     paper = paper_exponents(findings)
@@ -41,7 +39,7 @@ def routes_chapter(findings: FittedStudy) -> Chapter | str:
         Drawing(
             name="routes",
             figure=routes(known, paper),
-            caption="Both routes to each exponent with 95 % intervals."
+            caption="Both routes to each exponent with 95 % intervals, over the budgets that both have."
             + (" Dotted: the paper's own values (figure 5)." if paper else ""),
         ),
     ]
