@@ -72,7 +72,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def resume(folder: Path, identity: str, processes: Processes) -> Checkpoint | None:
-    """The newest complete checkpoint of this run in `folder`, or None.
+    """The newest complete checkpoint of this run in `folder`, or None if it never had one.
+
+    ``InputError`` if it had some and none can be used: to begin again at step 0 is for the user to decide.
 
     The first process chooses it, and each process reads the file. The tensors are memory-mapped: copy those
     that are kept, because the file may be deleted during training.
@@ -109,9 +111,9 @@ def _choose(folder: Path, identity: str) -> str | None:
             aside = _set_aside(path)
             print(f"checkpoint {path} is refused and set aside as {aside.name}: {refusal}", file=sys.stderr)
     if refused := sum(".pt.refused" in path.name for path in _files(folder)):
-        print(
-            f"the run in {folder} begins again at step 0: all {refused} of its checkpoints were refused",
-            file=sys.stderr,
+        raise InputError(
+            f"none of the {refused} checkpoints in {folder / CHECKPOINTS} can be used, as its log says; "
+            "move that folder away to begin again at step 0"
         )
     return None
 
