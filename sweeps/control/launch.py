@@ -8,7 +8,7 @@ from pathlib import Path
 
 from parcae.config import DepthSampling, Precision
 from parcae.errors import InputError
-from parcae.files import write_atomically
+from parcae.files import set_aside, write_atomically
 from sweeps.control.cluster import Cluster
 from sweeps.folders.locks import signal_owner
 from sweeps.folders.paths import RunFolder, Study
@@ -78,7 +78,7 @@ def launch(
             folder = study.run(run_id)
             _make_folder(folder, manifest.specs[run_id])
             if folder.result.exists():  # it was found wrong: the run is not finished
-                folder.result.replace(folder.result.with_suffix(".refused"))
+                set_aside(folder.result)
         if cluster is Cluster.SLURM:
             slurm.submit(study, groups, lock)
         else:
@@ -144,6 +144,8 @@ def _end_jobs(study: Study, run_ids: Sequence[str]) -> None:
 def _make_folder(folder: RunFolder, spec: RunSpec) -> None:
     folder.path.mkdir(exist_ok=True)
     if json_or_none(folder.spec) != spec.to_dict():
+        if folder.spec.exists():
+            set_aside(folder.spec)
         write_atomically(folder.spec, (spec.json + "\n").encode(), durable=False)  # the manifest holds it too
 
 

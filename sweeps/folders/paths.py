@@ -158,10 +158,14 @@ class Study:
                 yield from (entry.name for entry in entries if _RUN_ID.fullmatch(entry.name))
 
 
+def is_sweep_name(name: str) -> bool:
+    return _SWEEP_NAME.fullmatch(name) is not None
+
+
 def check_sweep_name(name: str) -> str:
     """`name`, if a new sweep can have it, else ``InputError``."""
     if name == PUBLISHED:
         raise InputError("the sweep 'published' is built in and cannot be changed; choose another name")
-    if not _SWEEP_NAME.fullmatch(name):
+    if not is_sweep_name(name):
         raise InputError(f"{name!r} cannot name a sweep; use letters, digits and . _ + -, at most 100")
     return name

@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from parcae.errors import InputError
-from parcae.files import clear_leftovers, replacing
+from parcae.files import clear_leftovers, replacing, set_aside
 from parcae.training.distributed import Processes
 from parcae.training.folder import CHECKPOINTS
 
@@ -108,7 +107,7 @@ def _choose(folder: Path, identity: str) -> str | None:
             _read(path, identity)
             return path.name
         except _Refused as refusal:
-            aside = _set_aside(path)
+            aside = set_aside(path)
             print(f"checkpoint {path} is refused and set aside as {aside.name}: {refusal}", file=sys.stderr)
     if refused := sum(".pt.refused" in path.name for path in _files(folder)):
         raise InputError(
@@ -116,13 +115,6 @@ def _choose(folder: Path, identity: str) -> str | None:
             "move that folder away to begin again at step 0"
         )
     return None
-
-
-def _set_aside(path: Path) -> Path:
-    """Renames `path` to an unused name that is not a checkpoint's."""
-    names = (path.with_name(f"{path.name}.refused{number or ''}") for number in count())
-    aside = next(name for name in names if not name.exists())
-    return path.rename(aside)
 
 
 def _check_sums(path: Path) -> None:

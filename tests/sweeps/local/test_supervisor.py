@@ -132,7 +132,7 @@ def test_a_run_whose_result_is_wrong_can_be_retried(command: Command, tmp_path: 
     (tmp_path / "cluster.toml").write_text('telemetry = "extreme"\n')
     assert command("parcae-sweep", "retry", run["run_id"], "--cluster", "local").code == 0
     assert "1 done" in command("parcae-sweep", "status").err
-    assert (folder.path / "result.refused").read_text() == "{}"
+    assert (folder.path / "result.json.refused").read_text() == "{}"
     assert (folder.path / "layers.jsonl").stat().st_size > 0
 
 
