@@ -14,6 +14,7 @@ runs/sweeps/<name>.json   a planned sweep: the specification of every run
 runs/sweeps/<name>.csv    an imported study, unchanged
 runs/texts/<hash>/        a text that runs read: its place, its pinned content and its tokenizer
 runs/queue/<run_id>       a run that this machine is to train and that has not ended
+runs/supervisor.json      how the supervisor of the queue failed, until one starts
 runs/lock                 locked while a sweep is planned or submitted
 runs/slurm/<array>.json   a job array: its runs and its job id; written before sbatch is called
 runs/slurm/answer.json    SLURM's last answer
@@ -129,6 +130,10 @@ class Study:
         return self.runs / "supervisor.lock"
 
     @property
+    def supervisor_failure(self) -> Path:
+        return self.runs / "supervisor.json"
+
+    @property
     def supervisor_log(self) -> Path:
         return self.runs / "supervisor.log"
 
@@ -155,7 +160,11 @@ class Study:
         """The ids of all run folders, in no order."""
         if self.runs.is_dir():
             with os.scandir(self.runs) as entries:
-                yield from (entry.name for entry in entries if _RUN_ID.fullmatch(entry.name))
+                yield from (entry.name for entry in entries if is_run_id(entry.name))
+
+
+def is_run_id(name: str) -> bool:
+    return _RUN_ID.fullmatch(name) is not None
 
 
 def is_sweep_name(name: str) -> bool:

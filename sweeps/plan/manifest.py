@@ -121,7 +121,9 @@ def _checked(study: Study, values: Any) -> tuple[RunSpec, float | None, bool]:
     except InputError:
         spec = None
     if spec is None or (plain.get("checksum") != _checksum(spec.run_id, loss) and spec.run_id != run_id):
-        named = re.search(r'"run_id": "([0-9a-f]{16})"', values if isinstance(values, str) else f'"run_id": "{run_id}"')
+        named = re.search(
+            r'"run_id": "([0-9a-f]{16})"', values if isinstance(values, str) else f'"run_id": "{run_id}"'
+        )
         if named is None or not study.run(named[1]).spec.exists():
             raise InputError("its line in the manifest is damaged, and its folder is not there")
         spec = read_spec(study.run(named[1]))

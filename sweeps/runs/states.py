@@ -7,6 +7,7 @@ be established is *unknown*, and an unknown run is never resubmitted automatical
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -91,6 +92,15 @@ def establish(
 
     `planned` is its specification, if that is known from elsewhere than its folder.
     """
+    try:
+        return _establish(study, folder, scheduler, planned)
+    except OSError as error:
+        return Status(State.UNKNOWN, f"cannot look at {error.filename or folder.path}: {error.strerror}")
+
+
+def _establish(
+    study: Study, folder: RunFolder, scheduler: Callable[[RunFolder], Status], planned: RunSpec | None
+) -> Status:
     if folder.result.exists():
         return _of_result(folder, planned)
     if is_locked(folder.lock):
@@ -98,8 +108,7 @@ def establish(
     if folder.cancelled.exists():
         return Status(State.CANCELLED)
     if (study.queue / folder.run_id).exists():
-        no_supervisor = "no supervisor is running on this machine; `parcae-sweep submit` starts one"
-        return Status(State.QUEUED, None if is_locked(study.supervisor_lock) else no_supervisor)
+        return Status(State.QUEUED, None if is_locked(study.supervisor_lock) else _no_supervisor(study))
     if folder.failure.exists():
         return _of_failure(folder)
     if folder.submission.exists():
@@ -130,6 +139,14 @@ def _of_result(folder: RunFolder, planned: RunSpec | None) -> Status:
             return Status(State.UNKNOWN, f"{why}: if it is this run's, move spec.json away")
         spec = planned
     return check_result(spec, result)
+
+
+def _no_supervisor(study: Study) -> str:
+    with suppress(InputError):
+        failure = read_record(study.supervisor_failure, Failure)
+        if failure is not None and failure.message:
+            return f"{failure.message}; `parcae-sweep submit` tries again"
+    return "no supervisor is running on this machine; `parcae-sweep submit` starts one"
 
 
 def _of_failure(folder: RunFolder) -> Status:

@@ -15,6 +15,7 @@ from parcae.config import ExecutionConfig
 from parcae.errors import WorkFailed
 from sweeps.folders.paths import RunFolder
 from sweeps.folders.records import Submission, read_record
+from sweeps.runs.environment import import_safely
 from sweeps.runs.worker import STOPPED, attend, log_attempt, record_failure, run
 from sweeps.slurm import scheduler
 
@@ -39,6 +40,7 @@ class RunJob:
 
     def __call__(self) -> str:
         """Returns the run's id if nothing is left to do; exits if the run must be resumed later."""
+        import_safely()
         received: list[int] = []
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, lambda number, frame: received.append(number))
