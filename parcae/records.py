@@ -69,6 +69,8 @@ def from_plain(kind: type[Kind], values: Any, what: str, *, more_keys: bool = Fa
     """
     try:
         record = msgspec.convert(values, kind)
+    except UnicodeEncodeError as error:
+        raise InputError(f"cannot read {what}: it holds half a character") from error
     except msgspec.ValidationError as error:
         raise InputError(_printable(f"cannot read {what}: {_in_words(str(error), values)}")) from error
     for path, problem in _wrong_keys(kind, values, ""):

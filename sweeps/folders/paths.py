@@ -114,6 +114,17 @@ class Study:
     def slurm(self) -> Path:
         return self.runs / "slurm"
 
+    @property
+    def identity(self) -> str:
+        """Of this study on this disk: a copy has another one. A folder that is moved keeps its inode."""
+        inodes = "-".join(str(folder.stat().st_ino) for folder in (self.runs, self.slurm))
+        return f"{inodes} {self.runs.resolve()}"
+
+    def is_own(self, identity: str) -> bool:
+        """Whether `identity` is this study's: one of its parts may have changed, as when the disk is mounted
+        elsewhere or the folder is moved."""
+        return any(mine == other for mine, other in zip(*map(_parts, (self.identity, identity)), strict=True))
+
     def array(self, name: str) -> Path:
         return self.slurm / f"{name}.json"
 
@@ -161,6 +172,12 @@ class Study:
         if self.runs.is_dir():
             with os.scandir(self.runs) as entries:
                 yield from (entry.name for entry in entries if is_run_id(entry.name))
+
+
+def _parts(identity: str) -> tuple[str, str]:
+    """The inodes and the place of a study."""
+    inodes, _, place = identity.partition(" ")
+    return inodes, place
 
 
 def is_run_id(name: str) -> bool:

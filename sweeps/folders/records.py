@@ -87,6 +87,8 @@ class Array:
     """Maximum number of its runs at once."""
     devices: int
     """GPUs per run; without GPUs, tasks per run."""
+    owner: str | None = None
+    """The identity of the study that submitted it; None in a file of an early version."""
 
     def job(self, task: int) -> str | None:
         """The job id of a task, as squeue --array prints it."""
@@ -106,10 +108,13 @@ class ManifestEntry:
 
 
 def read_record(path: Path, kind: type[Kind], *, more_keys: bool = False) -> Kind | None:
-    """The record in `path`; None if there is no file or its JSON is incomplete. ``InputError`` if wrong."""
-    values = json_or_none(path)
-    if values is None:
+    """The record in `path`; None if there is no file. ``InputError`` if it is damaged or another record."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: it is not whole JSON") from error
     return from_plain(kind, unsealed(values, str(path)), str(path), more_keys=more_keys)
 
 
@@ -117,7 +122,7 @@ def read_spec(folder: RunFolder) -> RunSpec:
     """The specification in a run's folder, whose name is its hash. ``InputError`` if it is not whole."""
     spec = read_record(folder.spec, RunSpec)
     if spec is None:
-        raise InputError(f"cannot read the run's specification {folder.spec}; plan the sweep again")
+        raise InputError(f"there is no specification {folder.spec}; plan the sweep again")
     if spec.run_id != folder.run_id:
         raise InputError(f"{folder.spec} is damaged, or is the specification of another run: {spec.run_id}")
     return spec

@@ -207,10 +207,8 @@ class _Supervisor:
             raise InputError("its folder was deleted while it was queued; retry it to start it from step 0")
         queued = self.study.queue / folder.run_id
         entry = read_record(queued, QueueEntry)
-        if entry is None:
-            if not queued.exists():
-                return  # cancelled since
-            raise InputError(f"cannot read {queued}: it is not whole JSON; retry the run to queue it anew")
+        if entry is None:  # cancelled since
+            return
         if entry.run_id not in (None, folder.run_id):
             raise InputError(f"{queued} is the entry of run {entry.run_id}; retry the run to queue it anew")
         if gpu is not None:

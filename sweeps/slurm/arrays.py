@@ -5,8 +5,10 @@ returned. The run folder names the array and the task. Deleting the array's file
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 
+from parcae.errors import InputError
 from sweeps.folders.paths import RunFolder, Study
 from sweeps.folders.records import Array, Attempt, Submission, read_lines, read_record
 from sweeps.runs.logs import job_logs, tells_of_memory
@@ -17,13 +19,22 @@ PREFIX = "parcae-"
 
 
 def read_arrays(study: Study) -> dict[str, Array]:
-    """All arrays of the study, by name."""
+    """All arrays of the study, by name, but those whose files cannot be read or came with a copy."""
     arrays = {}
     for path in study.slurm.glob(f"{PREFIX}*.json"):
-        array = read_record(path, Array)
-        if array is not None:
-            arrays[path.stem] = array
+        with suppress(InputError):
+            array = read_record(path, Array)
+            if array is not None and _is_own(study, array):
+                arrays[path.stem] = array
     return arrays
+
+
+def _is_own(study: Study, array: Array) -> bool:
+    return array.owner is None or study.is_own(array.owner)
+
+
+class _OfAnotherStudy(InputError):
+    """A run folder was copied with its submission."""
 
 
 class Submissions:
@@ -36,10 +47,28 @@ class Submissions:
         self.answer: scheduler.Answer | None = None
 
     def job(self, folder: RunFolder) -> tuple[Array, str | None] | None:
-        """The array and the job id of a run; None if it was not submitted to SLURM."""
+        """The array and the job id of a run; None if it was not submitted to SLURM or that is unreadable."""
+        with suppress(InputError):
+            return self._handed_over(folder)
+        return None
+
+    def _handed_over(self, folder: RunFolder) -> tuple[Array, str | None] | None:
         submission = read_record(folder.submission, Submission)
-        array = self.arrays.get(submission.array) if submission else None
-        return (array, array.job(submission.task)) if submission and array else None
+        if submission is None:
+            return None
+        array = self.arrays.get(submission.array)
+        if array is None:  # unreadable, of another study, or written just now
+            array = read_record(self.study.array(submission.array), Array)
+            if array is None:
+                return None
+            if not _is_own(self.study, array):
+                where = (array.owner or "").partition(" ")[2]
+                raise _OfAnotherStudy(
+                    f"it was submitted to SLURM from {where}; this copy of the study owns none of its jobs"
+                )
+        if array.run_ids[submission.task : submission.task + 1] != (folder.run_id,):
+            raise InputError(f"{folder.submission} is that of another run")
+        return array, array.job(submission.task)
 
     def jobs_ever(self, run_id: str) -> list[str | None]:
         """Every job of the run so far, for when its folder does not name one."""
@@ -58,8 +87,12 @@ class Submissions:
         return ever
 
     def __call__(self, folder: RunFolder) -> Status:
-        """The state of a run from SLURM's answer and from what the run has logged since."""
-        handed_over = self.job(folder)
+        """The state of a run from SLURM's answer and from what the run has logged since. ``InputError`` if
+        its files do not say what was submitted."""
+        try:
+            handed_over = self._handed_over(folder)
+        except _OfAnotherStudy as found:
+            return Status(State.PLANNED, str(found))
         if handed_over is None:
             return Status(State.PLANNED)
         array, job = handed_over

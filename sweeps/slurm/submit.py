@@ -99,6 +99,7 @@ def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: 
         job_id=None,
         throttle=throttle,
         devices=profile.devices,
+        owner=study.identity,
     )
     write_record(study.array(array.name), array)
     before = _to_be_changed(study, run_ids)

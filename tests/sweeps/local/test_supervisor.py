@@ -183,8 +183,6 @@ def test_what_is_wrong_with_one_queued_run_concerns_no_other(command: Command, t
     assert "could not be started 3 times, the last because of IsADirectoryError" in why[locked]
     assert why[folder] in command("parcae-sweep", "why", folder).out
     assert sorted(path.name for path in study.queue.iterdir()) == ["folder", "notes.txt"]
-    assert command("parcae-sweep", "retry", "--cluster", "local").code == 0
-    assert "8 done" in command("parcae-sweep", "status").err
 
 
 def test_files_in_the_working_folder_are_not_imported(command: Command, tmp_path: Path) -> None:
