@@ -72,15 +72,15 @@ def from_plain(kind: type[Kind], values: Any, what: str, *, more_keys: bool = Fa
     except UnicodeEncodeError as error:
         raise InputError(f"cannot read {what}: it holds half a character") from error
     except msgspec.ValidationError as error:
-        raise InputError(_printable(f"cannot read {what}: {_in_words(str(error), values)}")) from error
+        raise InputError(printable(f"cannot read {what}: {_in_words(str(error), values)}")) from error
     for path, problem in _wrong_keys(kind, values, ""):
         if not (more_keys and problem.startswith("unknown")):
-            raise InputError(_printable(f"cannot read {what}: the key {path} is {problem}"))
+            raise InputError(printable(f"cannot read {what}: the key {path} is {problem}"))
     return record
 
 
-def _printable(sentence: str) -> str:
-    """JSON may hold half a character, which no terminal and no database takes."""
+def printable(sentence: str) -> str:
+    """`sentence` without halves of characters, which JSON and paths may hold, and no database takes."""
     return sentence.encode(errors="backslashreplace").decode()
 
 

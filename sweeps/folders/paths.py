@@ -155,7 +155,7 @@ class Study:
         Yields the lock's file descriptor: a child that inherits it holds the lock for as long as it lives.
         """
         self.runs.mkdir(parents=True, exist_ok=True)
-        with held(self.runs / "lock") as descriptor:
+        with held(self.runs / "lock", "another plan, submit or cancel") as descriptor:
             yield descriptor
 
     def run(self, run_id: str) -> RunFolder:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from parcae.errors import InputError
+from parcae.records import printable
 from parcae.training.result import Result, read_result
 from sweeps.folders.locks import is_locked
 from sweeps.folders.paths import RunFolder, Study
@@ -93,9 +94,10 @@ def establish(
     `planned` is its specification, if that is known from elsewhere than its folder.
     """
     try:
-        return _establish(study, folder, scheduler, planned)
+        status = _establish(study, folder, scheduler, planned)
     except OSError as error:
-        return Status(State.UNKNOWN, f"cannot look at {error.filename or folder.path}: {error.strerror}")
+        status = Status(State.UNKNOWN, f"cannot look at {error.filename or folder.path}: {error.strerror}")
+    return Status(status.state, status.reason and printable(status.reason))
 
 
 def _establish(

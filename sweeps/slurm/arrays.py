@@ -40,11 +40,17 @@ class _OfAnotherStudy(InputError):
 class Submissions:
     """The submissions of runs to SLURM and their states, as of now. Asks SLURM if necessary."""
 
-    def __init__(self, study: Study, run_ids: Iterable[str]) -> None:
-        """`run_ids` are all runs whose state may be needed: SLURM is asked about all of them at once."""
+    def __init__(self, study: Study, run_ids: Iterable[str] | None = None) -> None:
+        """`run_ids` are all runs whose state may be needed, by default those of all arrays that have not
+        ended: SLURM is asked about all of them at once."""
         self.study = study
-        self.run_ids = run_ids
+        self._run_ids = run_ids
         self.answer: scheduler.Answer | None = None
+
+    def ask(self) -> None:
+        """Asks SLURM now rather than when the first state is needed."""
+        if self.answer is None and (jobs := self._jobs()):
+            self.answer = scheduler.ask(self.study, jobs)
 
     def job(self, folder: RunFolder) -> tuple[Array, str | None] | None:
         """The array and the job id of a run; None if it was not submitted to SLURM or that is unreadable."""
@@ -118,8 +124,13 @@ class Submissions:
 
     def _jobs(self) -> dict[str, float]:
         jobs = {}
-        for run_id in self.run_ids:
+        for run_id in filter(self._may_ask, self._jobs_ever) if self._run_ids is None else self._run_ids:
             handed_over = self.job(self.study.run(run_id))
             if handed_over is not None and handed_over[1] is not None:
                 jobs[handed_over[1]] = handed_over[0].sent_at
         return jobs
+
+    def _may_ask(self, run_id: str) -> bool:
+        """Whether the files of a run leave its state open."""
+        folder = self.study.run(run_id)
+        return not (folder.result.exists() or folder.failure.exists() or folder.cancelled.exists())

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from parcae.errors import InputError
+from parcae.errors import InputError, WorkFailed
+from parcae.files import set_aside
 from parcae.training.result import read_result
 from sweeps.folders.paths import RunFolder, Study
 from sweeps.folders.records import json_or_none
@@ -27,14 +28,16 @@ def collect(db: Path) -> Sequence[str]:
     that run or sweep alone.
     """
     study = Study(db)
-    if not db.exists() and study.sweeps.is_dir():
+    if not database.exists(db) and study.sweeps.is_dir():
         database.create(db)
+    submissions = Submissions(study)
+    submissions.ask()  # SLURM may take its time: not while the database is held
     with database.open_store(db) as store:
         if not study.runs.is_dir():  # the database was copied without its folders
             return ()
         store.begin()
         planned, damage = _collect_sweeps(store, study)
-        _collect_runs(store, study, planned)
+        _collect_runs(store, study, planned, submissions)
         store.commit()
         return damage
 
@@ -57,6 +60,8 @@ def rebuild(db: Path) -> Path | None:
         raise InputError(f"cannot create the database {db}: it is a folder; name a file with --db")
     if not study.sweeps.is_dir():
         raise InputError(f"there are no runs beside {db} to rebuild it from; plan or import a sweep first")
+    if not os.access(db.absolute().parent, os.W_OK):
+        raise WorkFailed(f"cannot rebuild the database {db}: its folder cannot be written")
     anew = db.with_name(f".{db.name}.{os.getpid()}.rebuilt")
     fresh = Study(anew)
     assert fresh.runs == study.runs
@@ -67,10 +72,9 @@ def rebuild(db: Path) -> Path | None:
         try:
             with database.open_store(db):  # no other process has it open while it is replaced
                 database.put_in_place(anew, db)
-        except InputError:  # there is none, or it is not ours
+        except (InputError, WorkFailed):  # there is none, or it is not ours, or damaged
             if db.exists():
-                kept = db.with_name(f"{db.name}.unreadable")
-                db.replace(kept)
+                kept = set_aside(db)
             database.put_in_place(anew, db)
     finally:
         database.remove(anew)
@@ -86,14 +90,14 @@ def _signature(folder: RunFolder) -> str:
     return f"{stat.st_mtime_ns}:{stat.st_size}"
 
 
-def _collect_runs(store: Store, study: Study, planned: Mapping[str, RunSpec]) -> None:
+def _collect_runs(
+    store: Store, study: Study, planned: Mapping[str, RunSpec], submissions: Submissions
+) -> None:
     """Updates every run. `planned` holds the specifications just read from manifests."""
     known = store.run_states()
     folders = set(study.run_ids())
     members = store.planned_run_ids()
     changed: dict[str, tuple[Status, str]] = {}
-    unfinished = [run for run in folders if run not in known or known[run][1] not in FINISHED]
-    submissions = Submissions(study, unfinished)
     signatures = dict.fromkeys(members, "") | {run_id: _signature(study.run(run_id)) for run_id in folders}
     stale = [
         run_id
