@@ -3,13 +3,17 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from parcae.errors import InputError
+
+LEFT_SECONDS = 3600.0
+"""A temporary file that nobody has touched for so long belongs to no write that is still under way."""
 
 
 @contextmanager
@@ -36,6 +40,14 @@ def clear_leftovers(path: Path) -> None:
     """Deletes temporary files of interrupted writes of `path`, whose name may contain wildcards."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         left.unlink(missing_ok=True)
+
+
+def clear_old_leftovers(folder: Path) -> None:
+    """Deletes all temporary files in `folder` of writes that were interrupted long ago."""
+    for left in folder.glob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()
 
 
 def set_aside(path: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from parcae.config import DepthSampling, Precision
 from parcae.errors import InputError
-from parcae.files import set_aside, write_atomically
+from parcae.files import clear_old_leftovers, set_aside, write_atomically
 from sweeps.control.cluster import Cluster
 from sweeps.folders.locks import signal_owner
 from sweeps.folders.paths import RunFolder, Study
@@ -65,6 +65,8 @@ def launch(
     cluster = resolve(cluster)
     with study.locked() as lock:  # two concurrent submissions would both find the same runs planned
         slurm.settle(study)
+        for place in (study.sweeps, study.queue, study.slurm):
+            clear_old_leftovers(place)
         wanted = _in_states(study, sweep, set(states) - FINISHED - ACTIVE, run_ids)
         groups = _by_profile(study, sweep, wanted, profiles)
         if cluster is Cluster.SLURM:
@@ -77,6 +79,7 @@ def launch(
         for run_id in wanted:
             folder = study.run(run_id)
             _make_folder(folder, manifest.specs[run_id])
+            clear_old_leftovers(folder.path)
             if folder.result.exists():  # it was found wrong: the run is not finished
                 set_aside(folder.result)
         if cluster is Cluster.SLURM:

@@ -79,7 +79,7 @@ def _parse(study: Study, name: str) -> Manifest:
         if not is_whole:
             lost = "" if loss is not None else ", without a predicted loss"
             damage.append(f"the line of run {spec.run_id} in {path} is damaged; the run is kept{lost}")
-    planned_at = re.search(r'"planned_at": ([0-9.]+)', text)
+    planned_at = re.search(r'"planned_at": ([0-9]+(?:[.][0-9]+)?)', text)
     return Manifest(
         name=name,
         planned_at=float(planned_at[1]) if planned_at else path.stat().st_mtime,

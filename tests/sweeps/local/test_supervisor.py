@@ -215,6 +215,46 @@ def test_no_python_that_a_run_starts_imports_from_the_working_folder(tmp_path: P
     assert done.stdout == ""
 
 
+def test_a_supervisor_that_is_killed_again_and_again_is_given_up_and_told(
+    command: Command, tmp_path: Path
+) -> None:
+    """Another program, or the kernel for lack of memory, kills each as soon as it starts."""
+    (tmp_path / "deadly").mkdir()
+    (tmp_path / "deadly" / "sitecustomize.py").write_text(
+        "import os, sys\nif 'sweeps.local.supervisor' in sys.orig_argv:\n    os.kill(os.getpid(), 9)\n"
+    )
+    assert command("parcae-sweep", *PLAN, "1e8").code == 0
+    paths = filter(None, [str(tmp_path / "deadly"), os.environ.get("PYTHONPATH")])
+    submit = ("parcae-sweep", "submit", "--cluster", "local")
+    submitted = command(*submit, env={"PYTHONPATH": os.pathsep.join(paths)}, timeout=60)
+    assert (submitted.code, "failed with signal 9" in submitted.err) == (1, True)
+    watching = start(tmp_path, "parcae-sweep", "watch")
+    assert watching.stderr is not None
+    said = ""
+    while "waiting: " not in said:
+        said = watching.stderr.readline()
+        assert said
+    assert "failed with signal 9" in said
+    assert command(*submit).code == 0
+    assert "1 done" in watching.communicate(timeout=60)[1]
+
+
+def test_leftovers_of_killed_writes_are_cleared_at_the_next_start(command: Command, tmp_path: Path) -> None:
+    (run,) = command("parcae-sweep", *PLAN, "1e8").json["runs"]
+    study = Study(tmp_path / "results.duckdb")
+    folder = study.run(run["run_id"]).path
+    old = [study.sweeps / ".s.json.7.tmp", study.queue / ".x.7.tmp", folder / ".spec.json.7.tmp"]
+    under_way = study.sweeps / ".t.json.7.tmp"
+    for path in (*old, under_way):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    for path in old:
+        os.utime(path, (1, 1))
+    assert command("parcae-sweep", "submit", "--cluster", "local", "--detach").code == 0
+    assert [path for path in (*old, under_way) if path.exists()] == [under_way]
+    assert command("parcae-sweep", "watch").code == 0
+
+
 def test_a_long_tmpdir_stops_no_run(command: Command, tmp_path: Path) -> None:
     long = tmp_path / ("t" * (107 - len(str(tmp_path)) - 1))
     long.mkdir()
