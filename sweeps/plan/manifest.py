@@ -19,8 +19,8 @@ from sweeps.folders.paths import Study, check_sweep_name, is_sweep_name
 from sweeps.folders.records import ManifestEntry, read_spec
 from sweeps.folders.spec import RunSpec
 
-_LINE = re.compile(r'\{"(?:run_id|predicted_loss)": ')
-"""How a line begins."""
+_HEAD = re.compile(r'\{"planned_at": [^\[\n]*\[|[^\n]*\n')
+"""What comes before the line of the first run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def read_manifest(study: Study, name: str) -> Manifest | None:
 def _parse(study: Study, name: str) -> Manifest:
     path = study.manifest(name)
     text = path.read_bytes().decode(errors="replace")
-    if not _LINE.search(text) and '"runs": [' not in text:
+    if '"predicted_loss": ' not in text and '"runs": [' not in text:
         raise InputError(f"cannot read the sweep {path}: it is not a manifest of runs; move the file away")
     specs: dict[str, RunSpec] = {}
     predicted: dict[str, float | None] = {}
@@ -98,12 +98,17 @@ def _lines(text: str) -> Iterator[Any]:
             return
     except (ValueError, RecursionError):
         pass
-    starts = [match.start() for match in _LINE.finditer(text)]
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
-        try:
-            yield json.JSONDecoder().raw_decode(text, start)[0]
-        except (ValueError, RecursionError):
-            yield text[start:end]
+    head = _HEAD.match(text)
+    for line in text[head.end() if head else 0 :].split("\n"):
+        while len(line := line.lstrip(", ")) > len("]}") + 1:
+            line = line[line.startswith('{"', 1) :]  # after what was the end of a line
+            try:
+                values, end = json.JSONDecoder().raw_decode(line)
+            except (ValueError, RecursionError):
+                yield line
+                break
+            yield values
+            line = line[end:]
 
 
 def _checked(study: Study, values: Any) -> tuple[RunSpec, float | None, bool]:
@@ -121,12 +126,12 @@ def _checked(study: Study, values: Any) -> tuple[RunSpec, float | None, bool]:
     except InputError:
         spec = None
     if spec is None or (plain.get("checksum") != _checksum(spec.run_id, loss) and spec.run_id != run_id):
-        named = re.search(
-            r'"run_id": "([0-9a-f]{16})"', values if isinstance(values, str) else f'"run_id": "{run_id}"'
-        )
-        if named is None or not study.run(named[1]).spec.exists():
+        start = values[:60] if isinstance(values, str) else str(run_id)
+        named = (study.run(match[1]) for match in re.finditer("(?=([0-9a-f]{16}))", start))
+        folder = next((folder for folder in named if folder.spec.exists()), None)
+        if folder is None:
             raise InputError("its line in the manifest is damaged, and its folder is not there")
-        spec = read_spec(study.run(named[1]))
+        spec = read_spec(folder)
     if plain.get("checksum") == _checksum(spec.run_id, loss):
         return spec, loss, run_id == spec.run_id
     return spec, None, False

