@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,7 +51,8 @@ def test_many_shells_at_once_start_each_run_once(command: Command, tmp_path: Pat
     shells = [start(tmp_path, *words) for words in (submit, status, submit, collect, submit, report, status)]
     said = [shell.communicate(timeout=120) for shell in shells]
     assert [shell.returncode for shell in shells] == [0] * len(shells), said
-    assert sorted(err.split()[2] for _, err in said if "handed to" in err) == ["0", "0", "3"]
+    handed_over = [found[1] for _, err in said if (found := re.search(r"(\d+) of 3 runs handed to", err))]
+    assert sorted(handed_over) == ["0", "0", "3"]
     assert command("parcae-sweep", "watch").code == 0
     study = Study(tmp_path / "results.duckdb")
     for run in runs:
