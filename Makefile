@@ -10,7 +10,7 @@ DEMO_BUDGETS = 6e10,1.2e11,2.4e11
 DEMO_RECURRENCES = 2,3,4,6,8,12
 DEMO_SEED = 0
 
-.PHONY: demo test test-slurm test-others lint mutants clean
+.PHONY: demo test test-slurm test-others lint mutants faults clean
 
 demo: $(READY)
 	mkdir -p $(DEMO)
@@ -39,6 +39,10 @@ lint: $(READY)
 # Do the tests notice? Faults are planted one at a time; the score goes to bench/results/mutants.txt.
 mutants: $(READY)
 	$(BIN)/python -m tests.mutants.run
+
+# Every file operation of a small sweep fails once, and every bit of its files is flipped once (an hour).
+faults: $(READY)
+	FAULTS=all FLIPS=all $(BIN)/pytest -s tests/sweeps/test_faults.py tests/sweeps/test_integrity.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info

@@ -2,12 +2,18 @@
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from parcae.errors import InputError
+
+LEFT_SECONDS = 3600.0
+"""A temporary file that nobody has touched for so long belongs to no write that is still under way."""
 
 
 @contextmanager
@@ -34,6 +40,29 @@ def clear_leftovers(path: Path) -> None:
     """Deletes temporary files of interrupted writes of `path`, whose name may contain wildcards."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         left.unlink(missing_ok=True)
+
+
+def clear_old_leftovers(folder: Path) -> None:
+    """Deletes all temporary files in `folder` of writes that were interrupted long ago."""
+    for left in folder.glob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a file that cannot be used to an unused name that ends in `.refused`; nothing is deleted."""
+    return path.rename(_unused(path))
+
+
+def keep_aside(path: Path) -> Path:
+    """Copies a file that is about to be replaced to an unused name that ends in `.refused`."""
+    return Path(shutil.copy2(path, _unused(path)))
+
+
+def _unused(path: Path) -> Path:
+    names = (path.with_name(f"{path.name}.refused{number or ''}") for number in count())
+    return next(name for name in names if not name.exists())
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:

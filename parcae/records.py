@@ -1,5 +1,7 @@
 """Records: dataclasses that are written as JSON or TOML, and read with the path of any wrong key."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
@@ -67,12 +69,19 @@ def from_plain(kind: type[Kind], values: Any, what: str, *, more_keys: bool = Fa
     """
     try:
         record = msgspec.convert(values, kind)
+    except UnicodeEncodeError as error:
+        raise InputError(f"cannot read {what}: it holds half a character") from error
     except msgspec.ValidationError as error:
-        raise InputError(f"cannot read {what}: {_in_words(str(error), values)}") from error
+        raise InputError(printable(f"cannot read {what}: {_in_words(str(error), values)}")) from error
     for path, problem in _wrong_keys(kind, values, ""):
         if not (more_keys and problem.startswith("unknown")):
-            raise InputError(f"cannot read {what}: the key {path} is {problem}")
+            raise InputError(printable(f"cannot read {what}: the key {path} is {problem}"))
     return record
+
+
+def printable(sentence: str) -> str:
+    """`sentence` without halves of characters, which JSON and paths may hold, and no database takes."""
+    return sentence.encode(errors="backslashreplace").decode()
 
 
 def _wrong_keys(kind: Any, values: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -92,6 +101,33 @@ def _wrong_keys(kind: Any, values: Any, path: str) -> Iterator[tuple[str, str]]:
         for key, item in values.items() if isinstance(values, dict) else enumerate(values):
             for part in get_args(kind):
                 yield from _wrong_keys(part, item, f"{path}{key}.")
+
+
+CHECKSUM = "checksum"
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits of SHA-256 over the canonical JSON of an object without its checksum."""
+    others = {key: value for key, value in values.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def sealed(record: Any) -> dict[str, Any]:
+    """`record` as plain JSON values with their checksum."""
+    values: dict[str, Any] = to_plain(record)
+    return {**values, CHECKSUM: checksum(values)}
+
+
+def unsealed(values: Any, what: str) -> Any:
+    """Parsed JSON without its checksum, if it has one. ``InputError`` if that differs.
+
+    Files of early versions have none.
+    """
+    if not isinstance(values, dict) or CHECKSUM not in values:
+        return values
+    if values[CHECKSUM] != checksum(values):
+        raise InputError(f"{what} is damaged or was edited: its checksum does not match its content")
+    return {key: value for key, value in values.items() if key != CHECKSUM}
 
 
 def settle_choices(record: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from parcae.errors import InputError
 from parcae.files import replacing
-from parcae.records import from_plain, to_plain
+from parcae.records import CHECKSUM, from_plain, sealed, unsealed
 from parcae.training.folder import RESULT
 
 
@@ -48,10 +48,12 @@ class Result:
     realised_flops: float | None = None
     """Training FLOPs of the depths that were drawn, in the run's convention; planned FLOPs assume that each
     is the mean. None in results of an early version."""
+    run_id: str | None = None
+    """The name of the run's folder; None in results of an early version, which have no checksum either."""
 
     def write(self, folder: Path) -> None:
         with replacing(folder / RESULT) as file:
-            file.write(json.dumps(to_plain(self), indent=2, allow_nan=False).encode() + b"\n")
+            file.write(json.dumps(sealed(self), indent=2, allow_nan=False).encode() + b"\n")
 
 
 def read_result(folder: Path) -> Result | None:
@@ -61,10 +63,11 @@ def read_result(folder: Path) -> Result | None:
     """
     path = folder / RESULT
     try:
-        return from_plain(Result, json.loads(path.read_bytes()), str(path), more_keys=True)
+        values = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"cannot read {path}: its JSON is incomplete") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: it is not whole JSON") from error
+    if isinstance(values, dict) and values.get("run_id") is not None and CHECKSUM not in values:
+        raise InputError(f"{path} is damaged or was edited: its checksum is missing")
+    return from_plain(Result, unsealed(values, str(path)), str(path), more_keys=True)

@@ -271,6 +271,7 @@ class _Run:
             val_loss=losses[self.training.mean_recurrence] if divergence is None else None,
             losses={str(t): loss for t, loss in losses.items()} if divergence is None else {},
             validation_sequences=len(tokens),
+            run_id=self.folder.absolute().name,
             parameters=parameter_count(self.model.config),
             diverged_at=divergence,
             injection_norm=injection_norm(self.model),

@@ -16,7 +16,8 @@ def collect(db: DbOption = DEFAULT_DB) -> None:
     from sweeps.store.collect import collect as collect_folders
 
     find_sweep(Study(db), None)
-    collect_folders(db)
+    for sentence in collect_folders(db):
+        console.note(sentence)
     console.note(f"{db} is up to date with {Study(db).runs}")
 
 

@@ -28,7 +28,8 @@ def status(sweep: SweepOption = None, db: DbOption = DEFAULT_DB, as_json: JsonOp
     runs = overview(Study(db), rows)
     if as_json:
         plain = [run.to_dict() for run in runs]
-        console.print_json({"sweep": rows.name, "counts": counts(rows), "runs": plain})
+        damage = list(rows.damage)
+        console.print_json({"sweep": rows.name, "counts": counts(rows), "damage": damage, "runs": plain})
         return
     print_table(_STATUS_COLUMNS, map(_status_cells, runs))
     print_counts(rows)

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parcae.errors import WorkFailed
+from parcae.errors import InputError, WorkFailed
 from parcae.records import to_plain
 from sweeps.folders.paths import Study
 from sweeps.folders.records import Attempt, Failure, read_lines, read_record
@@ -63,7 +64,10 @@ def explain(study: Study, run_id: str, lines: int = 15) -> Explanation:
     folder = study.run(run_id)
     submissions = Submissions(study, [run_id])
     status = establish(study, folder, submissions)
-    failure = read_record(folder.failure, Failure) if status.state is State.FAILED else None
+    failure = None
+    if status.state is State.FAILED:
+        with suppress(InputError):  # its state says so
+            failure = read_record(folder.failure, Failure)
     handed_over = submissions.job(folder)
     logs = log_files(study, run_id)
     advice = _NEXT.get(status.state)

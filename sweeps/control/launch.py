@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parcae.errors import InputError
-from parcae.files import write_atomically
+from parcae.files import clear_old_leftovers, set_aside, write_atomically
 from sweeps.control.cluster import Cluster
 from sweeps.control.objections import check_startable
 from sweeps.folders.locks import signal_owner
@@ -74,6 +74,8 @@ def launch(
     on_slurm = cluster is Cluster.SLURM
     with study.locked() as lock:  # two concurrent submissions would both find the same runs planned
         slurm.settle(study)
+        for place in (study.sweeps, study.queue, study.slurm):
+            clear_old_leftovers(place)
         wanted = _in_states(study, sweep, set(states) - FINISHED - ACTIVE, run_ids)
         specs = _specs(study, sweep, wanted)
         check_startable(study, specs, profiles if on_slurm else None, slots, device, accepted=accepted)
@@ -87,8 +89,9 @@ def launch(
         for spec in specs:
             folder = study.run(spec.run_id)
             _make_folder(folder, spec)
+            clear_old_leftovers(folder.path)
             if folder.result.exists():  # it was found wrong: the run is not finished
-                folder.result.replace(folder.result.with_suffix(".refused"))
+                set_aside(folder.result)
         if on_slurm:
             slurm.submit(study, groups, lock)
         else:
@@ -146,6 +149,8 @@ def _end_jobs(study: Study, run_ids: Sequence[str]) -> None:
 def _make_folder(folder: RunFolder, spec: RunSpec) -> None:
     folder.path.mkdir(exist_ok=True)
     if json_or_none(folder.spec) != spec.to_dict():
+        if folder.spec.exists():
+            set_aside(folder.spec)
         write_atomically(folder.spec, (spec.json + "\n").encode(), durable=False)  # the manifest holds it too
 
 

@@ -32,6 +32,7 @@ class RunOverview:
             "predicted_loss": self.predicted_loss,
             "step": self.step,
             "job": self.job,
+            "verified": is_verified(self.row),
         }
 
 
@@ -52,6 +53,16 @@ def overview(study: Study, sweep: SweepRows) -> list[RunOverview]:
             )
         )
     return runs
+
+
+def is_verified(run: RunRow) -> bool | None:
+    """Whether the run's result was confirmed by a checksum; None without a result."""
+    return '"run_id": "' in run.result if run.result else None
+
+
+def unverified(sweep: SweepRows) -> list[RunRow]:
+    """Finished runs whose results are from before checksums: nothing contradicts them."""
+    return [run for run in sweep.runs if is_verified(run) is False]
 
 
 def counts(sweep: SweepRows) -> dict[str, int]:

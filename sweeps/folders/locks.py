@@ -9,20 +9,47 @@ import fcntl
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 2.0
+
+
+class Patience:
+    """Called while something is waited for: after two seconds says once, on stderr, for what."""
+
+    def __init__(self, what: str) -> None:
+        self._what: str | None = what
+        self._until = time.monotonic() + PATIENCE_SECONDS
+
+    def __call__(self) -> None:
+        if self._what and time.monotonic() > self._until:
+            print(f"waiting for {self._what}", file=sys.stderr)
+            self._what = None
 
 
 @contextmanager
-def held(path: Path) -> Iterator[int]:
-    """Waits for the lock and holds it. Yields its descriptor: a child that inherits it holds the lock too."""
+def held(path: Path, by: str) -> Iterator[int]:
+    """Waits for the lock, which is held `by` somebody, and holds it. Yields its descriptor: a child that
+    inherits it holds the lock too."""
+    patience = Patience(f"{by}, which holds {path}")
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while not _taken(file):
+            patience()
+            time.sleep(POLL_SECONDS)
         yield file.fileno()
+
+
+def _taken(file: IO[str]) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 @contextmanager
@@ -32,10 +59,7 @@ def owned(path: Path, give_up: Callable[[], bool]) -> Iterator[bool]:
     A check of the lock holds it for a moment, so one refusal does not mean that it has an owner.
     """
     with path.open("a") as file:
-        while True:
-            with suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+        while not _taken(file):
             if give_up():
                 yield False
                 return

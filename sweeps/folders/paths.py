@@ -14,6 +14,7 @@ runs/sweeps/<name>.json   a planned sweep: the specification of every run
 runs/sweeps/<name>.csv    an imported study, unchanged
 runs/texts/<hash>/        a text that runs read: its place, its pinned content and its tokenizer
 runs/queue/<run_id>       a run that this machine is to train and that has not ended
+runs/supervisor.json      how the supervisor of the queue failed, until one starts
 runs/lock                 locked while a sweep is planned or submitted
 runs/slurm/<array>.json   a job array: its runs and its job id; written before sbatch is called
 runs/slurm/answer.json    SLURM's last answer
@@ -113,6 +114,17 @@ class Study:
     def slurm(self) -> Path:
         return self.runs / "slurm"
 
+    @property
+    def identity(self) -> str:
+        """Of this study on this disk: a copy has another one. A folder that is moved keeps its inode."""
+        inodes = "-".join(str(folder.stat().st_ino) for folder in (self.runs, self.slurm))
+        return f"{inodes} {self.runs.resolve()}"
+
+    def is_own(self, identity: str) -> bool:
+        """Whether `identity` is this study's: one of its parts may have changed, as when the disk is mounted
+        elsewhere or the folder is moved."""
+        return any(mine == other for mine, other in zip(*map(_parts, (self.identity, identity)), strict=True))
+
     def array(self, name: str) -> Path:
         return self.slurm / f"{name}.json"
 
@@ -129,6 +141,10 @@ class Study:
         return self.runs / "supervisor.lock"
 
     @property
+    def supervisor_failure(self) -> Path:
+        return self.runs / "supervisor.json"
+
+    @property
     def supervisor_log(self) -> Path:
         return self.runs / "supervisor.log"
 
@@ -139,7 +155,7 @@ class Study:
         Yields the lock's file descriptor: a child that inherits it holds the lock for as long as it lives.
         """
         self.runs.mkdir(parents=True, exist_ok=True)
-        with held(self.runs / "lock") as descriptor:
+        with held(self.runs / "lock", "another plan, submit or cancel") as descriptor:
             yield descriptor
 
     def run(self, run_id: str) -> RunFolder:
@@ -155,12 +171,26 @@ class Study:
         """The ids of all run folders, in no order."""
         if self.runs.is_dir():
             with os.scandir(self.runs) as entries:
-                yield from (entry.name for entry in entries if _RUN_ID.fullmatch(entry.name))
+                yield from (entry.name for entry in entries if is_run_id(entry.name))
+
+
+def _parts(identity: str) -> tuple[str, str]:
+    """The inodes and the place of a study."""
+    inodes, _, place = identity.partition(" ")
+    return inodes, place
+
+
+def is_run_id(name: str) -> bool:
+    return _RUN_ID.fullmatch(name) is not None
+
+
+def is_sweep_name(name: str) -> bool:
+    return _SWEEP_NAME.fullmatch(name) is not None
 
 
 def check_sweep_name(name: str) -> None:
     """``InputError`` if no new sweep can have this name."""
     if name == PUBLISHED:
         raise InputError("the sweep 'published' is built in and cannot be changed; choose another name")
-    if not _SWEEP_NAME.fullmatch(name):
+    if not is_sweep_name(name):
         raise InputError(f"{name!r} cannot name a sweep; use letters, digits and . _ + -, at most 100")

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from parcae.config import ExecutionConfig
 from parcae.errors import InputError
 from parcae.files import write_atomically
-from parcae.records import from_plain, to_plain
+from parcae.records import from_plain, sealed, unsealed
+from sweeps.folders.paths import RunFolder
 from sweeps.folders.spec import RunSpec
 
 Kind = TypeVar("Kind")
@@ -66,6 +67,8 @@ class QueueEntry:
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     gpu: str | None = None
     """The GPU on which the run was started."""
+    run_id: str | None = None
+    """None in an entry of an early version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,8 @@ class Array:
     """Maximum number of its runs at once."""
     devices: int
     """GPUs per run; without GPUs, tasks per run."""
+    owner: str | None = None
+    """The identity of the study that submitted it; None in a file of an early version."""
 
     def job(self, task: int) -> str | None:
         """The job id of a task, as squeue --array prints it."""
@@ -92,30 +97,48 @@ class Array:
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestEntry:
-    """A run in a sweep's manifest."""
+    """A run in a sweep's manifest: a line of it, whose checksum is over `run_id` and `predicted_loss`."""
 
     predicted_loss: float | None
     """Nats per token, as predicted when the run was first planned."""
     spec: RunSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestFile:
-    """A file of runs/sweeps: a planned sweep."""
-
-    planned_at: float
-    runs: tuple[ManifestEntry, ...]
+    run_id: str | None = None
+    """The hash of `spec`; None, like `checksum`, in a line of an early version."""
+    checksum: str | None = None
 
 
 def read_record(path: Path, kind: type[Kind], *, more_keys: bool = False) -> Kind | None:
-    """The record in `path`; None if there is no file or its JSON is incomplete. ``InputError`` if wrong."""
-    values = json_or_none(path)
-    return None if values is None else from_plain(kind, values, str(path), more_keys=more_keys)
+    """The record in `path`; None if there is no file. ``InputError`` if it is damaged or another record."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: it is not whole JSON") from error
+    return from_plain(kind, unsealed(values, str(path)), str(path), more_keys=more_keys)
+
+
+def holds_spec(folder: RunFolder, spec: RunSpec) -> bool:
+    """Whether a run's folder holds just this specification. Reads no JSON: there are 20,000 folders."""
+    try:
+        return folder.spec.read_bytes().rstrip() == spec.json.encode()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def read_spec(folder: RunFolder) -> RunSpec:
+    """The specification in a run's folder, whose name is its hash. ``InputError`` if it is not whole."""
+    spec = read_record(folder.spec, RunSpec)
+    if spec is None:
+        raise InputError(f"there is no specification {folder.spec}; plan the sweep again")
+    if spec.run_id != folder.run_id:
+        raise InputError(f"{folder.spec} is damaged, or is the specification of another run: {spec.run_id}")
+    return spec
 
 
 def write_record(path: Path, record: Any, *, durable: bool = True) -> None:
-    """Writes a record as strict JSON, atomically."""
-    text = json.dumps(to_plain(record), sort_keys=True, allow_nan=False) + "\n"
+    """Writes a record with its checksum as strict JSON, atomically."""
+    text = json.dumps(sealed(record), sort_keys=True, allow_nan=False) + "\n"
     write_atomically(path, text.encode(), durable=durable)
 
 
@@ -127,7 +150,7 @@ def read_lines(path: Path, kind: type[Kind]) -> list[Kind]:
     records = []
     with suppress(FileNotFoundError):
         for line in path.read_bytes().splitlines():
-            with suppress(ValueError, InputError):
+            with suppress(ValueError, RecursionError):
                 records.append(from_plain(kind, json.loads(line), str(path), more_keys=True))
     return records
 
@@ -136,5 +159,5 @@ def json_or_none(path: Path) -> Any:
     """The JSON in `path`; None if there is no file or its JSON is incomplete."""
     try:
         return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None

@@ -11,18 +11,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Literal
 
 from parcae.errors import InputError, WorkFailed
 from sweeps.folders.locks import is_locked, owned
-from sweeps.folders.paths import RunFolder, Study
-from sweeps.folders.records import Failure, QueueEntry, json_or_none, read_record, write_record
-from sweeps.runs.environment import outside_a_job
+from sweeps.folders.paths import RunFolder, Study, is_run_id
+from sweeps.folders.records import Failure, QueueEntry, read_record, write_record
+from sweeps.runs.environment import import_safely, outside_a_job
 from sweeps.runs.logs import tail
 from sweeps.runs.profile import Profile
 from sweeps.runs.worker import STOPPED, work
@@ -31,7 +34,12 @@ POLL_SECONDS = 0.2
 START_POLL_SECONDS = 0.02
 LOOK_SECONDS = 1.0
 ATTEMPTS = 3
-"""How often a run may die, without an error or progress, before it counts as failed."""
+"""How often a run may fail to start or die, without an error or progress, before it counts as failed; and how
+often in a row a supervisor may be killed."""
+LIVED_SECONDS = 60.0
+"""A supervisor that lived so long was killed once, not again."""
+LONGEST_TMPDIR = 72
+"""Bytes: the path of a socket in a folder of multiprocessing's below it must have less than 108."""
 
 
 def default_slots() -> int:
@@ -59,7 +67,7 @@ def enqueue(study: Study, groups: Mapping[Profile, Iterable[str]]) -> None:
             folder = study.run(run_id)
             for stale in (folder.failure, folder.cancelled, folder.submission):
                 stale.unlink(missing_ok=True)
-            write_record(study.queue / run_id, entry, durable=False)
+            write_record(study.queue / run_id, replace(entry, run_id=run_id), durable=False)
 
 
 class Keeper:
@@ -69,15 +77,18 @@ class Keeper:
         self.study = study
         self.slots = slots
         self.process: subprocess.Popen[bytes] | None = None
+        self.started, self.killed = 0.0, 0
 
     def __call__(self) -> None:
         """Starts a supervisor unless one is alive or nothing is queued.
 
-        ``WorkFailed`` if it ends with an error; one that was killed is started again.
+        ``WorkFailed`` if it ends with an error or is killed ATTEMPTS times in a row: once or twice it is
+        started again.
         """
         self._check()
         if is_locked(self.study.supervisor_lock) or not _queued(self.study):
             return
+        self.started = time.monotonic()
         with self.study.supervisor_log.open("a") as log:
             self.process = subprocess.Popen(
                 # -P: nothing in the working folder is imported, such as a user's own sweeps.py
@@ -97,12 +108,20 @@ class Keeper:
 
     def _check(self) -> None:
         code = self.process.poll() if self.process else None
-        if code not in (None, 0, -signal.SIGKILL, -signal.SIGTERM):
-            last = "".join(tail(self.study.supervisor_log, 1))
-            raise WorkFailed(
-                f"the supervisor, which starts queued runs on this machine, failed with {_in_words(code)}"
-                f"{f' ({last})' if last else ''}; its output is in {self.study.supervisor_log}"
-            )
+        if code in (None, 0):
+            return
+        self.process = None
+        if code in (-signal.SIGKILL, -signal.SIGTERM):
+            self.killed = 1 if time.monotonic() - self.started > LIVED_SECONDS else self.killed + 1
+            if self.killed < ATTEMPTS:
+                return
+        last = "".join(tail(self.study.supervisor_log, 1))
+        message = (
+            f"the supervisor, which starts queued runs on this machine, failed with {_in_words(code)}"
+            f"{f' ({last})' if last else ''}; its output is in {self.study.supervisor_log}"
+        )
+        write_record(self.study.supervisor_failure, Failure(message=message, at=time.time()))
+        raise WorkFailed(message)
 
 
 def _in_words(exit_code: int) -> str:
@@ -110,12 +129,12 @@ def _in_words(exit_code: int) -> str:
 
 
 def _queued(study: Study) -> list[str]:
-    """Queued runs, the oldest first."""
+    """Queued runs, the oldest first. Other files in the queue are none of ours."""
     files = []
     with suppress(FileNotFoundError), os.scandir(study.queue) as entries:
         for entry in entries:
-            if entry.name[0] != ".":
-                with suppress(FileNotFoundError):  # cancelled since
+            with suppress(FileNotFoundError):  # cancelled since
+                if is_run_id(entry.name) and entry.is_file():
                     files.append((entry.stat().st_mtime_ns, entry.name))
     return [name for _, name in sorted(files)]
 
@@ -130,6 +149,8 @@ class _Supervisor:
         self.gpus = visible_gpus()
         self.workers: dict[str, BaseProcess] = {}
         self.deaths: dict[str, tuple[int, int]] = {}  # run_id -> (deaths, progress at the last one)
+        self.failures: Counter[str] = Counter()  # starts that failed
+        self.given_up: set[str] = set()
         self.stopping = False
         signal.signal(signal.SIGTERM, self._on_stop)
 
@@ -150,31 +171,46 @@ class _Supervisor:
             time.sleep(POLL_SECONDS)
 
     def _fill(self) -> bool:
-        """Starts queued runs in the free slots; false if nothing is queued."""
-        queued = _queued(self.study)
+        """Starts queued runs in the free slots; false if nothing is queued. A run that cannot be started
+        concerns no other."""
+        queued = [run_id for run_id in _queued(self.study) if run_id not in self.given_up]
         waiting, orphans = [], []
         for run_id in queued:
-            folder = self.study.run(run_id)
             if run_id in self.workers:
                 continue
-            if folder.result.exists() or folder.cancelled.exists():
-                self._dequeue(run_id)
-            elif is_locked(folder.lock):
-                orphans.append(run_id)  # the worker of a supervisor that was killed
-            else:
-                waiting.append(folder)
+            try:
+                state = self._look(self.study.run(run_id))
+            except OSError as error:
+                self._count_failure(self.study.run(run_id), error)
+                continue
+            if state == "orphan":  # the worker of a supervisor that was killed
+                orphans.append(run_id)
+            elif state == "waiting":
+                waiting.append(self.study.run(run_id))
         for folder in waiting[: max(0, self.slots - len(self.workers) - len(orphans))]:
-            self._start(folder, self._free_gpu(orphans))
+            try:
+                self._start(folder, self._free_gpu(orphans))
+            except InputError as error:  # no later start would find another entry
+                self._give_up(folder, str(error))
+            except Exception as error:
+                self._count_failure(folder, error)
         return bool(queued)
 
-    def _start(self, folder: RunFolder, gpu: str | None) -> None:
-        queued = self.study.queue / folder.run_id
-        try:
-            entry = read_record(queued, QueueEntry) or QueueEntry()
-        except InputError as error:
-            write_record(folder.failure, Failure(message=str(error), at=time.time()))
+    def _look(self, folder: RunFolder) -> Literal["ended", "orphan", "waiting"]:
+        if folder.result.exists() or folder.cancelled.exists():
             self._dequeue(folder.run_id)
+            return "ended"
+        return "orphan" if is_locked(folder.lock) else "waiting"
+
+    def _start(self, folder: RunFolder, gpu: str | None) -> None:
+        if not folder.path.is_dir():
+            raise InputError("its folder was deleted while it was queued; retry it to start it from step 0")
+        queued = self.study.queue / folder.run_id
+        entry = read_record(queued, QueueEntry)
+        if entry is None:  # cancelled since
             return
+        if entry.run_id not in (None, folder.run_id):
+            raise InputError(f"{queued} is the entry of run {entry.run_id}; retry the run to queue it anew")
         if gpu is not None:
             with suppress(OSError):  # a full disk: the next supervisor will not know the GPU
                 write_record(queued, replace(entry, gpu=gpu), durable=False)
@@ -185,8 +221,11 @@ class _Supervisor:
 
     def _free_gpu(self, orphans: Iterable[str]) -> str | None:
         """The GPU with the fewest live runs, `orphans` included; None without GPUs."""
-        live = [self.study.queue / run_id for run_id in (*self.workers, *orphans)] if self.gpus else []
-        held = [(json_or_none(queued) or {}).get("gpu") for queued in live]
+        held = []
+        for run_id in (*self.workers, *orphans) if self.gpus else ():
+            with suppress(InputError):
+                entry = read_record(self.study.queue / run_id, QueueEntry)
+                held.append(entry.gpu if entry else None)
         return min(self.gpus, key=held.count, default=None)
 
     def _reap(self) -> None:
@@ -202,7 +241,9 @@ class _Supervisor:
                 self._count_death(folder, code)
 
     def _count_death(self, folder: RunFolder, code: int) -> None:
-        progress = folder.metrics.stat().st_size if folder.metrics.exists() else 0
+        progress = 0
+        with suppress(OSError):
+            progress = folder.metrics.stat().st_size
         deaths, progress_before = self.deaths.get(folder.run_id, (0, -1))
         deaths = deaths + 1 if progress <= progress_before else 1
         self.deaths[folder.run_id] = (deaths, progress)
@@ -210,8 +251,22 @@ class _Supervisor:
             how = _in_words(code)
             if code == -signal.SIGKILL:
                 how += " (the kernel sends it to a process that uses too much memory)"
-            message = f"the process died {deaths} times without progress, the last by {how}"
+            self._give_up(folder, f"the process died {deaths} times without progress, the last by {how}")
+
+    def _count_failure(self, folder: RunFolder, error: Exception) -> None:
+        self.failures[folder.run_id] += 1
+        if self.failures[folder.run_id] >= ATTEMPTS:
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            self._give_up(folder, f"it could not be started {ATTEMPTS} times, the last because of {why}")
+
+    def _give_up(self, folder: RunFolder, message: str) -> None:
+        """Fails a run, and takes it from the queue."""
+        print(f"run {folder.run_id}: {message}", file=sys.stderr)
+        self.given_up.add(folder.run_id)
+        with suppress(OSError):  # its folder may be what is wrong
+            folder.path.mkdir(exist_ok=True)
             write_record(folder.failure, Failure(message=message, at=time.time()))
+        with suppress(OSError):
             self._dequeue(folder.run_id)
 
     def _dequeue(self, run_id: str) -> None:
@@ -224,9 +279,13 @@ def main() -> None:
     parser.add_argument("--slots", type=int, required=True)
     arguments = parser.parse_args()
     study = Study(arguments.db)
+    import_safely()
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TMPDIR:
+        tempfile.tempdir = "/tmp"  # of this process alone
     deadline = time.monotonic() + LOOK_SECONDS
     with owned(study.supervisor_lock, give_up=lambda: time.monotonic() > deadline) as is_owner:
         if is_owner:
+            study.supervisor_failure.unlink(missing_ok=True)
             _Supervisor(study, arguments.slots).work()
 
 

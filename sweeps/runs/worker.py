@@ -22,8 +22,7 @@ from parcae.errors import InputError, WorkFailed
 from parcae.records import to_plain
 from sweeps.folders.locks import owned
 from sweeps.folders.paths import RunFolder
-from sweeps.folders.records import Attempt, Failure, read_record, write_record
-from sweeps.folders.spec import RunSpec
+from sweeps.folders.records import Attempt, Failure, read_spec, write_record
 
 STOPPED = 75  # exit code: checkpointed and willing to go on (EX_TEMPFAIL)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -71,11 +70,7 @@ def _train(folder: RunFolder, execution: ExecutionConfig, *, stop: Callable[[], 
     from parcae.training.run import train
     from sweeps.plan.texts import open_text
 
-    spec = read_record(folder.spec, RunSpec)
-    if spec is None:
-        raise InputError(f"cannot read the run's specification {folder.spec}; plan the sweep again")
-    if spec.run_id != folder.run_id:
-        raise InputError(f"the specification in {folder.path} is that of run {spec.run_id}")
+    spec = read_spec(folder)
     text = open_text(folder.path.parent, spec)
     result = train(
         spec.model,

@@ -8,13 +8,15 @@ import os
 import re
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from parcae.config import ExecutionConfig
-from parcae.errors import WorkFailed
+from parcae.errors import InputError, WorkFailed
 from sweeps.folders.paths import RunFolder
 from sweeps.folders.records import Submission, read_record
+from sweeps.runs.environment import import_safely
 from sweeps.runs.worker import STOPPED, attend, log_attempt, record_failure, run
 from sweeps.slurm import scheduler
 
@@ -39,6 +41,7 @@ class RunJob:
 
     def __call__(self) -> str:
         """Returns the run's id if nothing is left to do; exits if the run must be resumed later."""
+        import_safely()
         received: list[int] = []
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, lambda number, frame: received.append(number))
@@ -64,9 +67,10 @@ class RunJob:
     def _is_of_record(self, folder: RunFolder) -> bool:
         deadline = time.monotonic() + FILE_SECONDS
         while True:
-            submission = read_record(folder.submission, Submission)
-            if submission is not None and submission.array == self.array:
-                return True
+            with suppress(InputError):
+                submission = read_record(folder.submission, Submission)
+                if submission is not None and submission.array == self.array:
+                    return True
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)

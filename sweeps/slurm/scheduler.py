@@ -7,13 +7,15 @@ squeue no longer lists. A job that neither knows may exist all the same: its sta
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from threading import Timer
 
 from parcae.errors import InputError
-from sweeps.folders.locks import held
+from sweeps.folders.locks import PATIENCE_SECONDS, held
 from sweeps.folders.paths import Study
 from sweeps.folders.records import read_record, write_record
 from sweeps.runs.environment import without_filters
@@ -234,7 +236,7 @@ def _shared(study: Study) -> Iterator[None]:
     """Held while SLURM is asked, so that several shells ask once."""
     with ExitStack() as stack:
         with suppress(OSError):  # a full or read-only disk: each shell asks
-            stack.enter_context(held(study.slurm / "answer.lock"))
+            stack.enter_context(held(study.slurm / "answer.lock", "another command that asks SLURM"))
         yield
 
 
@@ -252,16 +254,21 @@ def command(*words: str, seconds: float = COMMAND_SECONDS, no_failure: str | Non
 
 
 def _run(words: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        words,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=seconds,
-        check=False,
-        env=without_filters(os.environ),
-    )
+    patience = Timer(PATIENCE_SECONDS, print, (f"waiting for SLURM's {words[0]}",), {"file": sys.stderr})
+    patience.start()
+    try:
+        return subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+            env=without_filters(os.environ),
+        )
+    finally:
+        patience.cancel()
 
 
 def answers() -> bool:

@@ -99,6 +99,7 @@ def _submit_array(study: Study, profile: Profile, run_ids: Sequence[str], lock: 
         job_id=None,
         throttle=throttle,
         devices=profile.devices,
+        owner=study.identity,
     )
     write_record(study.array(array.name), array)
     before = _to_be_changed(study, run_ids)
@@ -154,6 +155,25 @@ def _executor(study: Study, profile: Profile, name: str, throttle: int, after: S
         @classmethod
         def affinity(cls) -> int:  # a dry run needs no SLURM
             return 1
+
+        @property
+        def _submitit_command_str(self) -> str:
+            return f"{self.python} -u -m sweeps.slurm.start {shlex.quote(str(self.folder))}"
+
+        def _internal_process_submissions(self, delayed_submissions: list[Any]) -> list[Any]:
+            self.usual = os.umask(0o077)  # nobody else may write a pickle, which is code
+            try:
+                jobs: list[Any] = super()._internal_process_submissions(delayed_submissions)
+                return jobs
+            finally:
+                os.umask(self.usual)
+
+        def _submit_command(self, command: str) -> Any:
+            os.umask(self.usual)  # sbatch hands it to the job, whose results others may read
+            try:
+                return super()._submit_command(command)
+            finally:
+                os.umask(0o077)
 
     # -P: nothing in the working folder is imported, such as a user's own sweeps.py
     python = f"{IGNORING_SIGNALS} {profile.python or shlex.quote(sys.executable)} -P"

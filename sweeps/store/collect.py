@@ -2,15 +2,17 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from parcae.errors import InputError
+from parcae.errors import InputError, WorkFailed
+from parcae.files import set_aside
 from parcae.training.result import read_result
 from sweeps.folders.paths import RunFolder, Study
 from sweeps.folders.records import json_or_none
 from sweeps.folders.spec import RunSpec
-from sweeps.plan.manifest import find_sweep, read_manifest
+from sweeps.plan.manifest import find_sweep, read_manifest, sweep_files
 from sweeps.runs.states import FINISHED, State, Status, establish
 from sweeps.slurm.arrays import Submissions
 from sweeps.store import database
@@ -19,29 +21,33 @@ from sweeps.store.rows import LossRow, SweepRows, run_row
 from sweeps.store.tables import Store
 
 
-def collect(db: Path) -> None:
+def collect(db: Path) -> Sequence[str]:
     """Updates the database from the folders beside it, and creates it if there are runs but no database.
 
-    Only files that changed are read.
+    Only files that changed are read. Returns a sentence for each damaged line or file of a sweep: it concerns
+    that run or sweep alone.
     """
     study = Study(db)
-    if not db.exists() and study.sweeps.is_dir():
+    if not database.exists(db) and study.sweeps.is_dir():
         database.create(db)
+    submissions = Submissions(study)
+    submissions.ask()  # SLURM may take its time: not while the database is held
     with database.open_store(db) as store:
         if not study.runs.is_dir():  # the database was copied without its folders
-            return
+            return ()
         store.begin()
-        planned = _collect_sweeps(store, study)
-        _collect_runs(store, study, planned)
+        planned, damage = _collect_sweeps(store, study)
+        _collect_runs(store, study, planned, submissions)
         store.commit()
+        return damage
 
 
 def collect_sweep(db: Path, sweep: str | None) -> SweepRows:
     """The sweep called `sweep`, or the latest, as it stands now. A wrong name changes nothing."""
     study = Study(db)
     name = find_sweep(study, sweep) if study.runs.is_dir() or not db.exists() else sweep
-    collect(db)
-    return database.read_sweep(db, name)
+    damage = collect(db)
+    return replace(database.read_sweep(db, name), damage=tuple(damage))
 
 
 def rebuild(db: Path) -> Path | None:
@@ -54,6 +60,8 @@ def rebuild(db: Path) -> Path | None:
         raise InputError(f"cannot create the database {db}: it is a folder; name a file with --db")
     if not study.sweeps.is_dir():
         raise InputError(f"there are no runs beside {db} to rebuild it from; plan or import a sweep first")
+    if not os.access(db.absolute().parent, os.W_OK):
+        raise WorkFailed(f"cannot rebuild the database {db}: its folder cannot be written")
     anew = db.with_name(f".{db.name}.{os.getpid()}.rebuilt")
     fresh = Study(anew)
     assert fresh.runs == study.runs
@@ -64,10 +72,9 @@ def rebuild(db: Path) -> Path | None:
         try:
             with database.open_store(db):  # no other process has it open while it is replaced
                 database.put_in_place(anew, db)
-        except InputError:  # there is none, or it is not ours
+        except (InputError, WorkFailed):  # there is none, or it is not ours, or damaged
             if db.exists():
-                kept = db.with_name(f"{db.name}.unreadable")
-                db.replace(kept)
+                kept = set_aside(db)
             database.put_in_place(anew, db)
     finally:
         database.remove(anew)
@@ -83,23 +90,26 @@ def _signature(folder: RunFolder) -> str:
     return f"{stat.st_mtime_ns}:{stat.st_size}"
 
 
-def _collect_runs(store: Store, study: Study, planned: Mapping[str, RunSpec]) -> None:
+def _collect_runs(
+    store: Store, study: Study, planned: Mapping[str, RunSpec], submissions: Submissions
+) -> None:
     """Updates every run. `planned` holds the specifications just read from manifests."""
     known = store.run_states()
     folders = set(study.run_ids())
     members = store.planned_run_ids()
     changed: dict[str, tuple[Status, str]] = {}
-    unfinished = [run for run in folders if run not in known or known[run][1] not in FINISHED]
-    submissions = Submissions(study, unfinished)
-    for run_id in members | folders:
-        before = known.get(run_id)
-        folder = study.run(run_id)
-        signature = _signature(folder) if run_id in folders else ""
-        if before and before[0] == signature and before[1] in FINISHED:
-            continue
+    signatures = dict.fromkeys(members, "") | {run_id: _signature(study.run(run_id)) for run_id in folders}
+    stale = [
+        run_id
+        for run_id, signature in signatures.items()
+        if run_id not in known or known[run_id][1] not in FINISHED or known[run_id][0] != signature
+    ]
+    specs = _specs(store, study, [run_id for run_id in stale if signatures[run_id]], planned)
+    for run_id in stale:
+        before, signature = known.get(run_id), signatures[run_id]
         status = Status(State.PLANNED)
         if run_id in folders:
-            status = establish(study, folder, submissions)
+            status = establish(study, study.run(run_id), submissions, specs.get(run_id))
         if before != (signature, status.state, status.reason):
             changed[run_id] = (status, signature)
     gone = known.keys() - members - folders
@@ -143,24 +153,36 @@ def _specs(
     return specs
 
 
-def _collect_sweeps(store: Store, study: Study) -> dict[str, RunSpec]:
-    """Updates sweeps; returns the specifications in the manifests that were read."""
+def _collect_sweeps(store: Store, study: Study) -> tuple[dict[str, RunSpec], list[str]]:
+    """Updates sweeps; returns the specifications in the manifests that were read, and what is damaged.
+
+    What was known of a sweep whose file can no longer be read is kept.
+    """
     known = store.sweep_signatures()
-    files = {path: path.stat() for path in sorted(study.sweeps.glob("[!.]*"))}
     planned: dict[str, RunSpec] = {}
-    for path, stat in files.items():
-        name, signature = path.stem, f"{stat.st_mtime_ns}:{stat.st_size}"
+    damage: list[str] = []
+    files = sweep_files(study)
+    for name, path in files.items():
+        stat = path.stat()
+        signature = f"{stat.st_mtime_ns}:{stat.st_size}"
         if known.get(name) == signature:
             continue
-        if path.suffix == ".csv":
-            table = read_csv(path, name)
-            predicted: Mapping[str, float | None] = dict.fromkeys(row.run_id for row in table.runs)
-            store.replace_sweep(name, "imported", stat.st_mtime_ns, signature, predicted)
-            store.replace_runs([], table.runs, table.losses)
-        else:
+        try:
+            if path.suffix == ".csv":
+                table = read_csv(path, name)
+                predicted: Mapping[str, float | None] = dict.fromkeys(row.run_id for row in table.runs)
+                store.replace_sweep(name, "imported", stat.st_mtime_ns, signature, predicted)
+                store.replace_runs([], table.runs, table.losses)
+                continue
             manifest = read_manifest(study, name)
-            assert manifest is not None
-            planned.update(manifest.specs)
-            store.replace_sweep(name, "planned", stat.st_mtime_ns, signature, manifest.predicted)
-    store.forget_sweeps(list(known.keys() - {path.stem for path in files}))
-    return planned
+        except InputError as error:
+            damage.append(str(error))
+            continue
+        assert manifest is not None
+        planned.update(manifest.specs)
+        damage += manifest.damage
+        if manifest.damage:
+            signature = ""  # it is read, and its damage told, every time
+        store.replace_sweep(name, "planned", stat.st_mtime_ns, signature, manifest.predicted)
+    store.forget_sweeps(list(known.keys() - files.keys()))
+    return planned, damage

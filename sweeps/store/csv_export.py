@@ -13,6 +13,7 @@ _COLUMNS = (
     *("run_id", "model", "flops", "convention", "mean_recurrence", "tokens", "seed"),
     *("parameters", "once_parameters", "recurrent_parameters", "test_recurrence", "val_loss"),
 )
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(sweep: SweepRows, path: Path) -> int:
@@ -27,7 +28,7 @@ def write_csv(sweep: SweepRows, path: Path) -> int:
             {"test_recurrence": loss.test_recurrence, "val_loss": loss.loss}
         )
     lines = [
-        {name: getattr(run, name, None) for name in _COLUMNS} | loss
+        {name: _as_text(getattr(run, name, None)) for name in _COLUMNS} | loss
         for run in sweep.runs
         if run.val_loss is not None
         for loss in at.get(run.run_id, [{}])
@@ -41,3 +42,8 @@ def write_csv(sweep: SweepRows, path: Path) -> int:
     writer.writerows(lines)
     write_atomically(path, text.getvalue().encode())
     return len(lines)
+
+
+def _as_text(value: Any) -> Any:
+    """`value`, or a text that no spreadsheet takes for a formula; numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

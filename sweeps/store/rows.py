@@ -86,6 +86,8 @@ class SweepRows:
     losses: tuple[LossRow, ...]
     predicted: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
     """Run id -> the loss in nats per token that was predicted when it was planned."""
+    damage: tuple[str, ...] = ()
+    """A sentence for each damaged file of the study's sweeps, or line of one."""
 
 
 def run_row(spec: RunSpec, status: Status, signature: str = "", result: Result | None = None) -> RunRow:

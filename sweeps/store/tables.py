@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from parcae.errors import InputError
 from sweeps.runs.states import State
+from sweeps.store.plain_paths import plain_folder
 from sweeps.store.rows import LossRow, RunRow, SweepRows
 from sweeps.store.schema import METRIC_COLUMNS, RUN_COLUMNS
 
@@ -173,7 +174,11 @@ class Store:
 
     def _read_metrics(self, files: Iterable[Path]) -> None:
         """Adds metrics files, each in its run's folder."""
-        present = [str(path) for path in files if path.is_file() and path.stat().st_size]
+        present = [
+            str(plain_folder(path.parent.parent) / path.parent.name / path.name)
+            for path in files
+            if path.is_file() and path.stat().st_size
+        ]
         if not present:
             return
         kinds = ", ".join(f"{name}: '{kind}'" for name, kind in METRIC_COLUMNS.items())

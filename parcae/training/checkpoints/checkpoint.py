@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from parcae.errors import InputError
-from parcae.files import clear_leftovers, replacing
+from parcae.files import clear_leftovers, replacing, set_aside
 from parcae.training.distributed import Processes
 from parcae.training.folder import CHECKPOINTS
 
@@ -72,7 +71,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def resume(folder: Path, identity: str, processes: Processes) -> Checkpoint | None:
-    """The newest complete checkpoint of this run in `folder`, or None.
+    """The newest complete checkpoint of this run in `folder`, or None if it never had one.
+
+    ``InputError`` if it had some and none can be used: to begin again at step 0 is for the user to decide.
 
     The first process chooses it, and each process reads the file. The tensors are memory-mapped: copy those
     that are kept, because the file may be deleted during training.
@@ -106,21 +107,14 @@ def _choose(folder: Path, identity: str) -> str | None:
             _read(path, identity)
             return path.name
         except _Refused as refusal:
-            aside = _set_aside(path)
+            aside = set_aside(path)
             print(f"checkpoint {path} is refused and set aside as {aside.name}: {refusal}", file=sys.stderr)
     if refused := sum(".pt.refused" in path.name for path in _files(folder)):
-        print(
-            f"the run in {folder} begins again at step 0: all {refused} of its checkpoints were refused",
-            file=sys.stderr,
+        raise InputError(
+            f"none of the {refused} checkpoints in {folder / CHECKPOINTS} can be used, as its log says; "
+            "move that folder away to begin again at step 0"
         )
     return None
-
-
-def _set_aside(path: Path) -> Path:
-    """Renames `path` to an unused name that is not a checkpoint's."""
-    names = (path.with_name(f"{path.name}.refused{number or ''}") for number in count())
-    aside = next(name for name in names if not name.exists())
-    return path.rename(aside)
 
 
 def _check_sums(path: Path) -> None:

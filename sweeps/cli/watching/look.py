@@ -25,6 +25,7 @@ def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> SweepRows
     console = Console(file=sys.stderr)
     show = Dashboard(study, console) if console.is_terminal else Lines()
     rows, before, was_silent = collect_sweep(study.db, sweep), None, False
+    said: set[str] = set()
     with show:
         while True:
             started = time.monotonic()
@@ -33,6 +34,9 @@ def watch(study: Study, sweep: str, keep_alive: Callable[[], None]) -> SweepRows
             if now != before:  # polling files is cheap, updating the database is not
                 rows, before = collect_sweep(study.db, sweep), now
             show.update(rows)
+            for reason in {run.reason for run in rows.runs if run.state in ACTIVE and run.reason} - said:
+                console.print(f"waiting: {reason}", style="dim", highlight=False, soft_wrap=True)
+                said.add(reason)
             if silent and not was_silent:
                 console.print("SLURM does not answer; waiting for it", style="dim")
             was_silent = silent

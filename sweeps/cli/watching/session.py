@@ -43,7 +43,12 @@ def watch_sweep(study: "Study", name: str, keep_alive: Callable[[], None]) -> No
 
 
 def print_counts(sweep: "SweepRows") -> None:
-    from sweeps.control.overview import counts
+    from sweeps.control.overview import counts, unverified
+
+    for sentence in sweep.damage:
+        console.note(sentence)
+    if count := len(unverified(sweep)):
+        console.note(f"{count} results are from before checksums: they are consistent, but unverified")
 
     words = ", ".join(f"{count} {state}" for state, count in counts(sweep).items())
     console.note(f"sweep {sweep.name}: {words}")

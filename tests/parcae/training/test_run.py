@@ -14,6 +14,7 @@ import torch
 
 from parcae.config import ExecutionConfig, Injection, Optimiser, Precision, TrainConfig
 from parcae.data.corpus import EMBEDDED, load_corpus
+from parcae.errors import InputError
 from parcae.presets import preset
 from parcae.training.checkpoints.checkpoint import newest_first
 from parcae.training.result import Result, read_result
@@ -143,10 +144,9 @@ def change(path: Path, **values: object) -> None:
     torch.save({**torch.load(path, weights_only=True), **values}, path)
 
 
-def test_a_run_whose_checkpoints_are_refused_begins_again_and_ends(
+def test_a_run_whose_checkpoints_are_refused_begins_again_only_when_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its own new ones are not removed in favour of those."""
     train(TINY, training(), CORPUS, tmp_path / "whole")
     folder = tmp_path / "parts"
 
@@ -154,12 +154,14 @@ def test_a_run_whose_checkpoints_are_refused_begins_again_and_ends(
         for path in newest_first(folder):
             change(path, format=2)
 
-    assert slices(folder, training(), 3, lambda: None, lambda: None, refuse_all) == 3 + 4
-    said = capsys.readouterr().err.splitlines()
-    assert ["is refused" in line for line in said] == [True, True, False]
-    assert "begins again at step 0" in said[2]
-    assert numbers(folder) == numbers(tmp_path / "whole")
+    for _ in range(2):
+        with pytest.raises(InputError, match="move that folder away to begin again at step 0"):
+            slices(folder, training(), 3, lambda: None, refuse_all)
+    assert ["is refused" in line for line in capsys.readouterr().err.splitlines()] == [True, True]
     assert len(list((folder / "checkpoint").glob("*.refused"))) == 2
+    (folder / "checkpoint").rename(tmp_path / "away")
+    assert slices(folder, training(), 3) == 4
+    assert numbers(folder) == numbers(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
@@ -235,11 +237,9 @@ def test_a_checkpoint_of_another_run_is_not_taken_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(TINY, training(), CORPUS, tmp_path / "a", stop=lambda: True)
-    (tmp_path / "a").rename(tmp_path / "b")
-    train(TINY, training(seed=1), CORPUS, tmp_path / "b")
+    with pytest.raises(InputError, match="none of the 1 checkpoints"):
+        train(TINY, training(seed=1), CORPUS, tmp_path / "a")
     assert "another model, training or corpus" in capsys.readouterr().err
-    train(TINY, training(seed=1), CORPUS, tmp_path / "c")
-    assert numbers(tmp_path / "b") == numbers(tmp_path / "c")
 
 
 def test_unconstrained_injection_diverges_where_the_diagonal_one_converges(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_whoever_looks_does_not_keep_an_owner_away(tmp_path: Path) -> None:
 
 def test_a_child_that_inherits_a_lock_holds_it_until_it_dies(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    with held(lock) as descriptor:
+    with held(lock, "nobody") as descriptor:
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1, pass_fds=[descriptor])
     assert is_locked(lock)
     child.communicate(b"\n")

@@ -1,8 +1,12 @@
 """This machine as a cluster: several shells at once, Ctrl-C, cancel and retry, through the real commands."""
 
 import json
+import os
+import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +16,9 @@ import pytest
 from sweeps.folders.locks import is_locked, signal_owner
 from sweeps.folders.paths import Study
 from sweeps.folders.records import Attempt, json_or_none, read_lines
+from sweeps.local.supervisor import enqueue
+from sweeps.plan.manifest import read_manifest
+from sweeps.runs.profile import Profile
 from sweeps.store.collect import rebuild
 from tests.conftest import BIN, Command
 from tests.sweeps.store.test_collect import content
@@ -44,7 +51,8 @@ def test_many_shells_at_once_start_each_run_once(command: Command, tmp_path: Pat
     shells = [start(tmp_path, *words) for words in (submit, status, submit, collect, submit, report, status)]
     said = [shell.communicate(timeout=120) for shell in shells]
     assert [shell.returncode for shell in shells] == [0] * len(shells), said
-    assert sorted(err.split()[2] for _, err in said if "handed to" in err) == ["0", "0", "3"]
+    handed_over = [found[1] for _, err in said if (found := re.search(r"(\d+) of 3 runs handed to", err))]
+    assert sorted(handed_over) == ["0", "0", "3"]
     assert command("parcae-sweep", "watch").code == 0
     study = Study(tmp_path / "results.duckdb")
     for run in runs:
@@ -132,32 +140,129 @@ def test_a_run_whose_result_is_wrong_can_be_retried(command: Command, tmp_path: 
     (tmp_path / "cluster.toml").write_text('telemetry = "extreme"\n')
     assert command("parcae-sweep", "retry", run["run_id"], "--cluster", "local").code == 0
     assert "1 done" in command("parcae-sweep", "status").err
-    assert (folder.path / "result.refused").read_text() == "{}"
+    assert (folder.path / "result.json.refused").read_text() == "{}"
     assert (folder.path / "layers.jsonl").stat().st_size > 0
 
 
-def test_a_queue_entry_that_cannot_be_read_fails_its_run_and_no_other(
-    command: Command, tmp_path: Path
-) -> None:
-    runs = command("parcae-sweep", *PLAN, "3e9", "--seeds", "0,1").json["runs"]
+def test_what_is_wrong_with_one_queued_run_concerns_no_other(command: Command, tmp_path: Path) -> None:
+    seeds = ",".join(map(str, range(8)))
+    ids = [run["run_id"] for run in command("parcae-sweep", *PLAN, "1e8", "--seeds", seeds).json["runs"]]
     study = Study(tmp_path / "results.duckdb")
-    study.queue.mkdir()
-    for run in runs:
-        study.run(run["run_id"]).path.mkdir()
-    (study.queue / runs[0]["run_id"]).write_text('{"execution": {"threads": "many"}}')
-    submitted = command("parcae-sweep", "submit", "--cluster", "local")
-    assert submitted.code == 1
-    assert "execution.threads is 'many'; it takes a whole number" in submitted.err
-    assert "1 done, 1 failed" in command("parcae-sweep", "status").err
+    kind, folder, key, flipped, half, foreign, locked, good = ids
+    manifest = read_manifest(study, "s")
+    assert manifest is not None
+    for run_id in ids:
+        study.run(run_id).path.mkdir()
+        study.run(run_id).spec.write_text(manifest.specs[run_id].json)
+    enqueue(study, {Profile(): ids})
+    entries = {run_id: study.queue / run_id for run_id in ids}
+    entries[kind].write_text('{"execution": {"threads": "many"}}')
+    shutil.rmtree(study.run(folder).path)
+    entries[key].write_text(json.dumps(json.loads(entries[key].read_text()) | {"added_later": 1}))
+    entries[flipped].write_text(entries[flipped].read_text().replace('"threads": 1', '"threads": 3'))
+    entries[half].write_text(entries[half].read_text()[:30])
+    entries[foreign].write_bytes(entries[good].read_bytes())
+    study.run(locked).lock.mkdir()  # as a stand-in for any error of the disk
+    (study.queue / "0123456789abcdef").write_text("{}")
+    (study.queue / "notes.txt").write_text("a user's own")
+    (study.queue / "folder").mkdir()
+
+    supervisor = (sys.executable, "-m", "sweeps.local.supervisor", str(study.db), "--slots", "2")
+    assert subprocess.run(supervisor, timeout=60).returncode == 0
+    watched = command("parcae-sweep", "watch")
+    assert (watched.code, "1 done, 6 failed, 1 unknown" in watched.err) == (1, True), watched.err
+    assert f"cannot look at {study.run(locked).lock}: Is a directory" in command("parcae-sweep", "why").out
+    study.run(locked).lock.rmdir()
+    runs = command("parcae-sweep", "status", "--json").json["runs"]
+    why = {run["run_id"]: run["reason"] for run in runs}
+    assert why.pop(good) is None
+    assert "execution.threads is 'many'; it takes a whole number" in why[kind]
+    assert "its folder was deleted while it was queued; retry it" in why[folder]
+    assert "damaged or was edited" in why[key]
+    assert "damaged or was edited" in why[flipped]
+    assert "is not whole JSON" in why[half]
+    assert f"is the entry of run {good}" in why[foreign]
+    assert "could not be started 3 times, the last because of IsADirectoryError" in why[locked]
+    assert why[folder] in command("parcae-sweep", "why", folder).out
+    assert sorted(path.name for path in study.queue.iterdir()) == ["folder", "notes.txt"]
 
 
 def test_files_in_the_working_folder_are_not_imported(command: Command, tmp_path: Path) -> None:
-    for name in ("sweeps", "parcae", "analysis", "typer", "torch", "json"):
+    for name in ("parcae", "analysis", "typer", "torch", "json", "random", "numpy"):
         (tmp_path / f"{name}.py").write_text("print(1)\n")
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "__init__.py").write_text("")
     assert command("parcae-sweep", *PLAN, "3e9").code == 0
     submitted = command("parcae-sweep", "submit", "--cluster", "local")
     assert submitted.code == 0, submitted.err
     assert "1 done" in command("parcae-sweep", "status").err
+
+
+def test_no_python_that_a_run_starts_imports_from_the_working_folder(tmp_path: Path) -> None:
+    """torch starts some to compile."""
+    (tmp_path / "random.py").write_text("print('executed')")
+    starting = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import random'], check=True)"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            f"from sweeps.runs.environment import import_safely\nimport_safely()\n{starting}",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
+
+
+def test_a_supervisor_that_is_killed_again_and_again_is_given_up_and_told(
+    command: Command, tmp_path: Path
+) -> None:
+    """Another program, or the kernel for lack of memory, kills each as soon as it starts."""
+    (tmp_path / "deadly").mkdir()
+    (tmp_path / "deadly" / "sitecustomize.py").write_text(
+        "import os, sys\nif 'sweeps.local.supervisor' in sys.orig_argv:\n    os.kill(os.getpid(), 9)\n"
+    )
+    assert command("parcae-sweep", *PLAN, "1e8").code == 0
+    paths = filter(None, [str(tmp_path / "deadly"), os.environ.get("PYTHONPATH")])
+    submit = ("parcae-sweep", "submit", "--cluster", "local")
+    submitted = command(*submit, env={"PYTHONPATH": os.pathsep.join(paths)}, timeout=60)
+    assert (submitted.code, "failed with signal 9" in submitted.err) == (1, True)
+    watching = start(tmp_path, "parcae-sweep", "watch")
+    assert watching.stderr is not None
+    said = ""
+    while "waiting: " not in said:
+        said = watching.stderr.readline()
+        assert said
+    assert "failed with signal 9" in said
+    assert command(*submit).code == 0
+    assert "1 done" in watching.communicate(timeout=60)[1]
+
+
+def test_leftovers_of_killed_writes_are_cleared_at_the_next_start(command: Command, tmp_path: Path) -> None:
+    (run,) = command("parcae-sweep", *PLAN, "1e8").json["runs"]
+    study = Study(tmp_path / "results.duckdb")
+    folder = study.run(run["run_id"]).path
+    old = [study.sweeps / ".s.json.7.tmp", study.queue / ".x.7.tmp", folder / ".spec.json.7.tmp"]
+    under_way = study.sweeps / ".t.json.7.tmp"
+    for path in (*old, under_way):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    for path in old:
+        os.utime(path, (1, 1))
+    assert command("parcae-sweep", "submit", "--cluster", "local", "--detach").code == 0
+    assert [path for path in (*old, under_way) if path.exists()] == [under_way]
+    assert command("parcae-sweep", "watch").code == 0
+
+
+def test_a_long_tmpdir_stops_no_run(command: Command, tmp_path: Path) -> None:
+    long = tmp_path / ("t" * (107 - len(str(tmp_path)) - 1))
+    long.mkdir()
+    assert command("parcae-sweep", *PLAN, "3e9").code == 0
+    submitted = command("parcae-sweep", "submit", "--cluster", "local", env={"TMPDIR": str(long)}, timeout=60)
+    assert submitted.code == 0, submitted.err
 
 
 @pytest.mark.parametrize("more", [(), ("--detach",)])
@@ -169,9 +274,14 @@ def test_a_supervisor_that_cannot_start_is_reported(
         "import sys\nif 'sweeps.local.supervisor' in sys.orig_argv:\n    sys.exit('no supervisor today')\n"
     )
     assert command("parcae-sweep", *PLAN, "3e9").code == 0
-    broken = {"PYTHONPATH": str(tmp_path / "broken")}
+    paths = filter(None, [str(tmp_path / "broken"), os.environ.get("PYTHONPATH")])
+    broken = {"PYTHONPATH": os.pathsep.join(paths)}
     submitted = command("parcae-sweep", "submit", "--cluster", "local", *more, env=broken, timeout=60)
     assert submitted.code == 1
     assert "exit code 1 (SystemExit: no supervisor today)" in submitted.err.splitlines()[-1]
+    (seen,) = command("parcae-sweep", "status", "--json").json["runs"]
+    assert seen["state"] == "queued"
+    assert "no supervisor today" in seen["reason"]
+    assert seen["reason"] in command("parcae-sweep", "why", seen["run_id"]).out
     assert command("parcae-sweep", "submit", "--cluster", "local").code == 0
     assert "1 done" in command("parcae-sweep", "status").err

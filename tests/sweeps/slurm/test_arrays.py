@@ -1,18 +1,23 @@
 """A run handed to SLURM is what SLURM said of its job, and what its own files say has happened since."""
 
 import json
+import shutil
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parcae.records import to_plain
+from sweeps.control.launch import cancel
 from sweeps.folders.paths import Study
 from sweeps.folders.records import Array, Attempt, Submission, write_record
 from sweeps.runs.environment import without_filters
 from sweeps.runs.states import State, Status, establish
-from sweeps.slurm.arrays import Submissions
+from sweeps.slurm.arrays import Submissions, read_arrays
 from sweeps.slurm.scheduler import Answer, Job, _parse, _tasks
+from sweeps.slurm.submit import settle
 from tests.sweeps.studies import plan
 
 JOB = "7_0"
@@ -32,7 +37,7 @@ def run_id(study: Study) -> str:
 def send(study: Study, job_id: str | None, seconds_ago: float = 60.0) -> None:
     array = Array(
         name="parcae-a",
-        run_ids=("x", "y"),
+        run_ids=(*study.run_ids(), "y"),
         sent_at=time.time() - seconds_ago,
         job_id=job_id,
         throttle=2,
@@ -56,6 +61,53 @@ def state(study: Study, run_id: str, answer: Answer) -> Status:
     submissions = Submissions(study, [run_id])
     submissions.answer = answer
     return establish(study, study.run(run_id), submissions)
+
+
+def test_a_copy_of_a_study_owns_no_jobs_and_a_study_that_was_moved_still_does(
+    study: Study, run_id: str, tmp_path: Path
+) -> None:
+    array = study.array("parcae-a")
+    send(study, "7")
+    write_record(array, replace(read_arrays(study)["parcae-a"], owner=study.identity))
+    queued = answered({JOB: job("PENDING")}, {})
+    assert state(study, run_id, queued).state is State.QUEUED
+    copy = Study(tmp_path / "copy" / "results.duckdb")
+    shutil.copytree(study.runs, copy.runs)
+    assert state(copy, run_id, queued) == Status(
+        State.PLANNED,
+        f"it was submitted to SLURM from {study.runs}; this copy of the study owns none of its jobs",
+    )
+    assert cancel(copy, "s", None) == []
+    assert not copy.run(run_id).cancelled.exists()
+    assert read_arrays(copy) == {}
+    settle(copy)
+    assert copy.array("parcae-a").read_bytes() == array.read_bytes()
+    moved = Study(tmp_path / "moved" / "results.duckdb")
+    moved.db.parent.mkdir()
+    study.runs.rename(moved.runs)
+    assert state(moved, run_id, queued).state is State.QUEUED
+    assert state(Study(tmp_path / "moved" / "other.duckdb"), run_id, queued).state is State.QUEUED
+
+
+@pytest.mark.parametrize("record", ["submission", "array"])
+@pytest.mark.parametrize("damage", ["half", "flipped", "another run's"])
+def test_a_submission_that_is_damaged_is_never_taken_for_none(
+    study: Study, run_id: str, record: str, damage: str
+) -> None:
+    """Else the run would be submitted a second time."""
+    path = study.run(run_id).submission if record == "submission" else study.array("parcae-a")
+    text = path.read_text()
+    if damage == "half":
+        path.write_text(text[: len(text) // 2])
+    elif damage == "flipped":
+        path.write_text(text.replace("parcae-a", "parcae-c"))
+    elif record == "submission":
+        write_record(path, Submission(array="parcae-a", task=1))
+    else:
+        write_record(path, replace(read_arrays(study)["parcae-a"], run_ids=("x", "y")))
+    status = state(study, run_id, answered({JOB: job("PENDING")}, {}))
+    assert status.state is State.UNKNOWN
+    assert "submission.json" in (status.reason or "") or str(path) in (status.reason or "")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +190,7 @@ def test_sacct_names_tasks_that_never_started_together(job_id: str, tasks: list[
 
 def test_every_job_that_a_run_was_handed_to_is_known_without_its_folder(study: Study, run_id: str) -> None:
     submissions = Submissions(study, [])
-    assert [submissions.jobs_ever(run) for run in ("x", "y", "z")] == [["7_0"], ["7_1"], []]
+    assert [submissions.jobs_ever(run) for run in (run_id, "y", "z")] == [["7_0"], ["7_1"], []]
 
 
 def test_lines_that_tell_of_no_job_are_skipped() -> None:

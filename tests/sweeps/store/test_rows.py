@@ -1,7 +1,9 @@
 """Every column of a row, from a run's folder, from a file and from the paper, and back from the database."""
 
+import csv
 import json
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -200,3 +202,17 @@ def test_what_is_exported_is_imported_as_the_same(study: Study, text: str) -> No
     assert [(row.test_recurrence, row.loss) for row in back.losses] == [
         (row.test_recurrence, row.loss) for row in given.losses
     ]
+
+
+def test_no_exported_cell_is_a_formula_and_numbers_stay_numbers(study: Study, tmp_path: Path) -> None:
+    names = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "plain"]
+    lines = "".join(f'"{name}",1e8,2e9,3.5,{seed}\n' for seed, name in enumerate(names))
+    (tmp_path / "in.csv").write_text(f"model,parameters,tokens,val_loss,seed\n{lines}")
+    import_csv(study, tmp_path / "in.csv", "one")
+    collect(study.db)
+    write_csv(read_sweep(study.db, "one"), tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == [f"'{name}" for name in names[:4]] + ["plain"]
+    assert {float(row["parameters"]) for row in rows} == {1e8}
+    assert {float(row["val_loss"]) for row in rows} == {3.5}

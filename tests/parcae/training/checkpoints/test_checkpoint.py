@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from parcae.errors import InputError
 from parcae.training.checkpoints.checkpoint import Checkpoint, resume, write_checkpoint
 from parcae.training.distributed import Processes
 
@@ -116,7 +117,8 @@ def test_a_pickle_is_no_checkpoint(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, checkpoint(1))
     path = tmp_path / "checkpoint" / "step-000000001.pt"
     path.write_bytes(pickle.dumps(Code(tmp_path / "executed")))
-    assert step_of(tmp_path) is None
+    with pytest.raises(InputError, match="none of the 1 checkpoints"):
+        step_of(tmp_path)
     assert not (tmp_path / "executed").exists()
 
 
@@ -125,11 +127,12 @@ def test_refused_ones_do_not_cost_those_written_after(
 ) -> None:
     for step in (50, 60):
         write_checkpoint(tmp_path, replace(checkpoint(step), format=5))
-    assert step_of(tmp_path) is None
-    first, second, third = capsys.readouterr().err.splitlines()
+    for _ in range(2):  # and no later start begins again at step 0 either
+        with pytest.raises(InputError, match=r"none of the 2 checkpoints.*begin again at step 0"):
+            step_of(tmp_path)
+    first, second = capsys.readouterr().err.splitlines()
     assert "step-000000060.pt is refused" in first
     assert "step-000000050.pt is refused" in second
-    assert "begins again at step 0" in third
     for step in (1, 2, 3):
         write_checkpoint(tmp_path, checkpoint(step))
         assert step_of(tmp_path) == step
@@ -148,7 +151,8 @@ def test_what_was_just_written_stays_whatever_lies_beside_it(tmp_path: Path) -> 
 def test_set_aside_twice_is_kept_twice(tmp_path: Path) -> None:
     for _ in range(2):
         write_checkpoint(tmp_path, checkpoint(4, identity="another"))
-        assert step_of(tmp_path) is None
+        with pytest.raises(InputError):
+            step_of(tmp_path)
     assert names(tmp_path) == ["step-000000004.pt.refused", "step-000000004.pt.refused1"]
 
 
