@@ -49,7 +49,7 @@ def sweep(folder: Path) -> None:
     specs = isoflop_grid("nano", [1e8], [1, 2], text=named)
     plan_sweep(study, "s", specs, [None] * len(specs))
     profiles = choose_profiles(study, None)
-    launch(study, "s", Cluster.LOCAL, profiles, states={State.PLANNED, *RETRIABLE})
+    launch(study, "s", Cluster.LOCAL, profiles, states={State.PLANNED, *RETRIABLE}, report=lambda _: None)
     for queued in sorted(study.queue.iterdir()):
         try:
             run(study.run(queued.name), ExecutionConfig(checkpoint_seconds=0), stop=lambda: False)
