@@ -80,11 +80,10 @@ def read_request(file: Path | None, given: Mapping[str, str | list[str] | None])
     known = [*_ONE, *_SEVERAL, *map(option_of, AXES)]
     if unknown := sorted(options.keys() - set(known)):
         raise InputError(f"there is no option {unknown[0]!r}; a study file takes {', '.join(known)}")
-    if len(budgets := options.keys() & {"flops", "tokens"}) != 1:
-        how = (
-            "both --flops and --tokens; give one of them" if budgets else "a budget; give --flops or --tokens"
-        )
-        raise InputError(f"cannot plan {'with' if budgets else 'without'} {how}")
+    if {"flops", "tokens"} <= options.keys():
+        raise InputError("cannot plan with both --flops and --tokens; give one of them")
+    if not {"flops", "tokens"} & options.keys():
+        raise InputError("cannot plan without a budget; give --flops or --tokens")
     one = {name: _value(name, kind, options[name]) for name, kind in _ONE.items() if name in options}
     numbers = {name: _values(name, kind, options[name]) for name, kind in _SEVERAL.items() if name in options}
     model = one.get("model", MODEL)
