@@ -12,7 +12,7 @@ from sweeps.store.rows import NO_LOOP, LossRow, RunRow, architecture, given_arch
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _KINDS = {float: "DOUBLE", int: "BIGINT"}
 
 
@@ -53,12 +53,14 @@ CREATE TABLE sweep_runs (sweep VARCHAR, position INTEGER, run_id VARCHAR, predic
 
 def bring_up_to_date(connection: "duckdb.DuckDBPyConnection", version: int) -> bool:
     """Migrates a database of an earlier `version` to this version; false if that is not possible."""
-    if version not in (2, 3):
+    if version not in (2, 3, 4):
         return False
     connection.begin()
     if version == 2:
         connection.execute(_FROM_2)
-    _from_3(connection)
+    if version < 4:
+        _from_3(connection)
+    connection.execute("ALTER TABLE runs ADD COLUMN extra VARCHAR")
     connection.execute("UPDATE parcae_schema SET version = $1", [SCHEMA_VERSION])
     connection.commit()
     return True
