@@ -116,7 +116,8 @@ def isoflop(
         study,
         "runs for an isoFLOP curve",
         [(optimum.verdict, optimum.message) for optimum in optima],
-        otherwise=f"no run has both a FLOP budget and {where}",
+        otherwise=f"no run has both a FLOP budget and {where} (where FLOPs are unknown, three sizes that "
+        "share 6 N D make one)",
     )
     warnings = [f"{name}: {w}" for name, found in models.items() for w in found.routes.warnings]
     _show(study, json, models, isoflop_json, isoflop_text, warnings)
@@ -239,7 +240,6 @@ def predict(
     convention: ConventionOption = None,
 ) -> None:
     """Predict the best mean recurrence, tokens and loss for a budget or for given tokens."""
-    from analysis.prediction.predict import Prediction
     from analysis.prediction.predict import predict as predicted
 
     study = _study(db, sweep)
@@ -252,7 +252,7 @@ def predict(
         extrapolate=extrapolate,
         convention=convention,
     )
-    _show(study, json, found, Prediction.to_dict, Prediction.summary, found.warnings)
+    _show(study, json, found, lambda one: one.to_dict(), lambda one: one.summary(), found.warnings)
 
 
 @app.command()
