@@ -1,12 +1,14 @@
 """Files as others publish them, through the commands: the options they need, and the value that is known."""
 
-import json
-import subprocess
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from parcae.flops import counted_parameters
+from parcae.presets import PRESETS
+from sweeps.plan.grid import Text, isoflop_grid
 from tests.conftest import Command
 
 LOOPED_LOG = """\
@@ -114,8 +116,6 @@ def test_checkpoints_of_many_sizes(study: Any, command: Command, tmp_path: Path)
     ],
 )
 def test_what_cannot_be_fitted_is_refused(command: Command, tmp_path: Path, text: str, named: str) -> None:
-    import re
-
     (tmp_path / "theirs.csv").write_text(text)
     ran = command("parcae-sweep", "import", "theirs.csv", "--sweep", "theirs")
     assert ran.code == 2
@@ -128,35 +128,17 @@ def test_perplexities_are_read_as_such(study: Any) -> None:
     assert run["best_loss"] == pytest.approx(4.17746, abs=1e-5)
 
 
-def test_a_known_law(tmp_path: Path, study: Any) -> None:
+def test_a_known_law(study: Any) -> None:
     """E 2, X 2e3 x .42, Y 8e3 y .42 on the planner's own grid: at 2e19 the best recurrence is 22.09."""
-    columns = ["budget", "loops", "n_tokens", "final/val_loss"]
-    rows = []
-    plan = [
-        "plan",
-        "--flops",
-        "1e18,4e18,1.6e19,6.4e19",
-        "--recurrences",
-        "1,2,4,6,8,10,12,16",
-        "--json",
-        "--sweep",
-        "grid",
-    ]
-    from tests.conftest import BIN
-
-    planned = subprocess.run(
-        [BIN / "parcae-sweep", *plan], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    from parcae.flops import counted_parameters
-    from parcae.presets import PRESETS
-
     once, recurrent = counted_parameters(PRESETS["small-140m"].model)
-    for run in json.loads(planned.stdout)["runs"]:
-        n, d = once + run["mean_recurrence"] * recurrent, run["tokens"]
-        loss = 2 + 2e3 * n**-0.42 + 8e3 * d**-0.42
-        rows.append((f"{run['flops']:g}", run["mean_recurrence"], d, repr(loss)))
-    text = "\n".join(["model;" + ";".join(columns), *(";".join(map(str, ("small-140m", *r))) for r in rows)])
-    found = study(text, (), "parcae-fit", "predict", "--sweep", "theirs", "--flops", "2e19")
-    assert found["continuous"]["mean_recurrence"]["value"] == pytest.approx(22.09, abs=0.01)
-    assert found["continuous"]["tokens"]["value"] == pytest.approx(9.050e9, rel=1e-3)
-    assert found["continuous"]["loss"]["value"] == pytest.approx(3.03186, abs=1e-5)
+    lines = ["model;budget;loops;n_tokens;final/val_loss"]
+    for spec in isoflop_grid(
+        "small-140m", (1e18, 4e18, 1.6e19, 6.4e19), (1, 2, 4, 6, 8, 10, 12, 16), text=Text("t", "0", "b", "0")
+    ):
+        depth, tokens = spec.training.mean_recurrence, spec.tokens
+        loss = 2 + 2e3 * (once + depth * recurrent) ** -0.42 + 8e3 * tokens**-0.42
+        lines.append(f"small-140m;{spec.flops_budget:g};{depth};{tokens};{loss!r}")
+    found = study("\n".join(lines), (), "parcae-fit", "predict", "--flops", "2e19")["continuous"]
+    assert found["mean_recurrence"]["value"] == pytest.approx(22.09, abs=0.01)
+    assert found["tokens"]["value"] == pytest.approx(9.050e9, rel=1e-3)
+    assert found["loss"]["value"] == pytest.approx(3.03186, abs=1e-5)
