@@ -35,11 +35,29 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "tokens": (
         *("tokens", "n_tokens", "num_tokens", "train_tokens", "training_tokens", "total_tokens"),
-        *("tokens_seen", "tokens_trained", "trained_tokens", "token_count", "d", "dataset_tokens"),
+        *(
+            "tokens_seen",
+            "tokens_trained",
+            "trained_tokens",
+            "token_count",
+            "d",
+            "d_tokens",
+            "dataset_tokens",
+        ),
         *("dataset_size", "n_train_tokens", "num_train_tokens", "number_of_tokens"),
     ),
     "flops": (
-        *("flops", "flop", "compute", "c", "total_flops", "training_flops", "training_flop", "train_flops"),
+        *(
+            "flops",
+            "flop",
+            "compute",
+            "c",
+            "c_flops",
+            "total_flops",
+            "training_flops",
+            "training_flop",
+            "train_flops",
+        ),
         *("training_compute", "total_compute", "achieved_flops", "realised_flops", "compute_flops"),
         *("flops_budget", "flop_budget", "compute_budget", "budget", "c_6nd"),
     ),
@@ -62,6 +80,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
             "test_loss",
             "final_val_loss",
             "heldout_loss",
+            "loss_val",
         ),
         *(
             "loss",
@@ -75,7 +94,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
             *_PERPLEXITY,
             *_BITS,
         ),
-        *("train_loss", "training_loss"),
     ),
     "seed": ("seed", "random_seed", "rng_seed"),
     "learning_rate": ("learning_rate", "max_learning_rate", "max_lr"),
@@ -106,8 +124,14 @@ LAYOUTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 """What a study must have, one of these; the first that a run has all of."""
 SHOWN = 12
 """Unknown columns that a message lists."""
-_ENDINGS = ("val_loss", "validation_loss", "valid_loss", "eval_loss", "n_tokens", "n_params", "n_parameters")
+_ENDINGS: Mapping[str, tuple[str, ...]] = {
+    "val_loss": ("val_loss", "validation_loss", "valid_loss", "eval_loss"),
+    "tokens": ("n_tokens",),
+    "parameters": ("n_params", "n_parameters"),
+}
 """Names that are recognised at the end of a longer one, such as final/val_loss."""
+_LAST: Mapping[str, tuple[str, ...]] = {"val_loss": ("train_loss", "training_loss", "c4_loss", "lm_loss")}
+"""Names that are taken where there is no better one."""
 _UNITS = {
     **dict.fromkeys(("k", "thousand", "thousands"), Count.THOUSANDS),
     **dict.fromkeys(("m", "million", "millions"), Count.MILLIONS),
@@ -161,13 +185,7 @@ def exact_columns(table: Table) -> Columns:
 
 def find_columns(table: Table, mapping: Mapping[str, str]) -> Columns:
     """The column of each field. ``InputError`` if one is mapped that is not there, or two are as likely."""
-    normals = [normal(name) for name in table.header]
-    units: dict[int, Count] = {}
-    for i, name in enumerate(normals):
-        plain, _, unit = name.rpartition("_")
-        plain = plain.removesuffix("_in")
-        if unit in _UNITS and plain in (*NAMES["parameters"], *NAMES["tokens"]):
-            normals[i], units[i] = plain, _UNITS[unit]
+    normals, units = _recognisable(table.header)
     at: dict[str, int] = {}
     for field, column in mapping.items():
         same = [i for i, name in enumerate(table.header) if name == column]
@@ -177,25 +195,10 @@ def find_columns(table: Table, mapping: Mapping[str, str]) -> Columns:
                 f"{table.path} has no column {column!r} to map {field} to; it has {', '.join(table.header)}"
             )
         at[field] = same[0]
-    for field, names in NAMES.items():
-        if field not in at:
-            found = next((i for name in names for i, own in enumerate(normals) if own == name), None)
-            if found is not None and found not in at.values():
-                at[field] = found
-    for field in ("val_loss", "tokens", "parameters"):
-        endings = [ending for ending in _ENDINGS if ending in NAMES[field]]
-        if field in at:
-            continue
-        near = [i for i, name in enumerate(normals) if any(name.endswith(f"_{e}") for e in endings)]
-        near = [i for i in near if i not in at.values()]
-        if len(near) > 1:
-            choices = ", ".join(repr(table.header[i]) for i in near)
-            raise InputError(
-                f"{table.path} has several columns that may be {field}: {choices}; say which, such as "
-                f"--map {field}={table.header[near[0]]}"
-            )
-        if near:
-            at[field] = near[0]
+    for field in NAMES:
+        free = {i: name for i, name in enumerate(normals) if i not in at.values()}
+        if field not in at and (found := _likeliest(table, field, free)) is not None:
+            at[field] = found
     if "mean_recurrence" not in at and "test_recurrence" in at and normals[at["test_recurrence"]] == "t":
         del at["test_recurrence"]
     name = normals[at["val_loss"]] if "val_loss" in at else ""
@@ -203,6 +206,38 @@ def find_columns(table: Table, mapping: Mapping[str, str]) -> Columns:
     said = perplexity if name in _PERPLEXITY else bits if name in _BITS else None
     counts = {field: units[at[field]] for field in ("parameters", "tokens") if at.get(field) in units}
     return Columns(at, said, counts, table.header)
+
+
+def _recognisable(header: Sequence[str]) -> tuple[list[str], dict[int, Count]]:
+    """Each column's name in small letters, without a remark in brackets or a unit, and the units of some."""
+    known = {name for names in NAMES.values() for name in names}
+    normals, units = [], {}
+    for i, title in enumerate(header):
+        name = normal(title)
+        plain, _, unit = name.rpartition("_")
+        plain = plain.removesuffix("_in")
+        if unit in _UNITS and plain in (*NAMES["parameters"], *NAMES["tokens"]):
+            name, units[i] = plain, _UNITS[unit]
+        elif name not in known:
+            name = normal(re.split(r"[(\[]", title)[0]) or name
+        normals.append(name)
+    return normals, units
+
+
+def _likeliest(table: Table, field: str, free: Mapping[int, str]) -> int | None:
+    """The column of `field` among those not taken: by its name, by the end of that, by a last resort."""
+    for name in NAMES[field]:
+        if found := [i for i, own in free.items() if own == name]:
+            return found[0]
+    near = [i for i, own in free.items() if any(own.endswith(f"_{end}") for end in _ENDINGS.get(field, ()))]
+    if len(near) > 1:
+        choices = ", ".join(repr(table.header[i]) for i in near)
+        raise InputError(
+            f"{table.path} has several columns that may be {field}: {choices}; say which, such as "
+            f"--map {field}={table.header[near[0]]}"
+        )
+    last = [i for i, own in free.items() if own in _LAST.get(field, ())]
+    return next(iter([*near, *last]), None)
 
 
 def require_layout(table: Table, columns: Columns) -> None:

@@ -5,7 +5,7 @@ what it looks like. Losses in nats, parameters and tokens as plain counts. Every
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from statistics import median
 
@@ -19,6 +19,7 @@ HIGHEST_LOSS = 20.0
 FEWEST_PARAMETERS = 1e3
 FEWEST_TOKENS = 1e4
 """About a batch of the smallest models."""
+MOST_PARAMETERS, MOST_TOKENS = 1e14, 1e16
 MOST_RECURRENCES = 1e3
 FEWEST_TOKENS_PER_PARAMETER = 0.05
 COST = (0.05, 20.0)
@@ -35,6 +36,7 @@ def judge(rows: Sequence[Numbers], source: str, *, vocabulary: float = float("na
     """Index -> why, of the rows to leave out. ``InputError`` if too many rows are implausible in one way."""
     chance = math.log(vocabulary) if vocabulary > 1 else math.log(LARGEST_VOCABULARY)
     found: dict[int, str] = {}
+    rows = [_with_size(row) for row in rows]
     trained = [row["val_loss"] for row in rows if "val_loss" in row]
     if trained and median(trained) > chance:
         raise InputError(_refusal(source, *_high_losses(rows), len(trained), len(trained)))
@@ -45,6 +47,14 @@ def judge(rows: Sequence[Numbers], source: str, *, vocabulary: float = float("na
             raise InputError(_refusal(source, seen, advice, len(bad), len(rows)))
         found |= {i: reason for i in bad if i not in found}
     return found
+
+
+def _with_size(row: Numbers) -> Numbers:
+    """A loop's row with its effective parameters, which is what its cost goes with."""
+    if not {"once_parameters", "recurrent_parameters"} <= row.keys():
+        return row
+    size = row["once_parameters"] + row.get("mean_recurrence", 1.0) * row["recurrent_parameters"]
+    return {**row, "parameters": size}
 
 
 def _refusal(source: str, seen: str, advice: str, bad: int, of: int) -> str:
@@ -71,6 +81,11 @@ def _small_counts(rows: Sequence[Numbers]) -> tuple[str, str]:
 
 
 _COUNTS = ("parameters", "tokens")
+
+
+def _large_counts(rows: Sequence[Numbers]) -> tuple[str, str]:
+    seen = " and ".join(f"{_range(rows, field)} {field}" for field in _COUNTS if field in rows[0])
+    return seen, "see whether a unit was applied twice, or a column is another"
 
 
 def _likeliest_units(rows: Sequence[Numbers]) -> str:
@@ -135,12 +150,6 @@ def _deep(rows: Sequence[Numbers]) -> tuple[str, str]:
     return f"mean recurrences of {_range(large, 'mean_recurrence')}", advice
 
 
-def _size(row: Numbers) -> Iterator[float]:
-    yield from (row[field] for field in ("parameters",) if field in row)
-    if "once_parameters" in row and "recurrent_parameters" in row:
-        yield row["once_parameters"] + row["recurrent_parameters"]
-
-
 _RULES: tuple[tuple[Callable[[Numbers], bool], str, Callable[[Sequence[Numbers]], tuple[str, str]]], ...] = (
     (
         lambda row: row.get("mean_recurrence", 1) > MOST_RECURRENCES,
@@ -153,7 +162,7 @@ _RULES: tuple[tuple[Callable[[Numbers], bool], str, Callable[[Sequence[Numbers]]
         _high_losses,
     ),
     (
-        lambda row: any(size < FEWEST_PARAMETERS for size in _size(row)),
+        lambda row: row.get("parameters", math.inf) < FEWEST_PARAMETERS,
         f"of fewer than {FEWEST_PARAMETERS:,.0f} parameters",
         _small_counts,
     ),
@@ -161,6 +170,11 @@ _RULES: tuple[tuple[Callable[[Numbers], bool], str, Callable[[Sequence[Numbers]]
         lambda row: row.get("tokens", math.inf) < FEWEST_TOKENS,
         f"on fewer than {FEWEST_TOKENS:,.0f} tokens",
         _small_counts,
+    ),
+    (
+        lambda row: row.get("parameters", 0) > MOST_PARAMETERS or row.get("tokens", 0) > MOST_TOKENS,
+        "of more parameters or tokens than anything trained",
+        _large_counts,
     ),
     (
         lambda row: row.get("tokens", math.inf) / row.get("parameters", 1) < FEWEST_TOKENS_PER_PARAMETER,

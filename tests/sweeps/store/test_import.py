@@ -437,3 +437,32 @@ def test_a_single_implausible_row_is_left_out_and_counted(
 ) -> None:
     found = understand(write(tmp_path, lines(PLAIN, *TEN, row)), Options())
     assert found.left_out == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Model size", "Training tokens", "Val loss (nats/token)"),
+        ("N (params)", "D (tokens)", "loss"),
+        ("num_params", "optim/n_tokens", "eval/loss"),
+        ("nparams", "tokens seen", "train_loss"),
+    ],
+)
+def test_common_names(tmp_path: Path, header: tuple[str, ...]) -> None:
+    assert sizes(imported(tmp_path, table(header)).runs) == pytest.approx(NUMBERS)
+
+
+def test_a_validation_loss_comes_before_a_training_loss(tmp_path: Path) -> None:
+    text = "N,D,train_loss,final/val_loss\n1e8,2e9,2.9,3.1\n"
+    assert imported(tmp_path, text).runs[0].val_loss == 3.1
+
+
+def test_a_unit_applied_twice_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"4e\+16 .*parameters.*applied twice"):
+        imported(tmp_path, "N,D,loss\n40B,2B,3.1\n90B,2B,3\n", parameters_in=Count.MILLIONS)
+
+
+def test_loops_in_millions_are_told(tmp_path: Path) -> None:
+    header = "once_parameters,recurrent_parameters,mean_recurrence,tokens,val_loss\n"
+    with pytest.raises(InputError, match="parameters in millions: give --params-in millions"):
+        imported(tmp_path, f"{header}40,14,4,2e9,3.1\n40,14,8,2e9,3\n")
