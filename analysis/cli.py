@@ -238,7 +238,6 @@ def predict(
     convention: ConventionOption = None,
 ) -> None:
     """Predict the best mean recurrence, tokens and loss for a budget or for given tokens."""
-    from analysis.prediction.predict import Prediction
     from analysis.prediction.predict import predict as predicted
 
     study = _study(db, sweep)
@@ -251,7 +250,7 @@ def predict(
         extrapolate=extrapolate,
         convention=convention,
     )
-    _show(study, json, found, Prediction.to_dict, Prediction.summary, found.warnings)
+    _show(study, json, found, lambda one: one.to_dict(), lambda one: one.summary(), found.warnings)
 
 
 @app.command()

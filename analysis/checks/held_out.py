@@ -88,7 +88,7 @@ def holdout(points: ModelPoints, *, top_budgets: int = 1, runs: Collection[str] 
     """Which runs (n,) to hold out: those named, or those of the `top_budgets` largest budgets."""
     if runs:
         return np.array([run in runs for run in points.run_ids])
-    budgets = grouped_budgets(points.flops)
+    budgets = grouped_budgets(points.spent)
     return np.isin(budgets, np.unique(budgets[np.isfinite(budgets)])[-top_budgets:])
 
 
@@ -98,7 +98,7 @@ def compare_training(points: ModelPoints, held_out: Mask, *, seed: int = 0) -> t
     data = form_data(points)
 
     def describe(i: int) -> tuple[str, float, float]:
-        return points.run_ids[i], float(points.flops[i]), float("nan")
+        return points.run_ids[i], float(points.spent[i]), float("nan")
 
     return _ranked(forms_for(data), data, points.loss, held_out, noise_groups(points), describe, seed)
 
@@ -199,9 +199,11 @@ def compare_study(
     """
     study.require_points()
     known = {run for points in study.models.values() for run in points.run_ids}
+    runs = [run if run in known else f"{study.name}:{run}" for run in runs]  # as the file names it
     unknown = sorted(set(runs) - known)
     if unknown:
-        raise InputError(f"sweep {study.name!r} has no finished run {unknown[0]!r} to hold out")
+        name = unknown[0].removeprefix(f"{study.name}:")
+        raise InputError(f"sweep {study.name!r} has no finished run {name!r} to hold out")
     if top_budgets < 1:
         raise InputError(f"the number of budgets to hold out is {top_budgets}; it must be at least 1")
     results: dict[str, tuple[FormResult, ...]] = {}

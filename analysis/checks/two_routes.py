@@ -25,6 +25,7 @@ from analysis.fits.isoflop.optimum import CurveVerdict
 from analysis.fits.isoflop.power_law import FEWEST_OPTIMA, PowerLaw, slope
 from analysis.fits.isoflop.result import IsoflopFit
 from analysis.prediction.frontier import Frontier
+from analysis.prediction.sizes import SizeFrontier
 
 NARROW = 3.0
 """A grid whose largest recurrence is less than this many times its smallest shows little of a curve."""
@@ -167,7 +168,7 @@ class Routes:
 
 
 def two_routes(
-    points: ModelPoints, isoflop: IsoflopFit, law: LawFit | None, frontier: Frontier | None
+    points: ModelPoints, isoflop: IsoflopFit, law: LawFit | None, frontier: Frontier | SizeFrontier | None
 ) -> Routes:
     """Both routes for one model; `law` is the chosen form, None if there is none."""
     of_law = _parabolas_of_law(points, law)

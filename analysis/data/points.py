@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from analysis.data.axis import Axis
-from analysis.data.budgets import grouped_budgets
+from analysis.data.budgets import TOGETHER, grouped_budgets
 from analysis.data.replicates import cells_of
 from analysis.laws import Array, Mask, Whole
 from parcae.errors import InputError
@@ -55,9 +55,15 @@ class ModelPoints:
         return f"ModelPoints({self.model}: {len(self)} runs, {len(self.budgets)} budgets)"
 
     @cached_property
+    def spent(self) -> Array:
+        """FLOPs of each run: C where it was given, else 6 N D without a loop; NaN where unknown."""
+        worked_out = 6 * self.effective_parameters * self.tokens
+        return np.where(np.isnan(self.flops) & (self.architecture == NO_LOOP), worked_out, self.flops)
+
+    @cached_property
     def budget(self) -> Array:
         """Each run's budget: that of all runs whose FLOPs are nearly its own; NaN where unknown."""
-        return grouped_budgets(self.flops)
+        return grouped_budgets(self.spent)
 
     @property
     def budgets(self) -> Array:
@@ -67,7 +73,9 @@ class ModelPoints:
     @cached_property
     def cells(self) -> Whole:
         """A label for each run; runs of one cell are replicates."""
-        return cells_of(self.budget, self.mean_recurrence, self.effective_parameters, self.tokens)
+        return cells_of(
+            grouped_budgets(self.flops), self.mean_recurrence, self.effective_parameters, self.tokens
+        )
 
     @property
     def sized(self) -> Mask:
@@ -86,7 +94,8 @@ class ModelPoints:
             Axis.TOKENS: self.tokens,
             Axis.PARAMETERS: self.effective_parameters,
         }
-        placed = np.asarray(np.isfinite(self.flops) & np.isfinite(values[axis]))
+        placed = np.asarray(np.isfinite(self.spent) & np.isfinite(values[axis]))
+        placed &= np.isfinite(self.flops) | _of_a_budget(self.budget, self.spent, self.effective_parameters)
         has_none = axis is Axis.MEAN_RECURRENCE and self.architecture == NO_LOOP
         return np.zeros_like(placed) if has_none else placed
 
@@ -142,6 +151,18 @@ class ModelPoints:
         chosen = {name: getattr(self, name)[keep] for name in arrays}
         runs = tuple(run for run, kept in zip(self.run_ids, keep, strict=True) if kept)
         return replace(self, run_ids=runs, **chosen)
+
+
+def _of_a_budget(budgets: Array, flops: Array, parameters: Array) -> Mask:
+    """Which runs (n,) have the FLOPs of two other sizes, to within what budgets are told apart by.
+
+    Sizes and tokens that were chosen for another reason make no isoFLOP curve.
+    """
+    shared = np.zeros(len(flops), dtype=bool)
+    for budget in np.unique(budgets[np.isfinite(budgets)]):
+        at = budgets == budget
+        shared[at] = len(np.unique(parameters[at])) > 2 and np.ptp(np.log(flops[at])) <= TOGETHER
+    return shared
 
 
 def pooled(name: str, models: Sequence[ModelPoints]) -> ModelPoints:

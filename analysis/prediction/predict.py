@@ -40,7 +40,9 @@ from analysis.prediction.frontier import (
     whole_tokens,
 )
 from analysis.prediction.shape import Shape, shape_of
+from analysis.prediction.sizes import SizePrediction, predict_size
 from parcae.errors import InputError
+from sweeps.store.rows import NO_LOOP
 
 FURTHEST = 4.0
 """Budgets up to this factor beyond the sampled ones are predicted: where coverage was measured."""
@@ -149,7 +151,7 @@ def predict(
     convention: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Prediction:
+) -> Prediction | SizePrediction:
     """The best mean recurrence and tokens for `flops`, or for the budget whose best tokens are `tokens`.
 
     `study` is loaded, or the path of a database, whose latest study is taken; `model` is needed if it has
@@ -160,17 +162,30 @@ def predict(
     """
     study = as_study(study)
     points = _model(study, model)
+    if (flops is None) == (tokens is None):
+        raise InputError("give either a budget in FLOPs or a number of tokens")
+    given, name = (flops, "budget") if flops is not None else (tokens, "tokens")
+    if given is None or not (np.isfinite(given) and given > 0):
+        raise InputError(f"{name} is {given}; it must be a positive number")
+    if points.architecture == NO_LOOP:
+        if test_recurrence:
+            raise InputError(f"{points.model!r} has no loop, so there is no test recurrence")
+        forms = fit_forms(points, resamples=resamples, seed=seed)
+        return predict_size(
+            _mixture(points.model, forms),
+            points,
+            flops=flops,
+            tokens=tokens,
+            furthest=FURTHEST,
+            extrapolate=extrapolate,
+            alike=tuple(form.law.name for form in forms.alike[1:]),
+        )
     shape = shape_of(points, convention)
     if shape is None:
         raise InputError(
             f"cannot predict for {points.model!r}: the cost of its loop is unknown; it takes runs of one "
             "shape at two or more mean recurrences, with their FLOPs"
         )
-    if (flops is None) == (tokens is None):
-        raise InputError("give either a budget in FLOPs or a number of tokens")
-    given, name = (flops, "budget") if flops is not None else (tokens, "tokens")
-    if given is None or not (np.isfinite(given) and given > 0):
-        raise InputError(f"{name} is {given}; it must be a positive number")
     forms = fit_forms(points, resamples=resamples, seed=seed)
     mixture = _mixture(points.model, forms)
     budget = float(flops) if flops is not None else _budget_for(mixture, shape, float(given))

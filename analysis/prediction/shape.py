@@ -33,6 +33,8 @@ class Shape:
     """FLOPs per token and unit of mean recurrence, on the smooth curve."""
     truncated: bool = True
     """Whether backpropagation stops after ceil(mu_rec / 2) recurrences."""
+    by_size: bool = False
+    """Whether a `recurrence` is a unit of the parameters of models without a loop."""
 
     def parameters(self, mean_recurrence: ArrayLike) -> Array:
         return np.asarray(self.once_parameters + np.asarray(mean_recurrence) * self.recurrent_parameters)
@@ -50,8 +52,12 @@ class Shape:
 
     def data(self, mean_recurrence: Array, tokens: Array) -> Data:
         """What a form needs to know of runs at these mean recurrences and tokens."""
+        sizes = self.parameters(mean_recurrence)
+        if self.by_size:
+            one, none = np.ones_like(sizes), np.zeros_like(sizes)
+            return {"N": sizes, "D": tokens, "mu": one, "once": sizes, "recurrent": none}
         return {
-            "N": self.parameters(mean_recurrence),
+            "N": sizes,
             "D": tokens,
             "mu": mean_recurrence,
             "once": np.full(np.shape(mean_recurrence), self.once_parameters),
@@ -145,8 +151,15 @@ def _own_price(points: ModelPoints) -> tuple[float, float, bool] | None:
         if len(np.unique(passes)) < 2:
             continue
         cost = points.flops / points.tokens
-        design = np.stack([np.ones(len(passes)), passes], axis=1) / cost[:, None]
-        solution = np.linalg.lstsq(design, np.ones(len(passes)), rcond=None)[0]
-        off = float(np.abs(design @ solution - 1).max())
-        found.append((off - 1e-4 * truncated, (float(solution[0]), float(solution[1]), truncated)))
+        line = own_line(cost, passes)
+        off = float(np.abs((line[0] + line[1] * passes) / cost - 1).max())
+        found.append((off - 1e-4 * truncated, (*line, truncated)))
     return min(found)[1]
+
+
+def own_line(cost: Array, places: Array) -> tuple[float, float]:
+    """The straight line through FLOPs per token (n,) at `places` (n,): its start and slope, by relative
+    errors."""
+    design = np.stack([np.ones(len(places)), places], axis=1) / cost[:, None]
+    solution = np.linalg.lstsq(design, np.ones(len(places)), rcond=None)[0]
+    return float(solution[0]), float(solution[1])

@@ -23,6 +23,7 @@ from analysis.fits.training import ModelTrainingLaw, model_training_law
 from analysis.fits.unified import UnifiedFit, fit_oracle_floor, fit_unified_forms
 from analysis.prediction.frontier import Frontier, frontier
 from analysis.prediction.shape import Shape, shape_of
+from analysis.prediction.sizes import SizeFrontier, size_frontier
 from parcae.errors import InputError
 from sweeps.store.rows import NO_LOOP
 
@@ -41,6 +42,8 @@ class FittedModel:
     forms: ModelForms
     """Every form of the law, and which is chosen."""
     frontier: Frontier | None
+    sizes: SizeFrontier | None
+    """The best size for each budget, of models without a loop."""
     routes: Routes
 
     def __repr__(self) -> str:
@@ -156,7 +159,7 @@ def isoflop_of(points: ModelPoints, axis: Axis | None = None) -> IsoflopFit:
     chosen = axis or points.usual_axis
     grid = points.select(points.along(chosen))
     return fit_isoflop(
-        grid.flops,
+        grid.spent,
         known(grid.mean_recurrence),
         known(grid.tokens),
         grid.loss,
@@ -174,6 +177,7 @@ def fit_model(points: ModelPoints, convention: str | None = None, axis: Axis | N
     training = model_training_law(forms.points, forms.forms["training"])
     vertices = [optimum.flops for optimum in isoflop.interior]
     law_frontier = frontier(forms.mixture, points, shape, points.budgets, vertices) if shape else None
+    sizes = size_frontier(forms.mixture, points)
     return FittedModel(
         points=points,
         shape=shape,
@@ -181,7 +185,8 @@ def fit_model(points: ModelPoints, convention: str | None = None, axis: Axis | N
         training=training,
         forms=forms,
         frontier=law_frontier,
-        routes=two_routes(points, isoflop, forms.chosen.fit if forms.chosen else None, law_frontier),
+        sizes=sizes,
+        routes=two_routes(points, isoflop, forms.chosen.fit if forms.chosen else None, law_frontier or sizes),
     )
 
 

@@ -79,6 +79,14 @@ def law_headlines(name: str, found: FittedModel) -> list[str]:
             sentences.append(f"{name}: the {other} law does not fit: {test.message}.")
     if frontier and math.isfinite(frontier.within.mean_recurrence.value):
         sentences.append(f"{name}: {growth(frontier, frontier.within)}.")
+    sizes = found.sizes
+    if sizes and math.isfinite(sizes.gamma_parameters.value):
+        best = [p for p in sizes.points if p.supported][-1]
+        sentences.append(
+            f"{name}: by the {sizes.form} law's own minimum, {sizes.costs}, the best parameters grow as "
+            f"C^{spell(sizes.gamma_parameters)} and tokens as C^{spell(sizes.gamma_tokens)}; at "
+            f"{best.flops:.3g} FLOPs they are {spell(best.parameters)}, with a loss of {spell(best.loss, 4)}."
+        )
     supported = [p for p in frontier.points if p.supported] if frontier else []
     if frontier and supported:
         last, (low, high) = supported[-1], frontier.trained

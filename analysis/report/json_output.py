@@ -27,7 +27,7 @@ def isoflop_json(models: Mapping[str, FittedModel]) -> dict[str, Any]:
 
 def chosen_json(found: FittedModel) -> dict[str, Any] | None:
     """The form of the law that a model's runs support, and the forms that cannot be distinguished from it."""
-    form, frontier = found.forms.chosen, found.frontier
+    form, frontier = found.forms.chosen, found.frontier or found.sizes
     if form is None:
         return None
     return {
@@ -35,7 +35,8 @@ def chosen_json(found: FittedModel) -> dict[str, Any] | None:
         "equation": form.law.equation,
         **{name: finite(value.value) for name, value in form.intervals.items()},
         "intervals": {name: value.to_dict() for name, value in form.intervals.items()},
-        "gamma_mean_recurrence": (frontier.gamma_mean_recurrence if frontier else NOTHING).to_dict(),
+        "gamma_mean_recurrence": getattr(frontier, "gamma_mean_recurrence", NOTHING).to_dict(),
+        "gamma_parameters": getattr(frontier, "gamma_parameters", NOTHING).to_dict(),
         "gamma_tokens": (frontier.gamma_tokens if frontier else NOTHING).to_dict(),
         "budgets": list(frontier.slope_flops) if frontier else [],
         "held_out_error_percent": finite(form.held_out_error_percent),
@@ -57,7 +58,8 @@ def _model_json(found: FittedModel) -> dict[str, Any]:
     return {
         **found.training.to_dict(),
         "frontier": [point.to_dict() for point in (frontier.points if frontier else ())],
-        "frontier_form": frontier.form if frontier else None,
+        "frontier_form": frontier.form if frontier else found.sizes.form if found.sizes else None,
+        "size_frontier": found.sizes.to_dict() if found.sizes else [],
         "robustness": found.robustness.to_list(),
         "chosen_law": chosen_json(found),
         "forms": [form.to_dict() for form in found.forms.forms.values()],

@@ -65,6 +65,8 @@ def forms_text(forms: ModelForms) -> str:
 def frontier_text(findings: FittedModel) -> str:
     """The chosen form's optimum at each budget, against no loop for the same FLOPs."""
     frontier = findings.frontier
+    if findings.sizes is not None:
+        return findings.sizes.summary()
     if frontier is None:
         return "No frontier: the runs decide no form that depends on the loop, or its cost is unknown."
     rows = [

@@ -11,7 +11,7 @@ runs/<run_id>/            one run: the truth
     failure.json          how the last attempt failed
     metrics.jsonl checkpoint/ result.json      written by training
 runs/sweeps/<name>.json   a planned sweep: the specification of every run
-runs/sweeps/<name>.csv    an imported study, unchanged
+runs/sweeps/<name>.csv    an imported study, as it was understood
 runs/texts/<hash>/        a text that runs read: its place, its pinned content and its tokenizer
 runs/queue/<run_id>       a run that this machine is to train and that has not ended
 runs/supervisor.json      how the supervisor of the queue failed, until one starts

@@ -16,7 +16,7 @@ from sweeps.plan.manifest import find_sweep, read_manifest, sweep_files
 from sweeps.runs.states import FINISHED, State, Status, establish
 from sweeps.slurm.arrays import Submissions
 from sweeps.store import database
-from sweeps.store.csv_import import read_csv
+from sweeps.store.importing.study import read_imported
 from sweeps.store.rows import LossRow, SweepRows, run_row
 from sweeps.store.tables import Store
 
@@ -169,7 +169,7 @@ def _collect_sweeps(store: Store, study: Study) -> tuple[dict[str, RunSpec], lis
             continue
         try:
             if path.suffix == ".csv":
-                table = read_csv(path, name)
+                table = read_imported(path, name)
                 predicted: Mapping[str, float | None] = dict.fromkeys(row.run_id for row in table.runs)
                 store.replace_sweep(name, "imported", stat.st_mtime_ns, signature, predicted)
                 store.replace_runs([], table.runs, table.losses)

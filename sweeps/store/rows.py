@@ -61,6 +61,8 @@ class RunRow:
     """Canonical JSON; None for an imported or published run."""
     result: str | None = None
     """result.json; None if the run has not ended."""
+    extra: str | None = None
+    """Further columns of an imported file, as JSON."""
     signature: str = ""
     """Changes whenever the result does."""
 
@@ -138,8 +140,11 @@ def given_row(
     recurrent_parameters: float | None = None,
     seed: int | None = None,
     hyperparameters: str | None = None,
+    state: State = State.DONE,
+    reason: str | None = None,
+    extra: str | None = None,
 ) -> RunRow:
-    """The row of a finished run that is known by these numbers.
+    """The row of a run, finished unless `state` says otherwise, that is known by these numbers.
 
     `parameters` are those of a model without a loop. If `model` is a preset's name and no parameters are
     given, they and the FLOPs per token (convention `paper`) are the preset's: missing tokens follow from the
@@ -164,7 +169,8 @@ def given_row(
         run_id=run_id,
         model=model,
         architecture=given_architecture(model, mean_recurrence, recurrent_parameters),
-        state=State.DONE,
+        state=state,
+        reason=reason,
         flops=flops,
         convention=convention,
         mean_recurrence=mean_recurrence,
@@ -177,6 +183,7 @@ def given_row(
         seed=seed,
         hyperparameters=hyperparameters,
         val_loss=val_loss,
+        extra=extra,
     )
 
 

@@ -61,6 +61,7 @@ def bring_up_to_date(connection: "duckdb.DuckDBPyConnection", version: int) -> b
     if version <= 3:
         _from_3(connection)
     connection.execute(_FROM_4)
+    connection.execute("ALTER TABLE runs ADD COLUMN extra VARCHAR")
     connection.execute("UPDATE parcae_schema SET version = $1", [SCHEMA_VERSION])
     connection.commit()
     return True

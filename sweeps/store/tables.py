@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,7 +212,7 @@ class Store:
 
 
 def _plain(row: RunRow | LossRow) -> dict[str, Any]:
-    return {field.name: getattr(row, field.name) for field in fields(row)}
+    return vars(row)
 
 
 def _run_row(values: tuple[Any, ...]) -> RunRow:

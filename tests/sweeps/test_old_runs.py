@@ -81,7 +81,7 @@ def test_new_runs_of_the_same_name_share_no_fit_with_old_ones(study: Study) -> N
 def test_a_database_of_the_former_schema_is_brought_up_to_date(study: Study) -> None:
     collect(study.db)
     with open_store(study.db) as store:
-        for column in ("architecture", "variant", "realised_flops", "hyperparameters"):
+        for column in ("architecture", "variant", "realised_flops", "hyperparameters", "extra"):
             store.connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
         store.connection.execute("UPDATE parcae_schema SET version = 2")
     collect(study.db)

@@ -10,6 +10,7 @@ from analysis.report.content.chapters.frontier import equivalence_chapter, front
 from analysis.report.content.chapters.isoflop import isoflop_chapter
 from analysis.report.content.chapters.law import law_chapter
 from analysis.report.content.chapters.routes import routes_chapter
+from analysis.report.content.chapters.sizes import sizes_chapter
 from analysis.report.content.chapters.stability import stability_chapter
 from analysis.report.content.chapters.sweep import all_runs, sweep_chapter
 from analysis.report.content.chapters.test_time import test_time_chapter
@@ -30,6 +31,7 @@ def study_report(findings: FittedStudy, records: Records, date: str | None = Non
     answers: list[Chapter | str] = [
         isoflop_chapter(findings),
         frontier_chapter(findings),
+        sizes_chapter(findings),
         law_chapter(findings),
         routes_chapter(findings),
         test_time_chapter(findings),
@@ -37,7 +39,7 @@ def study_report(findings: FittedStudy, records: Records, date: str | None = Non
         stability_chapter(records),
     ]
     chapters = [answer for answer in answers if isinstance(answer, Chapter)]
-    unanswered = tuple(answer for answer in answers if isinstance(answer, str))
+    unanswered = tuple(answer for answer in answers if isinstance(answer, str) and answer)
     return Document(
         title=title(findings),
         sweep=findings.study.name,

@@ -12,8 +12,8 @@ import pytest
 from parcae.errors import InputError, WorkFailed
 from sweeps.folders.paths import Study
 from sweeps.store.collect import collect, collect_sweep, rebuild
-from sweeps.store.csv_import import import_csv
 from sweeps.store.database import open_store, read_sweep
+from sweeps.store.importing.study import import_study
 from sweeps.store.rows import LossRow
 from tests.sweeps.studies import finish, plan
 
@@ -64,7 +64,7 @@ def test_collecting_again_changes_no_byte(study: Study) -> None:
 def test_rebuilding_gives_the_same_content(study: Study, tmp_path: Path) -> None:
     specs = plan(study)
     (tmp_path / "study.csv").write_text("parameters,tokens,val_loss\n1e8,2e9,3.1\n")
-    import_csv(study, tmp_path / "study.csv", "theirs")
+    import_study(study, tmp_path / "study.csv", "theirs")
     for position, spec in enumerate(specs[:3]):  # step by step, as a sweep goes
         finish(study, spec, 2.0 + position)
         collect(study.db)

@@ -9,8 +9,8 @@ from sweeps.folders.paths import Study
 from sweeps.runs.states import State
 from sweeps.store.collect import collect
 from sweeps.store.csv_export import write_csv
-from sweeps.store.csv_import import import_csv
 from sweeps.store.database import read_sweep
+from sweeps.store.importing.study import import_study
 from sweeps.store.rows import LossRow, RunRow
 from tests.sweeps.studies import finish, plan
 
@@ -83,7 +83,7 @@ def test_an_imported_run_of_a_known_model(study: Study, tmp_path: Path) -> None:
     (tmp_path / "theirs.csv").write_text(
         "model,flops,mean_recurrence,seed,lr,val_loss\nnano,1e10,3,7,0.01,2.75\nnano,2e10,4,8,0.02,2.5\n"
     )
-    import_csv(study, tmp_path / "theirs.csv", "theirs")
+    import_study(study, tmp_path / "theirs.csv", "theirs")
     row = row_of(study, 0, "theirs")
     cost = 6 * ONCE + PASS * (1 + 3 * 2)  # of three recurrences the last two have gradient
     assert (row.run_id, row.model, row.state, row.convention) == ("theirs:1", "nano", State.DONE, "paper")
@@ -100,7 +100,7 @@ def test_an_imported_run_of_any_shape(study: Study, tmp_path: Path) -> None:
         "once_parameters,recurrent_parameters,mean_recurrence,tokens,flops,test_recurrence,val_loss\n"
         "1e8,5e7,4,2e9,3e18,2,3.2\n1e8,5e7,4,2e9,3e18,4,3.1\n1e8,5e7,4,2e9,3e18,9,3.05\n"
     )
-    import_csv(study, tmp_path / "theirs.csv", "theirs")
+    import_study(study, tmp_path / "theirs.csv", "theirs")
     assert row_of(study, 0, "theirs") == RunRow(
         run_id="theirs:1",
         model="theirs",
@@ -124,7 +124,7 @@ def test_what_is_exported_comes_back(study: Study, tmp_path: Path) -> None:
     collect(study.db)
     before = read_sweep(study.db, "s")
     assert write_csv(before, tmp_path / "out.csv") == 6
-    import_csv(study, tmp_path / "out.csv", "again")
+    import_study(study, tmp_path / "out.csv", "again")
     collect(study.db)
     after = read_sweep(study.db, "again")
     names = ("model", "flops", "mean_recurrence", "tokens", "seed", "val_loss")
