@@ -195,7 +195,11 @@ def two_routes(
 
 
 def _route(
-    isoflop: IsoflopFit, frontier: Frontier | None, of_law: IsoflopFit | None, quantity: str, gamma: str
+    isoflop: IsoflopFit,
+    frontier: Frontier | SizeFrontier | None,
+    of_law: IsoflopFit | None,
+    quantity: str,
+    gamma: str,
 ) -> Route:
     """All estimates of the exponent `gamma`, over the parabolas' budgets and over the corrected ones'."""
     name, found = gamma.removeprefix("gamma_"), isoflop.corrected
@@ -207,7 +211,7 @@ def _route(
             budgets=plain.budgets,
             parabolas=plain.exponent,
             corrected=corrected,
-            law=getattr(law, name, NOTHING),
+            law=NOTHING if law is None else law.tokens if name == "tokens" else law.on_axis,
             parabolas_of_law=_slope_of(of_law, name, plain.budgets),
             within=within,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from analysis.data.axis import Axis
-from analysis.data.budgets import TOGETHER, grouped_budgets
+from analysis.data.budgets import grouped_budgets
 from analysis.data.replicates import cells_of
 from analysis.laws import Array, Mask, Whole
 from parcae.errors import InputError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Item = TypeVar("Item")
+SHARED = float(np.log(1.06))
+"""Runs whose FLOPs are worked out as 6 N D share a budget if these lie within 6 % (assumption)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -154,14 +156,14 @@ class ModelPoints:
 
 
 def _of_a_budget(budgets: Array, flops: Array, parameters: Array) -> Mask:
-    """Which runs (n,) have the FLOPs of two other sizes, to within what budgets are told apart by.
+    """Which runs (n,) have the FLOPs of two other sizes, to within ``SHARED``.
 
     Sizes and tokens that were chosen for another reason make no isoFLOP curve.
     """
     shared = np.zeros(len(flops), dtype=bool)
     for budget in np.unique(budgets[np.isfinite(budgets)]):
         at = budgets == budget
-        shared[at] = len(np.unique(parameters[at])) > 2 and np.ptp(np.log(flops[at])) <= TOGETHER
+        shared[at] = len(np.unique(parameters[at])) > 2 and np.ptp(np.log(flops[at])) <= SHARED
     return shared
 
 

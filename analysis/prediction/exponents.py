@@ -19,7 +19,8 @@ from analysis.laws import Array
 class Exponents:
     """Of the optimum, over `flops`."""
 
-    mean_recurrence: Interval
+    on_axis: Interval
+    """Of the mean recurrence, or of the parameters without a loop."""
     tokens: Interval
     flops: tuple[float, ...]
 
@@ -34,8 +35,8 @@ class Optima:
 
     flops: Array
     """(B,)."""
-    mean_recurrence: Array
-    """(1 + R, B)."""
+    on_axis: Array
+    """(1 + R, B): the mean recurrence, or the parameters without a loop."""
     tokens: Array
     """(1 + R, B): what the budget buys there."""
     weights: Array
@@ -46,11 +47,9 @@ class Optima:
         optimum."""
         at = places_of(budgets, self.flops)
         if len(at) < 2 or (at < 0).any():
-            return Exponents(mean_recurrence=NOTHING, tokens=NOTHING, flops=tuple(budgets))
-        found = [self._slope(rows[:, at], self.flops[at]) for rows in (self.mean_recurrence, self.tokens)]
-        return Exponents(
-            mean_recurrence=found[0], tokens=found[1], flops=tuple(float(c) for c in self.flops[at])
-        )
+            return Exponents(on_axis=NOTHING, tokens=NOTHING, flops=tuple(budgets))
+        found = [self._slope(rows[:, at], self.flops[at]) for rows in (self.on_axis, self.tokens)]
+        return Exponents(on_axis=found[0], tokens=found[1], flops=tuple(float(c) for c in self.flops[at]))
 
     def _slope(self, rows: Array, flops: Array) -> Interval:
         if not np.isfinite(rows[0]).all():

@@ -147,7 +147,7 @@ class Frontier:
 
     @property
     def gamma_mean_recurrence(self) -> Interval:
-        return self.exponents.mean_recurrence
+        return self.exponents.on_axis
 
     @property
     def gamma_tokens(self) -> Interval:
@@ -189,9 +189,7 @@ def frontier(
     deepest, trained = deepest_supported(points), trained_range(points)
     supported = value <= deepest
     rows = np.concatenate([np.where(supported, value, np.nan)[None], draws])
-    optima = Optima(
-        flops=flops, mean_recurrence=rows, tokens=flops / shape.flops_per_token(rows), weights=weights
-    )
+    optima = Optima(flops=flops, on_axis=rows, tokens=flops / shape.flops_per_token(rows), weights=weights)
     looped = (value > LOOPED) & supported
     inside = looped & (value >= trained[0]) & (value <= trained[1])
     found = [

@@ -15,10 +15,10 @@ from scipy.optimize.elementwise import find_root
 
 from analysis.data.points import ModelPoints, spaced
 from analysis.engine.formatting import brief, number, spell, table
-from analysis.engine.intervals import NOTHING, Interval, finite, holding, interval
+from analysis.engine.intervals import NOTHING, Interval, finite, holding
 from analysis.engine.mixture import Mixture
-from analysis.fits.isoflop.power_law import slope
 from analysis.laws import Array, Mask
+from analysis.prediction.exponents import Exponents, Optima
 from analysis.prediction.frontier import DEEPEST, SHALLOWEST, best_recurrence, loss_at
 from analysis.prediction.shape import Shape, own_line
 from parcae.errors import InputError
@@ -105,13 +105,25 @@ class SizeFrontier:
     form: str
     """The form whose optima these are."""
     points: tuple[SizePoint, ...]
-    gamma_parameters: Interval
-    gamma_tokens: Interval
-    slope_flops: tuple[float, ...]
-    """The budgets that the exponents are slopes over."""
+    optima: Optima
+    exponents: Exponents
+    """Over every budget with an optimum."""
     price: SizePrice
     warnings: tuple[str, ...]
     """A sentence on the budgets whose optimum the runs do not support."""
+
+    @property
+    def gamma_parameters(self) -> Interval:
+        return self.exponents.on_axis
+
+    @property
+    def gamma_tokens(self) -> Interval:
+        return self.exponents.tokens
+
+    @property
+    def slope_flops(self) -> tuple[float, ...]:
+        """The budgets that the exponents are slopes over."""
+        return self.exponents.flops
 
     @property
     def costs(self) -> str:
@@ -145,13 +157,10 @@ def size_frontier(mixture: Mixture | None, points: ModelPoints) -> SizeFrontier 
     flops = np.array(spaced(points.budgets.tolist(), MOST_BUDGETS))
     value, draws, weights = _sizes(mixture, price, flops)
     supported = _supported(value, price)
-    gammas = []
-    for tokens in (False, True):
-        rows = np.concatenate([value[None], draws])[:, supported]
-        rows = flops[supported] / price.cost_per_token(rows) if tokens else rows
-        few = supported.sum() < 2
-        slopes = np.full(len(rows), np.nan) if few else slope(np.log(flops[supported]), np.log(rows))[0]
-        gammas.append(holding(interval(float(slopes[0]), slopes[1:], weights)))
+    rows = np.concatenate([value[None], draws])
+    rows = np.where(supported, rows, np.nan)
+    optima = Optima(flops=flops, on_axis=rows, tokens=flops / price.cost_per_token(rows), weights=weights)
+    exponents = optima.exponents(flops[supported].tolist())
     beyond = np.flatnonzero(~supported)
     warnings = []
     if len(beyond):
@@ -169,9 +178,8 @@ def size_frontier(mixture: Mixture | None, points: ModelPoints) -> SizeFrontier 
             else SizePoint(flops=float(c), parameters=NOTHING, tokens=NOTHING, loss=NOTHING)
             for i, c in enumerate(flops)
         ),
-        gamma_parameters=gammas[0],
-        gamma_tokens=gammas[1],
-        slope_flops=tuple(flops[supported].tolist()),
+        optima=optima,
+        exponents=exponents,
         price=price,
         warnings=tuple(warnings),
     )
@@ -196,8 +204,8 @@ def _point(
     tokens = flops / price.cost_per_token(np.append(value, draws))
     return SizePoint(
         flops=flops,
-        parameters=holding(interval(float(value), draws, weights)),
-        tokens=holding(interval(float(tokens[0]), tokens[1:], weights)),
+        parameters=holding(float(value), draws, weights),
+        tokens=holding(float(tokens[0]), tokens[1:], weights),
         loss=loss_at(mixture, price.shape, value / price.shape.recurrent_parameters, float(tokens[0])),
     )
 

@@ -77,7 +77,7 @@ def law_headlines(name: str, found: FittedModel) -> list[str]:
         test = found.forms.forms[other].lack_of_fit
         if test.verdict is Fits.DOES_NOT_FIT:
             sentences.append(f"{name}: the {other} law does not fit: {test.message}.")
-    if frontier and math.isfinite(frontier.within.mean_recurrence.value):
+    if frontier and math.isfinite(frontier.within.on_axis.value):
         sentences.append(f"{name}: {growth(frontier, frontier.within)}.")
     sizes = found.sizes
     if sizes and math.isfinite(sizes.gamma_parameters.value):
@@ -105,7 +105,7 @@ def growth(frontier: Frontier, found: Exponents) -> str:
     """How the law's own optimum grows over some budgets, in words."""
     return (
         f"by the {frontier.form} law's own minimum over {found.over_budgets}, the best mean recurrence grows "
-        f"as C^{spell(found.mean_recurrence)} and tokens as C^{spell(found.tokens)}"
+        f"as C^{spell(found.on_axis)} and tokens as C^{spell(found.tokens)}"
     )
 
 
@@ -129,7 +129,7 @@ def extrapolations(findings: FittedStudy) -> list[str]:
                 f"{gains}."
             )
         every = frontier.exponents
-        if math.isfinite(every.mean_recurrence.value) and every.flops != frontier.within.flops:
+        if math.isfinite(every.on_axis.value) and every.flops != frontier.within.flops:
             outside = len(set(every.flops) - set(frontier.within.flops))
             sentences.append(
                 f"{name}: {growth(frontier, every)}; at {outside} of them the optimum lies outside the "

@@ -66,7 +66,7 @@ def believed(route: Route, frontier: Frontier | None) -> Quoted:
     if frontier is None or route.quantity == Axis.PARAMETERS.words:
         return Quoted(exponent=NOTHING, how="", budgets=())
     law = frontier.within
-    exponent = law.tokens if route.quantity == "tokens" else law.mean_recurrence
+    exponent = law.tokens if route.quantity == "tokens" else law.on_axis
     return Quoted(exponent=exponent, how="the fitted law's own minimum", budgets=law.flops)
 
 

@@ -257,7 +257,7 @@ def test_headlines_say_the_numbers_of_the_fits(fitted: FittedStudy, model: Fitte
     assert f", {form.held_out_error_percent:.2f} % on the largest budget when that is held out" in told
     for name, value in form.fit.values.items():
         assert f"{name} = {number(value, 3)}" in told
-    assert f"recurrence grows as C^{spell(along.within.mean_recurrence)} and tokens as C^" in told
+    assert f"recurrence grows as C^{spell(along.within.on_axis)} and tokens as C^" in told
     assert "over 4 budgets, 2e+18 to 1.6e+19 FLOPs" in told
     beyond = " ".join(extrapolations(fitted))
     assert f"recurrence grows as C^{spell(along.gamma_mean_recurrence)} and tokens as C^" in beyond

@@ -211,7 +211,7 @@ def test_no_exported_cell_is_a_formula_and_numbers_stay_numbers(study: Study, tm
     names = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "plain"]
     lines = "".join(f'"{name}",1e8,2e9,3.5,{seed}\n' for seed, name in enumerate(names))
     (tmp_path / "in.csv").write_text(f"model,parameters,tokens,val_loss,seed\n{lines}")
-    import_csv(study, tmp_path / "in.csv", "one")
+    import_study(study, tmp_path / "in.csv", "one")
     collect(study.db)
     write_csv(read_sweep(study.db, "one"), tmp_path / "out.csv")
     with (tmp_path / "out.csv").open() as file:
