@@ -1,10 +1,11 @@
-"""The commands on a trained model: eval, export-model."""
+"""The commands on a trained model: eval, generate, export-model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parcae.config import Keep
 from parcae.errors import InputError
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
@@ -70,6 +71,65 @@ def evaluate(
             for t, loss in each.losses.items()
         ],
     )
+
+
+def generate(
+    model: ModelArgument,
+    prompt: Annotated[str, typer.Option("--prompt", help="The beginning of the text.")] = "",
+    tokens: Annotated[int, typer.Option("--tokens", help="Tokens to generate.", min=1)] = 64,
+    recurrences: Annotated[
+        int | None,
+        typer.Option("--recurrences", help="Most recurrences T for a token. Default: the mean in training."),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature", help="0 takes the likeliest token; 1 samples.", min=0)
+    ] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the sampling.", min=0)] = 0,
+    exit_below: Annotated[
+        float,
+        typer.Option(
+            "--exit-below",
+            help="A token's loop ends once a recurrence moves its prediction by less: KL in nats. 0: never.",
+            min=0,
+        ),
+    ] = 0.0,
+    keep: Annotated[
+        Keep,
+        typer.Option(
+            "--keep",
+            help="Whose keys and values are kept: every recurrence's, or the last's in T times less memory.",
+        ),
+    ] = Keep.EVERY,
+    db: DbOption = DEFAULT_DB,
+    as_json: JsonOption = False,
+) -> None:
+    """Continue a text with a trained model, and print how many recurrences T each token took.
+
+    MODEL is as for `eval`. The prompt is the beginning of a document; without one the model starts by itself.
+    """
+    from sweeps.control.models import continue_text
+    from sweeps.folders.paths import Study
+
+    console.note(f"generating {tokens} tokens")
+    found = continue_text(
+        Study(db),
+        model,
+        prompt,
+        tokens,
+        recurrences,
+        temperature=temperature,
+        seed=seed,
+        keep=keep,
+        exit_below=exit_below,
+    )
+    _note_if_unfinished(Study(db), model)
+    if as_json:
+        console.print_json(found.to_dict())
+        return
+    print("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in found.prompt + found.text))
+    spent = " ".join(map(str, found.recurrences))
+    mean = sum(found.recurrences) / len(found.recurrences)
+    console.note(f"T per token, {mean:.4g} on average: {spent}")
 
 
 def export_model(

@@ -1,14 +1,18 @@
-"""Finds a trained model, and the texts to evaluate it on, by their names on the command line."""
+"""Trained models by their names on the command line: evaluated on texts, and asked for text."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from parcae.config import Keep
 from parcae.data.corpus import EMBEDDED, load_corpus
 from parcae.data.windows import Text
 from parcae.errors import InputError
+from parcae.evaluation.device import on_device
+from parcae.evaluation.generation import generate
+from parcae.evaluation.reader import reader_of
 from parcae.evaluation.texts import TEST_RECURRENCES, TextLosses, evaluate_texts
 from parcae.formats.pretrained import Pretrained, load_pretrained
 from sweeps.folders.paths import RunFolder, Study
@@ -97,6 +101,63 @@ def evaluate_model(
         model=name,
         mean_recurrence=pretrained.mean_recurrence,
         texts=evaluate_texts(pretrained, files, wanted, most_tokens, held_out),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """What a model made of a prompt."""
+
+    model: str
+    mean_recurrence: int
+    prompt: str
+    text: str
+    """The continuation alone."""
+    tokens: Sequence[int]
+    pieces: Sequence[str]
+    """The text of each token by itself."""
+    recurrences: Sequence[int]
+    """T spent on each token."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of `generate --json`."""
+        return asdict(self)
+
+
+def continue_text(
+    study: Study,
+    name: str,
+    prompt: str,
+    count: int,
+    recurrences: int | None,
+    *,
+    temperature: float,
+    seed: int,
+    keep: Keep,
+    exit_below: float,
+) -> Continuation:
+    """`count` tokens after `prompt`, which is the beginning of a document. Default T: the mean recurrence."""
+    pretrained = find_model(study, name)
+    reader = reader_of(pretrained)
+    first = [] if reader.first is None else [reader.first]
+    found = generate(
+        on_device(pretrained.model),
+        [*first, *reader.plain(prompt)],
+        count,
+        pretrained.mean_recurrence if recurrences is None else recurrences,
+        temperature=temperature,
+        seed=seed,
+        keep=keep,
+        exit_below=exit_below,
+    )
+    return Continuation(
+        model=name,
+        mean_recurrence=pretrained.mean_recurrence,
+        prompt=prompt,
+        text=reader.text(list(found.tokens)),
+        tokens=found.tokens,
+        pieces=[reader.text([token]) for token in found.tokens],
+        recurrences=found.recurrences,
     )
 
 

@@ -80,6 +80,27 @@ def test_a_run_is_evaluated_and_exported(command: Command, tmp_path: Path) -> No
     assert "'0123456789abcdef'" in refused.sentence
 
 
+def test_a_run_goes_on_with_a_text(command: Command, tmp_path: Path) -> None:
+    """Cached, the command gives the tokens of whole passes without a cache, at every T."""
+    run_id = trained(tmp_path)
+    model = load_model(tmp_path / "runs" / run_id)
+    for recurrences in (1, 3, 8):
+        more = ("--prompt", "def", "--tokens", "9", "--recurrences", str(recurrences), "--json")
+        found = command("parcae-sweep", "generate", run_id, *more).json
+        tokens = [0, *b"def"]
+        with torch.no_grad():
+            for _ in range(9):
+                tokens.append(int(model.logits_at(torch.tensor([tokens]), recurrences)[0, -1].argmax()))
+        assert found["tokens"] == tokens[4:]
+        assert found["recurrences"] == [recurrences] * 9
+        assert found["text"] == bytes(tokens[4:]).decode(errors="replace")
+    early = command("parcae-sweep", "generate", run_id, "--tokens", "12", "--exit-below", "1e9")
+    assert early.code == 0, early.err
+    assert "T per token, 2 on average: 2 2 2" in early.err  # the first comparison is at T = 2
+    refused = command("parcae-sweep", "generate", run_id, "--tokens", "13")
+    assert (refused.code, "do not fit" in refused.err) == (2, True)
+
+
 def test_texts_that_cannot_be_evaluated_are_named(tmp_path: Path) -> None:
     model = Pretrained(model=random_model(TINY), mean_recurrence=4, backward_depth=2, tokenizer=BYTES)
     (tmp_path / "empty.txt").touch()
