@@ -166,10 +166,26 @@ def _print(text: "PreparedText", as_json: bool) -> None:
             for name, side in (("train", manifest.train), ("validation", manifest.validation))
         ],
     )
+    _note_if_much_is_cropped(text)
     console.note(
         f"{text.folder}: text {manifest.hash}, tokenizer {manifest.tokenizer} of {manifest.vocabulary:,} "
         f"entries, {manifest.bytes_per_token:.2f} bytes a token, context {manifest.context:,}"
     )
+
+
+MUCH_CROPPED = 0.5
+"""Of a context of 2,048 and documents from the web, best fit crops about a third."""
+
+
+def _note_if_much_is_cropped(text: "PreparedText") -> None:
+    side = text.manifest.train
+    if (share := side.cropped / side.tokens) > MUCH_CROPPED:
+        context = text.manifest.context
+        console.note(
+            f"note: {share:.1%} of the training tokens are cropped and never seen, because documents, of "
+            f"{side.tokens / side.documents:,.0f} tokens on average, are longer than the context of "
+            f"{context:,}; a larger --context or shorter documents keep more"
+        )
 
 
 class _Report:
