@@ -1,13 +1,9 @@
 """The commands on text: data prepare, list, show, verify, prefetch."""
 
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
@@ -74,6 +70,7 @@ def prepare(
     as_json: JsonOption = False,
 ) -> None:
     """Tokenise text into shards of rows. If it was interrupted, the same command continues."""
+    from sweeps.cli.progress import ShareDone
     from sweeps.control.texts import prepare_text
 
     given = {
@@ -84,7 +81,7 @@ def prepare(
         "context": context,
         "held_out_one_in": held_out_one_in,
     }
-    with _Report() as report:
+    with ShareDone("reading") as report:
         text = prepare_text(sources, out, recipe, given, report)
     _print(text, as_json)
 
@@ -186,34 +183,3 @@ def _note_if_much_is_cropped(text: "PreparedText") -> None:
             f"{side.tokens / side.documents:,.0f} tokens on average, are longer than the context of "
             f"{context:,}; a larger --context or shorter documents keep more"
         )
-
-
-class _Report:
-    """A bar with the time left on a terminal; a line now and then in a pipe."""
-
-    def __init__(self) -> None:
-        self.console = Console(file=sys.stderr)
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=self.console
-        )
-        self.task = self.bar.add_task("reading", total=1.0)
-        self.last = ("", 0.0)
-
-    def __enter__(self) -> "_Report":
-        if self.console.is_terminal:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
-            self.bar.stop()
-
-    def __call__(self, what: str, share: float) -> None:
-        now = time.monotonic()
-        if what == self.last[0] and now - self.last[1] < (0.1 if self.console.is_terminal else 30):
-            return
-        self.last = (what, now)
-        if self.console.is_terminal:
-            self.bar.update(self.task, description=what, completed=share)
-        else:
-            console.note(f"{what}: {share:.0%}")

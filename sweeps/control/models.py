@@ -13,12 +13,17 @@ from parcae.errors import InputError
 from parcae.evaluation.device import on_device
 from parcae.evaluation.generation import generate
 from parcae.evaluation.reader import reader_of
+from parcae.evaluation.scores import Report, mute
+from parcae.evaluation.tasks import Tasks
+from parcae.evaluation.tasks import score as score_tasks
 from parcae.evaluation.texts import TEST_RECURRENCES, TextLosses, evaluate_texts
 from parcae.formats.pretrained import Pretrained, load_pretrained
+from parcae.records import to_plain
 from sweeps.folders.paths import RunFolder, Study
 from sweeps.folders.records import read_record
 from sweeps.folders.spec import RunSpec
 from sweeps.plan.texts import named_text, open_text, tokenizer_file
+from sweeps.store.scores import StoredScore, add_scores, read_scores, summarised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,8 @@ class Evaluation:
     model: str
     mean_recurrence: int
     texts: Sequence[TextLosses]
+    scores: Sequence[StoredScore]
+    """Of a run all that are stored, those of earlier evaluations too."""
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of `eval --json`."""
@@ -42,7 +49,13 @@ class Evaluation:
             }
             for each in self.texts
         ]
-        return {"model": self.model, "mean_recurrence": self.mean_recurrence, "texts": texts}
+        return {
+            "model": self.model,
+            "mean_recurrence": self.mean_recurrence,
+            "texts": texts,
+            "scores": [to_plain(score) for score in self.scores],
+            "summaries": [to_plain(summary) for summary in summarised(self.scores)],
+        }
 
 
 def _by_recurrence(values: Mapping[int, float]) -> dict[str, float | None]:
@@ -87,21 +100,34 @@ def evaluate_model(
     texts: Sequence[str],
     recurrences: Sequence[int] | None,
     most_tokens: int,
+    tasks: Tasks,
+    report: Report = mute,
 ) -> Evaluation:
-    """Evaluates a model on text files and on the held-out parts of named texts.
+    """Evaluates a model on text files, on the held-out parts of named texts, and on tasks.
 
-    Without either, on that of the text that the model was trained on here, or of the embedded text. Default
-    test recurrences: the paper's, and the model's mean recurrence.
+    Without any, on that of the text that the model was trained on here, or of the embedded text. Default
+    test recurrences: the paper's, and the model's mean recurrence. Scores of a run are kept in its folder.
     """
     pretrained = find_model(study, name)
     defaults = (*TEST_RECURRENCES, pretrained.mean_recurrence)
     wanted = sorted(set(defaults if recurrences is None else recurrences))
-    held_out = find_texts(study, name, texts) if texts or not files else []
-    return Evaluation(
-        model=name,
-        mean_recurrence=pretrained.mean_recurrence,
-        texts=evaluate_texts(pretrained, files, wanted, most_tokens, held_out),
-    )
+    held_out = find_texts(study, name, texts) if texts or not (files or tasks) else []
+    losses = evaluate_texts(pretrained, files, wanted, most_tokens, held_out)
+    scores: Sequence[StoredScore] = [
+        StoredScore(
+            step=pretrained.step or 0,
+            task=score.task,
+            version=score.version,
+            seed=score.seed,
+            metric=score.metric,
+            examples=score.examples,
+            values=_by_recurrence(score.values),
+        )
+        for score in score_tasks(pretrained, tasks, wanted, report)
+    ]
+    if folder := _run_folder(study, name):
+        scores = add_scores(folder, scores) if scores else read_scores(folder)
+    return Evaluation(model=name, mean_recurrence=pretrained.mean_recurrence, texts=losses, scores=scores)
 
 
 @dataclass(frozen=True, kw_only=True)
