@@ -17,13 +17,14 @@ pytest.importorskip("lm_eval", reason="the extra harness is not installed", exc_
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its many dependencies
 
 TASK = """
-task: again
+task: {name}
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: {file}}}}}
 test_split: test
 output_type: {kind}
 doc_to_text: "{{{{q}}}}"
 doc_to_target: "{{{{a}}}}"
+target_delimiter: ""
 {more}
 metadata: {{version: 3.0}}
 """
@@ -84,38 +85,37 @@ def test_generation_stops_at_the_first_of_its_strings() -> None:
     assert long == ["y" * 32]  # half of the context
 
 
-@pytest.mark.parametrize(
-    ("kind", "more", "metric", "expected"),
-    [
-        ("multiple_choice", 'doc_to_choice: ["aa", "bb"]\nmetric_list: [{metric: acc}]', "acc", 0.75),
-        ("generate_until", "generation_kwargs: {max_gen_toks: 2}\nmetric_list: [{metric: exact_match}]",
-         "exact_match", 0.75),
-        ("loglikelihood", "metric_list: [{metric: acc}]", "acc", 0.5),
-    ],
-)  # fmt: skip
-def test_a_task_of_a_local_file_runs_through_the_harness(
-    command: Command, tmp_path: Path, kind: str, more: str, metric: str, expected: float
-) -> None:
+def test_tasks_of_local_files_run_through_the_harness(command: Command, tmp_path: Path) -> None:
     """The model says every byte again, so each answer is known by hand."""
     save_model(repeating(), tmp_path / "model")
     tasks = tmp_path / "tasks"
     tasks.mkdir()
-    pairs = [("a", "aa"), ("b", "bb"), ("b", "bb"), ("a", "bb")]  # the last one is wrong
-    if kind == "loglikelihood":  # after a space, which is not what came before
-        pairs[1] = ("b", "cb")
-    (tasks / "t.jsonl").write_text("\n".join(json.dumps({"q": q, "a": a}) for q, a in pairs))
-    (tasks / "again.yaml").write_text(TASK.format(file=tasks / "t.jsonl", kind=kind, more=more))
-    if kind != "generate_until":
-        yaml = (tasks / "again.yaml").read_text() + 'target_delimiter: ""\n'
-        (tasks / "again.yaml").write_text(yaml)
+    kinds = {
+        "multiple_choice": 'doc_to_choice: ["aa", "bb"]\nmetric_list: [{metric: acc}]',
+        "generate_until": "generation_kwargs: {max_gen_toks: 2}\nmetric_list: [{metric: exact_match}]",
+        "loglikelihood": "metric_list: [{metric: acc}]",
+    }
+    for kind, more in kinds.items():
+        pairs = [("a", "aa"), ("b", "bb"), ("b", "bb"), ("a", "bb")]  # the last one is wrong
+        if kind == "loglikelihood":
+            pairs[1] = ("b", "cb")  # as is this one
+        file = tasks / f"{kind}.jsonl"
+        file.write_text("\n".join(json.dumps({"q": q, "a": a}) for q, a in pairs))
+        (tasks / f"{kind}.yaml").write_text(
+            TASK.format(name=f"again_{kind}", file=file, kind=kind, more=more)
+        )
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
-    asked = ("--harness", "again", "--include", "tasks", "--recurrences", "1,3", "--json")
+    names = ",".join(f"again_{kind}" for kind in kinds)
+    asked = ("--harness", names, "--include", "tasks", "--recurrences", "1,3", "--json")
     ran = command("parcae-sweep", "eval", "model", *asked, env=offline)
     assert ran.code == 0, ran.err
-    found = {score["metric"].split(" ")[0]: score for score in ran.json["scores"]}
-    assert found[metric]["values"] == {"1": expected, "3": expected}
-    assert found[metric]["version"].startswith("3.0 of lm-eval ")
-    assert found[metric]["examples"] == 4
+    found = {(score["task"], score["metric"].split(" ")[0]): score for score in ran.json["scores"]}
+    assert found["again_multiple_choice", "acc"]["values"] == {"1": 0.75, "3": 0.75}
+    assert found["again_generate_until", "exact_match"]["values"] == {"1": 0.75, "3": 0.75}
+    assert found["again_loglikelihood", "acc"]["values"] == {"1": 0.5, "3": 0.5}
+    for score in found.values():
+        assert score["version"].startswith("3.0 of lm-eval ")
+        assert score["examples"] == 4
 
 
 def test_an_unknown_task_is_one_sentence(tmp_path: Path) -> None:

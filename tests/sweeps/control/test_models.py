@@ -13,12 +13,13 @@ from parcae.data.batches import windows
 from parcae.data.corpus import EMBEDDED, load_corpus
 from parcae.data.tokenizer import BYTES, tokenizer_hash
 from parcae.errors import InputError
+from parcae.evaluation.tasks import Tasks
 from parcae.evaluation.texts import evaluate_texts
 from parcae.flops import Convention
 from parcae.formats.pretrained import Pretrained, load_model
 from parcae.records import from_plain
 from parcae.training.result import Result
-from sweeps.control.models import find_model
+from sweeps.control.models import evaluate_model, find_model
 from sweeps.folders.paths import RunFolder, Study
 from sweeps.folders.spec import RunSpec
 from sweeps.runs.worker import run
@@ -109,16 +110,17 @@ def test_scores_are_kept_in_the_run_and_collected(command: Command, tmp_path: Pa
     (tmp_path / "runs" / "sweeps").mkdir()
     (tmp_path / "w.txt").write_text(" = A = \n\n some words \n")
     bundle = write_bundle(tmp_path / "bundle")
-    evaluate = ("parcae-sweep", "eval", run_id, "--json")
-    first = command(*evaluate, "--wikitext", "w.txt", "--recurrences", "1")
-    assert first.code == 0, first.err
-    assert first.json["texts"] == []
-    more = ("--core", str(bundle), "--seeds", "1,2", "--baselines", "bundle", "--recurrences", "2,1")
-    second = command(*evaluate, "--wikitext", "w.txt", *more).json
+    study, words_of = Study(tmp_path / "results.duckdb"), Tasks(wikitext=[tmp_path / "w.txt"])
+    first = evaluate_model(study, run_id, [], [], [1], 100, words_of).to_dict()
+    assert first["texts"] == []
+    more = ("--core", "bundle", "--seeds", "1,2", "--baselines", "bundle", "--recurrences", "2,1", "--json")
+    ran = command("parcae-sweep", "eval", run_id, "--wikitext", "w.txt", *more)
+    assert ran.code == 0, ran.err
+    second = ran.json
     stored = {(s["task"], s["metric"], s["seed"]): s for s in second["scores"]}
     words = stored["wikitext", "word_perplexity", 0]
     assert set(words["values"]) == {"1", "2"}
-    assert words["values"]["1"] == first.json["scores"][1]["values"]["1"]
+    assert words["values"]["1"] == first["scores"][1]["values"]["1"]
     (core,) = (s for s in second["summaries"] if s["task"] == "core")
     each = [stored["core", "centred", seed]["values"]["2"] for seed in (1, 2)]
     assert (core["seeds"], core["version"][-6:]) == ([1, 2], "bundle")
@@ -134,7 +136,7 @@ def test_scores_are_kept_in_the_run_and_collected(command: Command, tmp_path: Pa
     collect(tmp_path / "results.duckdb")
     assert len(rows()) == len(set(rows())) == sum(len(s["values"]) for s in second["scores"])
     assert (run_id, 12, 1, "wikitext", 0, words["version"], "word_perplexity", words["values"]["1"]) in rows()
-    assert command(*evaluate, "--wikitext", "w.txt", "--recurrences", "3").code == 0
+    evaluate_model(study, run_id, [], [], [3], 100, words_of)
     before = len(rows())
     collect(tmp_path / "results.duckdb")
     assert len(rows()) == before + 2
@@ -145,13 +147,14 @@ def test_scores_are_kept_in_the_run_and_collected(command: Command, tmp_path: Pa
     table = command("parcae-sweep", "eval", run_id, "--recurrences", "1").out
     assert f"core\tcentred\t2\t{core['mean']['2']:.4g}" in table
     (bundle / "eval_data" / "schema.jsonl").unlink()
-    refused = command(*evaluate, *more)
+    refused = command("parcae-sweep", "eval", run_id, *more)
     assert refused.code == 2
     assert "schema.jsonl for its task winograd" in refused.sentence
     (tmp_path / "runs" / run_id / "scores.json").write_text("{}")
     collect(tmp_path / "results.duckdb")
     assert rows() == []  # the file that is wrong concerns that file alone
-    assert "scores.json" in command(*evaluate, "--recurrences", "1").sentence
+    with pytest.raises(InputError, match=r"scores\.json"):
+        evaluate_model(study, run_id, [], [], [1], 100, words_of)
 
 
 def test_texts_that_cannot_be_evaluated_are_named(tmp_path: Path) -> None:
