@@ -56,8 +56,9 @@ def compare_scores(rows: SweepRows) -> list[ScoreComparison]:
     ]
     if not found:
         raise InputError(
-            f"no two runs of the sweep {rows.name}, one looped and one of fixed depth, share a size, a budget "
-            "and a score at their mean recurrences; `parcae-sweep eval RUN` of both at the same tasks stores it"
+            f"no two runs of the sweep {rows.name}, one looped and one of fixed depth, share a size, a "
+            "budget and a score at their mean recurrences; `parcae-sweep eval RUN` of both at the same tasks "
+            "stores it"
         )
     return found
 
