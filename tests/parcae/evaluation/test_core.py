@@ -37,11 +37,11 @@ def write_bundle(folder: Path) -> Path:
         "choice.jsonl": [
             {"query": "a", "choices": ["bb", "aa", "cc"], "gold": 1},  # right
             {"query": "b", "choices": ["bbbbbbb", "ax"], "gold": 0},  # right
-            {"query": "c", "choices": ["ca", "c"], "gold": 0},  # wrong: the mean of one c is higher
+            {"query": "c", "choices": ["cx", "xxxxx"], "gold": 0},  # wrong: by the mean, not by the sum
             {"query": "d", "choices": ["x", "d"], "gold": 1},  # right
         ],
         "schema.jsonl": [
-            {"context_options": ["xa", "xb"], "continuation": "b", "gold": 1},  # right
+            {"context_options": ["xaa", "xzb"], "continuation": "b", "gold": 1},  # right
             {"context_options": ["xa", "xb"], "continuation": "a", "gold": 1},  # wrong
         ],
         "sub/passage.jsonl": [
