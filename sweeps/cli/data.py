@@ -1,9 +1,13 @@
 """The commands on text: data prepare, list, show, verify, prefetch."""
 
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
@@ -70,7 +74,6 @@ def prepare(
     as_json: JsonOption = False,
 ) -> None:
     """Tokenise text into shards of rows. If it was interrupted, the same command continues."""
-    from sweeps.cli.progress import ShareDone
     from sweeps.control.texts import prepare_text
 
     given = {
@@ -183,3 +186,34 @@ def _note_if_much_is_cropped(text: "PreparedText") -> None:
             f"{side.tokens / side.documents:,.0f} tokens on average, are longer than the context of "
             f"{context:,}; a larger --context or shorter documents keep more"
         )
+
+
+class ShareDone:
+    """How much of a work is done: a bar with the time left on a terminal; a line now and then in a pipe."""
+
+    def __init__(self, what: str) -> None:
+        self.console = Console(file=sys.stderr)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=self.console
+        )
+        self.task = self.bar.add_task(what, total=1.0)
+        self.last = ("", 0.0)
+
+    def __enter__(self) -> "ShareDone":
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self.bar.stop()
+
+    def __call__(self, what: str, share: float) -> None:
+        now = time.monotonic()
+        if what == self.last[0] and now - self.last[1] < (0.1 if self.console.is_terminal else 30):
+            return
+        self.last = (what, now)
+        if self.console.is_terminal:
+            self.bar.update(self.task, description=what, completed=share)
+        else:
+            console.note(f"{what}: {share:.0%}")

@@ -10,6 +10,7 @@ from parcae.errors import InputError
 from parcae.evaluation.bundle import Baselines
 from sweeps.cli import console
 from sweeps.cli.console import DEFAULT_DB, DbOption, JsonOption
+from sweeps.cli.data import ShareDone
 from sweeps.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def evaluate(
     repository owner/name (needs the extra `hub`). Nothing in its files is executed.
     """
     from parcae.evaluation.tasks import Tasks
-    from sweeps.cli.progress import ShareDone
     from sweeps.control.models import evaluate_model
     from sweeps.folders.paths import Study
     from sweeps.store.scores import summarised

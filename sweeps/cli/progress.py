@@ -1,4 +1,4 @@
-"""Progress on a terminal as bars, in a pipe as lines: of a sweep while it runs, and of any other work."""
+"""Showing a sweep while it runs: bars on a terminal, a line for each change of state in a pipe."""
 
 import sys
 import time
@@ -6,17 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sweeps.cli.console import note
 from sweeps.folders.paths import Study
 from sweeps.runs.logs import last_metrics
 from sweeps.runs.states import ACTIVE, FINISHED, State, Status, establish
@@ -123,34 +114,3 @@ class _Bars:
             if metrics:
                 note = f"loss {metrics.loss:.4f}" if metrics.loss is not None else ""
                 self.progress.update(self.bars[run_id], completed=metrics.step, note=note)
-
-
-class ShareDone:
-    """How much of a work is done: a bar with the time left on a terminal; a line now and then in a pipe."""
-
-    def __init__(self, what: str) -> None:
-        self.console = Console(file=sys.stderr)
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=self.console
-        )
-        self.task = self.bar.add_task(what, total=1.0)
-        self.last = ("", 0.0)
-
-    def __enter__(self) -> "ShareDone":
-        if self.console.is_terminal:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
-            self.bar.stop()
-
-    def __call__(self, what: str, share: float) -> None:
-        now = time.monotonic()
-        if what == self.last[0] and now - self.last[1] < (0.1 if self.console.is_terminal else 30):
-            return
-        self.last = (what, now)
-        if self.console.is_terminal:
-            self.bar.update(self.task, description=what, completed=share)
-        else:
-            note(f"{what}: {share:.0%}")
