@@ -19,7 +19,7 @@ from parcae.data.manifest import file_hash
 from parcae.errors import InputError
 from parcae.evaluation.device import on_device
 from parcae.evaluation.generation import generate
-from parcae.evaluation.likelihood import BATCH_SEQUENCES, continuation, document, likelihoods
+from parcae.evaluation.likelihood import continuation, document, likelihoods
 from parcae.evaluation.reader import reader_of
 from parcae.evaluation.scores import Report, Score, mute
 from parcae.formats.pretrained import Pretrained, load_pretrained
@@ -36,11 +36,12 @@ class ParcaeLM(LM):
         self,
         pretrained: str | Pretrained,
         recurrences: int | None = None,
-        batch_size: int | str = BATCH_SEQUENCES,
+        batch_size: int | str | None = None,
         max_batch_size: int | None = None,
         device: str | None = None,
     ) -> None:
-        """`pretrained` is what ``load_pretrained`` reads. Any `batch_size` gives the same numbers.
+        """`pretrained` is what ``load_pretrained`` reads. Any `batch_size` gives the same numbers;
+        by default it follows from the lengths.
 
         The others are lm-evaluation-harness' own and change nothing: a GPU is used if there is one.
         """
@@ -50,7 +51,7 @@ class ParcaeLM(LM):
         self.model = on_device(found.model)
         limit = found.mean_recurrence if recurrences is None else recurrences
         self.recurrences = limit if found.model.config.has_loop else 1
-        self.batch = int(batch_size) if str(batch_size).isdigit() else BATCH_SEQUENCES
+        self.batch = int(str(batch_size)) if str(batch_size).isdigit() else None  # such as "auto"
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         stretches = [continuation(self.reader, *request.args) for request in requests]

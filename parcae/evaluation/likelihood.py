@@ -19,7 +19,7 @@ from parcae.evaluation.scores import Report, mute
 from parcae.model.transformer import LoopedTransformer, initial_state
 
 STATE_SEED = 0  # of h_0, as `LoopedTransformer.logits_at` draws it for its first sequence
-BATCH_SEQUENCES = 16
+TOKENS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,17 @@ def likelihoods(
     model: LoopedTransformer,
     stretches: Sequence[Stretch],
     recurrences: Sequence[int],
-    batch: int = BATCH_SEQUENCES,
+    batch: int | None = None,
     report: Report = mute,
     what: str = "scoring",
 ) -> dict[int, list[Likelihood]]:
     """Those of `stretches`, in their order, at each T. Models without a loop are evaluated at T = 1.
 
+    A pass reads `batch` sequences, by default as many as make about ``TOKENS_AT_ONCE``.
+
     ``InputError`` for a stretch without a token before it, or T below 1.
     """
-    if min(recurrences) < 1 or batch < 1:
+    if min(recurrences) < 1 or (batch is not None and batch < 1):
         raise InputError(
             f"cannot evaluate at T = {min(recurrences)} in batches of {batch}; both are at least 1"
         )
@@ -72,10 +74,11 @@ def likelihoods(
     cut = [stretch.within(config.context) for stretch in stretches]
     longest = sorted(range(len(cut)), key=lambda i: -len(cut[i].tokens))
     found: dict[int, list[Likelihood | None]] = {t: [None] * len(cut) for t in wanted}
-    for first in range(0, len(cut), batch):
-        report(what, first / len(cut))
-        chosen = longest[first : first + batch]
-        length = len(cut[chosen[0]].tokens) - 1
+    while longest:
+        report(what, 1 - len(longest) / len(cut))
+        length = len(cut[longest[0]].tokens) - 1
+        rows = batch or max(1, TOKENS_AT_ONCE // length)
+        chosen, longest = longest[:rows], longest[rows:]
         tokens = torch.zeros(len(chosen), length, dtype=torch.int64)
         for row, i in zip(tokens, chosen, strict=True):
             row[: len(cut[i].tokens) - 1] = torch.tensor(cut[i].tokens[:-1])
