@@ -254,6 +254,19 @@ def predict(
 
 
 @app.command()
+def scores(db: DbOption = DEFAULT_DB, sweep: SweepOption = None, json: JsonOption = False) -> None:
+    """Show the stored scores of looped models beside those of fixed depth, at equal FLOPs and equal tokens.
+
+    The efficiency is the gain over fixed depth, as a share of what the next larger size gains.
+    """
+    from analysis.checks.scores import compare_scores, scores_json, scores_text
+    from analysis.data.study import read_sweep, study_of
+
+    rows = read_sweep(db, sweep)
+    _show(study_of(rows), json, compare_scores(rows), scores_json, scores_text)
+
+
+@app.command()
 def published(json: JsonOption = False) -> None:
     """Show every number of the paper's tables beside ours, or why there is none."""
     from analysis.checks.paper import beside_the_paper, comparisons_json, comparisons_text

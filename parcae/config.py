@@ -59,6 +59,13 @@ class StateInit(StrEnum):
     UNIT = "unit"  # N(0, 1), then mean 0 and deviation 1 over the d_h channels of each position
 
 
+class Keep(StrEnum):
+    """Which recurrences' keys and values are kept while text is generated."""
+
+    EVERY = "every"
+    LAST = "last"
+
+
 class DepthSampling(StrEnum):
     """How a training step draws its recurrences T."""
 

@@ -74,6 +74,11 @@ def test_from_a_folder_of_parquet_to_a_report(command: Command, tmp_path: Path) 
         assert np.isclose(text["bits_per_byte"]["1"], bits)
         assert np.isclose(text["perplexity"]["1"], np.exp(text["losses"]["1"]))
 
+    generated = command(SWEEP, "generate", run_id, "--prompt", "kana", "--tokens", "5", "--json").json
+    assert len(generated["pieces"]) == len(generated["tokens"]) == 5
+    assert max(generated["tokens"]) > 255  # entries of its own tokenizer
+    assert generated["text"] == "".join(generated["pieces"])
+
     study = Study(tmp_path / "results.duckdb")
     by_id, by_folder = (find_model(study, name) for name in (run_id, str(tmp_path / "runs" / run_id)))
     assert (

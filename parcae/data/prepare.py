@@ -155,7 +155,13 @@ class _Preparation:
         if not (self.folder / MANIFEST).is_file():
             for pattern in ("*.bin", "*.json"):
                 clear_leftovers(self.folder / pattern)
-            self._tokenise(self._tokenizer(given, path, content))
+            try:
+                self._tokenise(self._tokenizer(given, path, content))
+            except InputError:
+                if not any(self.folder.glob("*.bin")):  # nothing is lost, and the request may be changed
+                    for name in (_REQUEST, TOKENIZER):
+                        (self.folder / name).unlink(missing_ok=True)
+                raise
         text = open_prepared(self.folder)
         for left in self.work.iterdir():
             if left.name != "lock":
@@ -171,16 +177,20 @@ class _Preparation:
                 self.request.training_characters,
                 self.request.document_characters,
             )
-            write_atomically(kept, request)  # only now: a request that failed may be changed
+            write_atomically(kept, request)
             write_atomically(path, made.to_str(pretty=True).encode())
         return load_tokenizer(path)
 
     def _training_documents(self) -> Iterator[str]:
+        documents = dict.fromkeys(SIDES, 0)
         for index in range(len(self.files)):
             for text, share in self._read(index):
                 self.report("reading text for the tokenizer", share)
-                if not self._held_out(text):
+                held_out = self._held_out(text)
+                documents[SIDES[held_out]] += 1
+                if not held_out:
                     yield text
+        self._check_sides(documents)
         self.report("training the tokenizer", 1.0)
 
     def _read(self, index: int) -> Iterator[tuple[str, float]]:
@@ -197,6 +207,25 @@ class _Preparation:
     def _held_out(self, text: str) -> bool:
         digest = hashlib.sha256(text.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.request.held_out_one_in == 0
+
+    def _check_sides(self, documents: dict[str, int]) -> None:
+        """``InputError`` unless there are documents to train on and documents held out."""
+        total, one_in = sum(documents.values()), self.request.held_out_one_in
+        empty = next((side for side, count in documents.items() if not count), None)
+        if empty is None:
+            return
+        if total == 0:
+            raise InputError("the sources hold no text")
+        if total == 1:
+            raise InputError(
+                "the sources hold one document, which is never cut; a text takes one to train on and one to "
+                "hold out, so give its parts as lines of a .jsonl file"
+            )
+        found = "all" if empty == SIDES[0] else "none"
+        raise InputError(
+            f"{found} of the {total:,} documents are held out, where a hash chooses one in {one_in:,}; give "
+            f"more documents, or a {'larger' if found == 'all' else 'smaller'} --held-out-one-in"
+        )
 
     def _tokenise(self, tokenizer: "Tokenizer") -> None:
         progress, packers = self.kept.load(self.request.context + 1)
@@ -282,12 +311,8 @@ class _Preparation:
         packers: dict[str, Packer],
         rows: dict[str, list[Tokens]],
     ) -> None:
+        self._check_sides({side: progress.half(side).documents for side in SIDES})
         for side in SIDES:
-            if not progress.half(side).documents:
-                raise InputError(
-                    f"the sources give no {side} document; they need more documents, or --held-out-one-in "
-                    f"other than {self.request.held_out_one_in}"
-                )
             # A last row that is not full is filled up with what is there: no padding, nothing left out.
             left = np.concatenate([*packers[side].waiting, *rows[side][:1]])
             rows[side] += packers[side].finish(left)

@@ -9,8 +9,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from glob import glob
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from parcae.errors import InputError
+
+if TYPE_CHECKING:
+    import duckdb
 
 TEXT_COLUMN = "text"
 LARGEST_PLAIN_TEXT = 64 * 2**20
@@ -21,6 +25,7 @@ _PLAIN = (".txt", ".md")
 HUB = "hf://datasets/"
 _ARTICLE = re.compile(r"\s*= (?!= ).* =\s*")
 """The line of WikiText with which an article begins; its sections have more signs."""
+_TEXT_TYPES = ("VARCHAR", "NULL")
 _ROWS_AT_ONCE = 256
 _READER_MEMORY = "256MB"
 
@@ -119,28 +124,44 @@ def _join_articles(lines: Iterable[str]) -> Iterator[str]:
 def _read_rows(path: Path, column: str) -> Iterator[str]:
     import duckdb
 
+    packed = path.name.lower().endswith(_PARQUET)
+    if packed:
+        query = f"SELECT typeof({_quoted(column)}), {_quoted(column)} FROM read_parquet(?)"
+    else:
+        query = (
+            f"SELECT json_type({_quoted(column)}), {_quoted(column)} ->> '$' FROM read_json(?, "
+            f"format = 'newline_delimited', columns = {{{_quoted(column)}: 'JSON'}})"
+        )
+    rows_read = texts = 0
     try:
         # One thread keeps the rows in their order, and the reader's memory small.
         with duckdb.connect(config={"threads": 1, "memory_limit": _READER_MEMORY}) as connection:
             connection.execute("SET enable_progress_bar = false")  # it would go to standard output
-            if path.name.lower().endswith(_PARQUET):
-                result = connection.execute(
-                    f"SELECT {_quoted(column)} FROM read_parquet(?)", [_literal(path)]
-                )
-            else:
-                result = connection.execute(
-                    f"SELECT {_quoted(column)} FROM read_json(?, format = 'newline_delimited', "
-                    f"columns = {{{_quoted(column)}: 'VARCHAR'}})",
-                    [_literal(path)],
-                )
+            if packed and column not in (there := _columns(connection, path)):
+                raise InputError(f"{path} has no column {column!r}; it has {', '.join(there)}")
+            result = connection.execute(query, [_literal(path)])
             while rows := result.fetchmany(_ROWS_AT_ONCE):
-                for (text,) in rows:
-                    if text is not None and not isinstance(text, str):
-                        raise InputError(f"column {column} of {path} holds {type(text).__name__}, not text")
+                for kind, text in rows:
+                    if text is not None and kind not in _TEXT_TYPES:
+                        raise InputError(f"{column} of {path} holds {kind}, not text; choose another column")
                     if text is not None:
                         yield text
+                        texts += 1
+                rows_read += len(rows)
+            if rows_read and not texts:
+                there = _columns(connection, path)
+                raise InputError(f"no row of {path} has text under {column!r}; it has {', '.join(there)}")
     except (duckdb.Error, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+
+
+def _columns(connection: "duckdb.DuckDBPyConnection", path: Path) -> list[str]:
+    """The columns of a file, or the keys of its first line."""
+    if path.name.lower().endswith(_PARQUET):
+        query = "SELECT column_name FROM (DESCRIBE SELECT * FROM read_parquet(?))"
+    else:
+        query = "SELECT unnest(json_keys(json)) FROM (FROM read_json_objects(?, format = 'nd') LIMIT 1)"
+    return [name for (name,) in connection.execute(query, [_literal(path)]).fetchall()]
 
 
 def _read_plain(path: Path) -> Iterator[str]:

@@ -3,15 +3,16 @@
 S tokens of the one sequence, V vocabulary, T recurrences.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from parcae.config import Keep
 from parcae.errors import InputError
-from parcae.model.memory import Keep, Memory
+from parcae.model.memory import Memory
 from parcae.model.transformer import LoopedTransformer, initial_state
 
 STATE_SEED = 0  # of h_0, as `LoopedTransformer.logits_at` draws it
@@ -37,8 +38,9 @@ def generate(
     seed: int = 0,
     keep: Keep = Keep.EVERY,
     exit_below: float = 0.0,
+    ends: Callable[[Sequence[int]], bool] = lambda tokens: False,
 ) -> Generated:
-    """`count` tokens after `prompt`, at most `recurrences` (T) for each.
+    """`count` tokens after `prompt`, or fewer if they end by `ends`; at most `recurrences` (T) for each.
 
     Temperature 0 takes the likeliest token. A token's loop ends early once its prediction moves by less than
     `exit_below` nats from one recurrence to the next, KL(p_t || p_t-1); at 0 it never does. Later tokens then
@@ -68,8 +70,10 @@ def generate(
     generator = torch.Generator().manual_seed(seed)
     if len(prompt) > 1:
         reader.read(prompt[:-1], 0.0)
-    token, tokens, spent = prompt[-1], [], []
-    for _ in range(count):
+    token = prompt[-1]
+    tokens: list[int] = []
+    spent: list[int] = []
+    while len(tokens) < count and not (tokens and ends(tokens)):
         logits, used = reader.read([token], exit_below)
         token = _choose(logits, temperature, generator)
         tokens.append(token)

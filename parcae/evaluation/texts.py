@@ -9,21 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from parcae.config import ModelConfig
 from parcae.data.batches import validation_set, windows
-from parcae.data.tokenizer import BYTES, beginning, content_hash, load_tokenizer, token_bytes, tokenizer_hash
 from parcae.data.windows import Text, Tokens
 from parcae.errors import InputError
+from parcae.evaluation.device import on_device
+from parcae.evaluation.reader import Ids, Reader, reader_of
 from parcae.formats.pretrained import Pretrained
 from parcae.losses.evaluate import evaluate
 
 TEST_RECURRENCES = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24)
 """The T of the paper's unified law."""
 Part = tuple[Tokens, Tokens]
-Ids = npt.NDArray[np.unsignedinteger]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ def evaluate_texts(
     if min(recurrences) < 1:
         raise InputError(f"cannot evaluate at {min(recurrences)} recurrences; it takes at least 1")
     wanted = sorted(set(recurrences)) if config.has_loop else [1]
-    reader = _reader(pretrained)
+    reader = reader_of(pretrained)
     found: list[tuple[str, list[Part]]] = []
     for path in files:
         try:
@@ -83,7 +81,7 @@ def evaluate_texts(
             [validation_set(text, config.context)] if own else _translated(text, reader, config, most_tokens)
         )
         found.append((f"{text.name}, held out", parts))
-    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    on_device(model)
     results = []
     for name, parts in found:
         count = sum(targets.size for _, targets in parts)
@@ -102,50 +100,7 @@ def evaluate_texts(
     return results
 
 
-class _ByteReader:
-    """Text as bytes, whatever they are; a NUL begins a document."""
-
-    def __init__(self) -> None:
-        self.hash = tokenizer_hash(BYTES)
-        self.sizes = np.ones(256, dtype=np.int64)
-        self.sizes[0] = 0
-
-    def read(self, path: Path) -> Ids:
-        return np.frombuffer(_content(path), dtype=np.uint8)
-
-    def encode(self, document: bytes) -> Ids:
-        return np.frombuffer(b"\0" + document, dtype=np.uint8)
-
-
-class _TokenReader:
-    """Text by a tokenizer.json, after the beginning of a document."""
-
-    def __init__(self, file: Path, vocabulary: int) -> None:
-        self._tokenizer = load_tokenizer(file)
-        self.hash = content_hash(self._tokenizer)
-        self.sizes = token_bytes(self._tokenizer)
-        if len(self.sizes) > vocabulary:
-            raise InputError(
-                f"the tokenizer {file} has {len(self.sizes):,} entries and the model {vocabulary:,}; it is "
-                "another model's"
-            )
-
-    def read(self, path: Path) -> Ids:
-        return self.encode(_content(path))
-
-    def encode(self, document: bytes) -> Ids:
-        try:
-            text = document.decode()
-        except UnicodeDecodeError as error:
-            raise InputError(f"it is not UTF-8: {error}") from error
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        first = beginning(self._tokenizer)
-        return np.array([*([] if first is None else [first]), *encoding.ids], dtype=np.uint32)
-
-
-def _translated(
-    text: Text, reader: "_ByteReader | _TokenReader", model: ModelConfig, most_tokens: int
-) -> list[Part]:
+def _translated(text: Text, reader: Reader, model: ModelConfig, most_tokens: int) -> list[Part]:
     """The first documents of the validation half, by the model's own tokenizer."""
     documents: list[Ids] = []
     tokens = 0
@@ -155,22 +110,3 @@ def _translated(
         if tokens > most_tokens:
             break
     return windows(np.concatenate(documents)[: most_tokens + 1], model.context)
-
-
-def _reader(pretrained: Pretrained) -> _ByteReader | _TokenReader:
-    if pretrained.tokenizer == BYTES:
-        return _ByteReader()
-    vocabulary = pretrained.model.config.vocabulary
-    if pretrained.tokenizer_file is None:
-        raise InputError(
-            f"the model's {vocabulary:,} tokens are another tokenizer's, which is not with it; put its "
-            "tokenizer.json into the model's folder"
-        )
-    return _TokenReader(pretrained.tokenizer_file, vocabulary)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read it: {error.strerror}") from error

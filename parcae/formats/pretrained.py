@@ -23,7 +23,7 @@ from parcae.formats.official import WEIGHTS, OfficialModel, official_layout, rea
 from parcae.formats.weights import build_model, read_state
 from parcae.model.transformer import LoopedTransformer
 from parcae.records import from_plain, to_plain
-from parcae.training.checkpoints.checkpoint import newest_first
+from parcae.training.checkpoints.checkpoint import newest_first, step_of
 from parcae.training.folder import SPEC
 
 FORMAT = "parcae-lab 1"
@@ -46,6 +46,8 @@ class Pretrained:
     """`bytes`, `tokenizer.json` for one in a file, or None if it is unknown."""
     tokenizer_file: Path | None = None
     """A tokenizer.json."""
+    step: int | None = None
+    """Steps completed, of a run's checkpoint."""
 
     def __post_init__(self) -> None:
         for name in ("mean_recurrence", "backward_depth"):
@@ -203,6 +205,7 @@ def _run(folder: Path) -> Pretrained:
         mean_recurrence=read.training.mean_recurrence,
         backward_depth=read.training.backward_depth,
         tokenizer=read.tokenizer,
+        step=step_of(path),
     )
 
 

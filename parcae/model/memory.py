@@ -8,17 +8,10 @@ an approximation (Geiping et al., arXiv 2502.05171).
 B batch, G key-value heads, S positions, C head dimension.
 """
 
-from enum import StrEnum
-
 import torch
 from torch import Tensor
 
-
-class Keep(StrEnum):
-    """Which recurrences' keys and values are kept."""
-
-    EVERY = "every"
-    LAST = "last"
+from parcae.config import Keep
 
 
 class KeysValues:

@@ -2,7 +2,7 @@
 
 from sweeps.cli import console, data
 from sweeps.cli.database import collect, export, import_, rebuild
-from sweeps.cli.models import evaluate, export_model
+from sweeps.cli.models import evaluate, export_model, generate
 from sweeps.cli.overview import logs, status, watch, why
 from sweeps.cli.plan import plan
 from sweeps.cli.submit import cancel, retry, submit
@@ -13,6 +13,7 @@ for command in (plan, submit, status, watch, logs, why, retry, cancel, collect, 
 app.command("import")(import_)
 app.command()(export)
 app.command("eval")(evaluate)
+app.command()(generate)
 app.command("export-model")(export_model)
 app.add_typer(data.app, name="data")
 

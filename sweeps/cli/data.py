@@ -84,7 +84,7 @@ def prepare(
         "context": context,
         "held_out_one_in": held_out_one_in,
     }
-    with _Report() as report:
+    with ShareDone("reading") as report:
         text = prepare_text(sources, out, recipe, given, report)
     _print(text, as_json)
 
@@ -166,24 +166,40 @@ def _print(text: "PreparedText", as_json: bool) -> None:
             for name, side in (("train", manifest.train), ("validation", manifest.validation))
         ],
     )
+    _note_if_much_is_cropped(text)
     console.note(
         f"{text.folder}: text {manifest.hash}, tokenizer {manifest.tokenizer} of {manifest.vocabulary:,} "
         f"entries, {manifest.bytes_per_token:.2f} bytes a token, context {manifest.context:,}"
     )
 
 
-class _Report:
-    """A bar with the time left on a terminal; a line now and then in a pipe."""
+MUCH_CROPPED = 0.5
+"""Of a context of 2,048 and documents from the web, best fit crops about a third."""
 
-    def __init__(self) -> None:
+
+def _note_if_much_is_cropped(text: "PreparedText") -> None:
+    side = text.manifest.train
+    if (share := side.cropped / side.tokens) > MUCH_CROPPED:
+        context = text.manifest.context
+        console.note(
+            f"note: {share:.1%} of the training tokens are cropped and never seen, because documents, of "
+            f"{side.tokens / side.documents:,.0f} tokens on average, are longer than the context of "
+            f"{context:,}; a larger --context or shorter documents keep more"
+        )
+
+
+class ShareDone:
+    """How much of a work is done: a bar with the time left on a terminal; a line now and then in a pipe."""
+
+    def __init__(self, what: str) -> None:
         self.console = Console(file=sys.stderr)
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=self.console
         )
-        self.task = self.bar.add_task("reading", total=1.0)
+        self.task = self.bar.add_task(what, total=1.0)
         self.last = ("", 0.0)
 
-    def __enter__(self) -> "_Report":
+    def __enter__(self) -> "ShareDone":
         if self.console.is_terminal:
             self.bar.start()
         return self

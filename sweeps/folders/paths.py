@@ -10,6 +10,7 @@ runs/<run_id>/            one run: the truth
     log.txt               output of the workers on this machine
     failure.json          how the last attempt failed
     metrics.jsonl checkpoint/ result.json      written by training
+    scores.json           what its model reached on tasks, and scores.lock, held while they are added to
 runs/sweeps/<name>.json   a planned sweep: the specification of every run
 runs/sweeps/<name>.csv    an imported study, as it was understood
 runs/texts/<hash>/        a text that runs read: its place, its pinned content and its tokenizer
@@ -85,6 +86,14 @@ class RunFolder:
     @property
     def result(self) -> Path:
         return self.path / RESULT
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.json"
+
+    @property
+    def scores_lock(self) -> Path:
+        return self.path / "scores.lock"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sweeps.slurm.arrays import Submissions
 from sweeps.store import database
 from sweeps.store.importing.study import read_imported
 from sweeps.store.rows import LossRow, SweepRows, run_row
+from sweeps.store.scores import score_rows
 from sweeps.store.tables import Store
 
 
@@ -82,9 +83,14 @@ def rebuild(db: Path) -> Path | None:
 
 
 def _signature(folder: RunFolder) -> str:
-    """Changes whenever the result does."""
+    """Changes whenever the result or the scores do."""
+    scores = _state(folder.scores)
+    return _state(folder.result) + (f" scores {scores}" if scores else "")
+
+
+def _state(path: Path) -> str:
     try:
-        stat = os.stat(folder.result)  # noqa: PTH116 (half the time, over 20,000 folders)
+        stat = os.stat(path)  # noqa: PTH116 (half the time, over 20,000 folders)
     except FileNotFoundError:
         return ""
     return f"{stat.st_mtime_ns}:{stat.st_size}"
@@ -115,19 +121,20 @@ def _collect_runs(
     gone = known.keys() - members - folders
     if not changed and not gone:
         return
-    runs, losses, metrics = [], [], []
+    runs, losses, scores, metrics = [], [], [], []
     for run_id, spec in _specs(store, study, changed, planned).items():
         status, signature = changed[run_id]
         folder = study.run(run_id)
         result = read_result(folder.path) if status.state in FINISHED else None
         runs.append(run_row(spec, status, signature, result))
+        scores += score_rows(folder)
         if result is not None:
             metrics.append(folder.metrics)
             losses += [
                 LossRow(run_id=run_id, test_recurrence=int(recurrence), loss=loss)
                 for recurrence, loss in result.losses.items()
             ]
-    store.replace_runs([*changed, *gone], runs, losses, metrics)
+    store.replace_runs([*changed, *gone], runs, losses, metrics, scores)
 
 
 def _specs(

@@ -77,6 +77,25 @@ class LossRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """What a run's model reached on one task at one test recurrence."""
+
+    run_id: str
+    step: int
+    """Steps completed."""
+    test_recurrence: int
+    task: str
+    seed: int
+    """Of the examples in the prompts."""
+    version: str
+    """Of the task, its files and its baselines."""
+    metric: str
+    value: float | None
+    """None for an infinite one."""
+    examples: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepRows:
     """A sweep with its runs and losses."""
 
@@ -90,6 +109,7 @@ class SweepRows:
     """Run id -> the loss in nats per token that was predicted when it was planned."""
     damage: tuple[str, ...] = ()
     """A sentence for each damaged file of the study's sweeps, or line of one."""
+    scores: tuple[ScoreRow, ...] = ()
 
 
 def run_row(spec: RunSpec, status: Status, signature: str = "", result: Result | None = None) -> RunRow:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from parcae.training.metrics import Metrics
 from sweeps.folders.spec import RunSpec
-from sweeps.store.rows import NO_LOOP, LossRow, RunRow, architecture, given_architecture
+from sweeps.store.rows import NO_LOOP, LossRow, RunRow, ScoreRow, architecture, given_architecture
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,6 +31,7 @@ def columns(record: Any) -> dict[str, str]:
 
 
 RUN_COLUMNS = columns(RunRow)
+SCORE_COLUMNS = columns(ScoreRow)
 METRIC_COLUMNS = {name: kind.removesuffix(" NOT NULL") for name, kind in columns(Metrics).items()}
 
 
@@ -43,6 +44,7 @@ CREATE TABLE parcae_schema (version INTEGER NOT NULL);
 INSERT INTO parcae_schema VALUES ({SCHEMA_VERSION});
 CREATE TABLE runs ({_spelled(RUN_COLUMNS)}, PRIMARY KEY (run_id));
 CREATE TABLE losses ({_spelled(columns(LossRow))});
+CREATE TABLE scores ({_spelled(SCORE_COLUMNS)});
 CREATE TABLE metrics (run_id VARCHAR, {_spelled(METRIC_COLUMNS)});
 CREATE TABLE sweeps (
     name VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, changed_ns BIGINT NOT NULL, signature VARCHAR NOT NULL
@@ -62,6 +64,7 @@ def bring_up_to_date(connection: "duckdb.DuckDBPyConnection", version: int) -> b
         _from_3(connection)
     connection.execute(_FROM_4)
     connection.execute("ALTER TABLE runs ADD COLUMN extra VARCHAR")
+    connection.execute(f"CREATE TABLE scores ({_spelled(SCORE_COLUMNS)})")
     connection.execute("UPDATE parcae_schema SET version = $1", [SCHEMA_VERSION])
     connection.commit()
     return True

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from parcae.errors import InputError
 from sweeps.runs.states import State
 from sweeps.store.plain_paths import plain_folder
-from sweeps.store.rows import LossRow, RunRow, SweepRows
-from sweeps.store.schema import METRIC_COLUMNS, RUN_COLUMNS
+from sweeps.store.rows import LossRow, RunRow, ScoreRow, SweepRows
+from sweeps.store.schema import METRIC_COLUMNS, RUN_COLUMNS, SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import duckdb
@@ -102,6 +102,15 @@ class Store:
                 LossRow(run_id=run_id, test_recurrence=recurrence, loss=loss)
                 for run_id, recurrence, loss in losses
             ),
+            scores=tuple(
+                ScoreRow(**dict(zip(SCORE_COLUMNS, row, strict=True)))
+                for row in self._rows(
+                    f"""SELECT {", ".join(f"scores.{name}" for name in SCORE_COLUMNS)}
+                        FROM sweep_runs JOIN scores USING (run_id) WHERE sweep = $1
+                        ORDER BY position, step, task, version, metric, seed, test_recurrence""",
+                    name,
+                )
+            ),
             predicted={row[0]: _known(row[-1]) for row in runs},
         )
 
@@ -128,13 +137,15 @@ class Store:
         runs: Sequence[RunRow],
         losses: Sequence[LossRow],
         metrics: Iterable[Path] = (),
+        scores: Sequence[ScoreRow] = (),
     ) -> None:
-        """Replaces the runs `stale` by `runs`, with their losses and metrics files."""
+        """Replaces the runs `stale` by `runs`, with their losses, scores and metrics files."""
         with self._table("stale", [{"key": run_id} for run_id in stale], {"key": "VARCHAR"}):
-            for table in ("runs", "losses", "metrics"):
+            for table in ("runs", "losses", "scores", "metrics"):
                 self.connection.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT key FROM stale)")
         self._insert("runs", [_plain(row) for row in runs])
         self._insert("losses", [_plain(row) for row in losses])
+        self._insert("scores", [_plain(row) for row in scores])
         self._read_metrics(metrics)
 
     def replace_sweep(
@@ -211,7 +222,7 @@ class Store:
             self.connection.unregister(name)
 
 
-def _plain(row: RunRow | LossRow) -> dict[str, Any]:
+def _plain(row: RunRow | LossRow | ScoreRow) -> dict[str, Any]:
     return vars(row)
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.conftest import BIN, Command, tree
@@ -15,7 +16,8 @@ OPTIONS = ("--vocabulary", "300", "--context", "32", "--held-out-one-in", "4")
 def write_source(folder: Path, documents: int = 120) -> None:
     folder.mkdir()
     lines = (
-        json.dumps({"text": f"document {i} " + "has so many words " * (i % 17 + 1)}) for i in range(documents)
+        json.dumps({"text": f"document {i} " + "has so many words " * (i % 17 + 1), "n": i, "o": {}})
+        for i in range(documents)
     )
     (folder / "a.jsonl").write_text("\n".join(lines))
 
@@ -52,7 +54,17 @@ def test_prepared_shown_listed_and_verified(command: Command, tmp_path: Path) ->
         (("nowhere", "--out", "o"), "nowhere names no file"),
         (("source", "--out", "source"), "holds something else"),
         (("source", "--out", "note.txt"), "it is a file"),
-        (("source", "--out", "o", "--column", "body"), "empty|no .* document|too small|body"),
+        (
+            ("source", "--out", "o", "--column", "body"),
+            "no row of .*a.jsonl has text under 'body'; it has text, n",
+        ),
+        (("source", "--out", "o", "--column", "n"), "n of .*a.jsonl holds UBIGINT, not text"),
+        (("source", "--out", "o", "--column", "o"), "o of .*a.jsonl holds OBJECT, not text"),
+        (("rows.parquet", "--out", "o", "--column", "body"), "has no column 'body'; it has text, n"),
+        (("rows.parquet", "--out", "o", "--column", "n"), "holds .*, not text"),
+        (("note.txt", "--out", "o"), "the sources hold one document, which is never cut"),
+        (("note.txt", "--out", "o", "--held-out-one-in", "2"), "the sources hold one document"),
+        (("source", "--out", "o", "--held-out-one-in", "1000000"), "none of the 120 documents are held out"),
         (("source", "--out", "o", "--vocabulary", "100"), "256 bytes"),
         (("source", "--out", "o", "--vocabulary", "60000"), "too small for a vocabulary"),
         (("source", "--out", "o", "--tokenizer", "note.txt"), "as a tokenizer.json"),
@@ -62,7 +74,7 @@ def test_prepared_shown_listed_and_verified(command: Command, tmp_path: Path) ->
         (("python-stdlib",), "needs no preparing"),
         (("broken.parquet", "--out", "o"), "cannot read broken.parquet"),
         (("latin.txt", "--out", "o"), "latin.txt is not UTF-8"),
-        (("empty.jsonl", "--out", "o"), "too small|no train document"),
+        (("empty.jsonl", "--out", "o"), "the sources hold no text"),
     ],
 )
 def test_what_cannot_be_prepared_is_a_sentence(
@@ -75,6 +87,8 @@ def test_what_cannot_be_prepared_is_a_sentence(
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing more PAR1")
     (tmp_path / "latin.txt").write_bytes("déjà vu".encode("latin-1"))
     (tmp_path / "empty.jsonl").touch()
+    rows = duckdb.from_query("SELECT 'words' AS text, 1 AS n")
+    rows.write_parquet(str(tmp_path / "rows.parquet"))
     ran = command(SWEEP, "data", "prepare", *arguments)
     assert ran.code == 2, ran.err
     last = ran.err.strip().splitlines()[-1]
@@ -82,6 +96,25 @@ def test_what_cannot_be_prepared_is_a_sentence(
     assert re.search(says, last), last
     assert not list(tmp_path.rglob("manifest.json"))
     assert not list(tmp_path.rglob("*.bin"))
+
+
+@pytest.mark.parametrize("wrong", [("--column", "body"), ("--column", "n"), ("--held-out-one-in", "1000000")])
+def test_the_corrected_command_goes_through(command: Command, tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    """Also after documents were tokenised: with a tokenizer of one's own nothing is read beforehand."""
+    write_source(tmp_path / "source")
+    assert command(SWEEP, "data", "prepare", "source", "--out", "first", *OPTIONS).code == 0
+    prepare = (SWEEP, "data", "prepare", "source", "--out", "mine", "--tokenizer", "first/tokenizer.json")
+    assert command(*prepare, *wrong).code == 2
+    assert command(*prepare, "--held-out-one-in", "4").code == 0
+
+
+def test_much_cropped_is_said(command: Command, tmp_path: Path) -> None:
+    write_source(tmp_path / "source")
+    few = command(SWEEP, "data", "prepare", "source", "--out", "long", *OPTIONS, "--context", "64")
+    assert "are cropped" not in few.err
+    made = command(SWEEP, "data", "prepare", "source", "--out", "short", *OPTIONS, "--context", "4")
+    assert made.code == 0
+    assert "% of the training tokens are cropped and never seen" in made.err
 
 
 def test_a_disk_that_is_full_is_a_sentence_and_nothing_is_half_written(

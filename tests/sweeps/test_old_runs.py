@@ -83,6 +83,7 @@ def test_a_database_of_the_former_schema_is_brought_up_to_date(study: Study) -> 
     with open_store(study.db) as store:
         for column in ("architecture", "variant", "realised_flops", "hyperparameters", "extra"):
             store.connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+        store.connection.execute("DROP TABLE scores")
         store.connection.execute("UPDATE parcae_schema SET version = 2")
     collect(study.db)
     with open_store(study.db) as store:

@@ -87,6 +87,11 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted((path for path in _files(folder) if path.match("step-*.pt")), reverse=True)
 
 
+def step_of(path: Path) -> int:
+    """Steps completed at a checkpoint, by its name."""
+    return int(path.stem.removeprefix("step-"))
+
+
 def _files(folder: Path) -> list[Path]:
     """All files of checkpoints. A glob would hide errors of the disk."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / CHECKPOINTS) as entries:

@@ -232,7 +232,7 @@ def test_a_packer_takes_the_longest_that_fits_and_crops_the_shortest() -> None:
         ("a.parquet", b"no parquet", "cannot read"),
         ("a.jsonl", b'{"text": "\xff\xfe"}\n', "cannot read"),
         ("a.txt", b"\xff\xfe", "not UTF-8"),
-        ("a.jsonl", b"", "no train document|too small"),
+        ("a.jsonl", b"", "hold no text"),
         ("a.csv", b"text", "names no file"),
     ],
 )

@@ -42,7 +42,7 @@ def test_a_named_column_is_read_and_a_missing_one_named(tmp_path: Path) -> None:
     duckdb.sql("SELECT 1 AS number").write_parquet(str(tmp_path / "a.parquet"))
     with pytest.raises(InputError, match="text"):
         list(read_documents(tmp_path / "a.parquet"))
-    with pytest.raises(InputError, match="int, not text"):
+    with pytest.raises(InputError, match="INTEGER, not text"):
         list(read_documents(tmp_path / "a.parquet", "number"))
 
 

@@ -5,10 +5,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from parcae.config import Recipe
+from parcae.config import Keep, Recipe
 from parcae.errors import InputError
 from parcae.evaluation.generation import generate
-from parcae.model.memory import Keep
 from parcae.model.transformer import LoopedTransformer, initial_state
 from tests.parcae.models import FAMILIES, TINY, random_model, shape
 
