@@ -23,16 +23,16 @@ from tests.parcae.models import TINY, shape, training
 
 CORPUS = load_corpus(EMBEDDED)
 HIGH_RATE = 5e-2  # five times what the nano sizes train best at
-TIMES = {"seconds", "tokens_per_second", "environment"}
+OTHERS = {"seconds", "tokens_per_second", "environment", "run_id", "checksum"}
 
 
 def numbers(folder: Path) -> tuple[dict[str, object], list[dict[str, object]]]:
-    """result.json and metrics.jsonl without what time it took."""
+    """result.json and metrics.jsonl without the time it took and the name of the folder."""
     result = json.loads((folder / "result.json").read_text())
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return (
-        {key: value for key, value in result.items() if key not in TIMES},
-        [{key: value for key, value in line.items() if key not in TIMES} for line in lines],
+        {key: value for key, value in result.items() if key not in OTHERS},
+        [{key: value for key, value in line.items() if key not in OTHERS} for line in lines],
     )
 
 
