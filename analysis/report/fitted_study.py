@@ -147,7 +147,10 @@ def why_no_curve(study: Study, axis: Axis | None) -> str:
     """What runs lack that cannot lie on any isoFLOP curve."""
     models = study.models.values()
     if not any(np.isfinite(points.flops).any() for points in models):
-        return "no run has a FLOP budget; import each run's training FLOPs as the column flops"
+        return (
+            "no run has a FLOP budget; import each run's training FLOPs as the column flops (where they are "
+            "unknown, three sizes that share 6 N D make a budget)"
+        )
     if axis is Axis.MEAN_RECURRENCE and all(points.architecture == NO_LOOP for points in models):
         return f"no run has a loop; give --axis {Axis.PARAMETERS} or {Axis.TOKENS}"
     where = axis.words if axis else "mean recurrence, or parameters and no loop"

@@ -97,7 +97,7 @@ def test_report_in_another_format_with_its_figures(fit: Any, tmp_path: Path) -> 
     assert "last result 1 May 2026" in (tmp_path / "few.md").read_text()
     code, _, err = fit("report", "--output", "few.png")
     assert code == 2
-    assert "its name must end in .pdf, .md, .tex, .json" in err
+    assert "its name must end in .pdf, .html, .md, .tex, .json" in err
 
 
 @pytest.mark.parametrize("command", ["isoflop", "training-law", "saturation", "equivalence", "compare"])
@@ -236,15 +236,6 @@ def test_an_axis_that_nothing_is_known_of_is_refused(fit: Any, tmp_path: Path) -
     code, _, err = fit("isoflop", "--sweep", "mine", "--axis", "mean-recurrence")
     assert code == 2
     assert "no run has a loop; give --axis parameters or tokens" in err
-
-
-def test_curves_without_flops_say_which_column_is_needed(fit: Any, tmp_path: Path) -> None:
-    lines = [line.split(",") for line in SIZES.splitlines()]
-    text = "\n".join(",".join([size, *rest]) for size, _, *rest in lines)
-    imported(fit, tmp_path, text, "training-law")
-    code, _, err = fit("isoflop", "--sweep", "mine", "--axis", "parameters")
-    assert code == 2
-    assert "no run has a FLOP budget; import each run's training FLOPs as the column flops" in err
 
 
 def test_flops_scattered_within_a_budget_make_no_more_budgets(fit: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,9 @@ def test_both_routes_find_the_exponents(fit: Any, tmp_path: Path) -> None:
     assert code == 0, err
     assert "through 5 interior optima of 5 budgets" in out
     (line,) = [line for line in out.splitlines() if line.startswith("parameters ")]
-    parabolas, _, law = (float(cell.split("(")[0]) for cell in line.removeprefix("parameters").split(")")[:3])
+    cells = re.split(r"\s{2,}", line)
+    assert cells[:2] == ["parameters", "5: 1e+18 to 1e+20"]
+    parabolas, _, law = (float(cell.split("(")[0]) for cell in cells[2:5])
     assert parabolas == pytest.approx(BETA / (ALPHA + BETA), abs=0.02)
     assert law == pytest.approx(BETA / (ALPHA + BETA), abs=0.02)
 

@@ -209,13 +209,13 @@ def test_what_is_exported_is_imported_as_the_same(study: Study, text: str) -> No
 
 def test_no_exported_cell_is_a_formula_and_numbers_stay_numbers(study: Study, tmp_path: Path) -> None:
     names = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "plain"]
-    lines = "".join(f'"{name}",1e8,2e9,3.5,{seed}\n' for seed, name in enumerate(names))
+    lines = "".join(f'"{name}",1e8,2e9,3.5,{seed}\n' for seed in (0, 1) for name in names)
     (tmp_path / "in.csv").write_text(f"model,parameters,tokens,val_loss,seed\n{lines}")
     import_study(study, tmp_path / "in.csv", "one")
     collect(study.db)
     write_csv(read_sweep(study.db, "one"), tmp_path / "out.csv")
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["model"] for row in rows] == [f"'{name}" for name in names[:4]] + ["plain"]
+    assert [row["model"] for row in rows] == 2 * ([f"'{name}" for name in names[:4]] + ["plain"])
     assert {float(row["parameters"]) for row in rows} == {1e8}
     assert {float(row["val_loss"]) for row in rows} == {3.5}
