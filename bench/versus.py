@@ -4,8 +4,8 @@
 
 Both sides have the published grid. Equals have the same truth; else B's law has larger X and Y, by 3 % and
 1 %. Counted: verdicts that are wrong (of equals: any), and how often the intervals of the difference in loss
-and of the compute-equivalent gain have the truth in them. With `paired` noise both sides share 0.8 of the variance of each
-cell's noise, as runs of one seed and data order do.
+and of the compute-equivalent gain have the truth in them. With `paired` noise both sides share 0.8 of the
+variance of each cell's noise, as runs of one seed and data order do.
 """
 
 import argparse

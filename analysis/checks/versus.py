@@ -1,13 +1,12 @@
 """Is one recipe better than another? Two models compared at equal compute, with a verdict that can say no.
 
-Each side's lowest loss at a budget is its law's: over the whole recurrences that were trained at the planner's
-price, or without a loop what the budget buys of tokens. Differences of two estimates with intervals get theirs
-by the method of variance estimates recovery (Zou and Donner 2008), with the correlation that the residuals of
-matching cells show, which are alike where both sides share seeds and data. The compute-equivalent gain is the
-factor of compute that makes B as good as A.
+Each side's lowest loss at a budget is its law's: over the whole recurrences that were trained at the
+planner's price, or without a loop what the budget buys of tokens. Differences of two estimates with intervals
+get theirs by the method of variance estimates recovery (Zou and Donner 2008), with the correlation that the
+residuals of matching cells show, which are alike where both sides share seeds and data. The
+compute-equivalent gain is the factor of compute that makes B as good as A.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints
+from analysis.engine.formatting import spell, table
 from analysis.engine.intervals import NOTHING, RESAMPLES, Interval, finite
 from analysis.engine.mixture import Mixture, Part
 from analysis.fits.equivalence import study_equivalence
@@ -87,6 +87,32 @@ class Comparison:
     more_runs: int | None
     """About how many more runs of each would resolve a difference of this size; None if it is resolved, or if
     more than a thousand would not."""
+
+    def summary(self) -> str:
+        """The verdict, then what it rests on."""
+        rows = [
+            (f"{one.flops:.3g}", spell(one.loss_a, 4), spell(one.loss_b, 4), spell(one.difference_percent, 2))
+            for one in self.budgets
+        ]
+        lines = [
+            self.message,
+            "",
+            table(("FLOPs", "A: lowest loss", "B: lowest loss", "A over B, %"), rows),
+            "",
+            f"compute-equivalent gain of A  {spell(self.compute_gain, 3)}",
+        ]
+        apart = (("mean recurrence", self.gamma_mean_recurrence), ("tokens", self.gamma_tokens))
+        lines += [
+            f"exponent of {what}, A less B  {spell(value, 3)}"
+            for what, value in apart
+            if np.isfinite(value.value)
+        ]
+        if np.isfinite(self.phi.value):
+            lines.append(f"phi, A less B  {spell(self.phi, 3)}")
+        lines.append(
+            f"{self.pairs} matching cells; correlation of their residuals taken as {self.correlation:.2f}"
+        )
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """What `parcae-fit versus --json` prints."""
@@ -183,7 +209,7 @@ def versus(a: Side, b: Side) -> Comparison:
     if low > high * 1.01:
         spans = " and ".join(f"{s.name} from {s.range[0]:.3g} to {s.range[1]:.3g} FLOPs" for s in (a, b))
         raise InputError(f"cannot compare at equal compute: the runs share no budget, {spans}")
-    every = np.unique(grouped_budgets(np.concatenate([a.points.budgets, b.points.budgets])))
+    every = np.unique(grouped_budgets(np.concatenate([a.points.flops, b.points.flops])))
     flops = every[(every >= low * 0.99) & (every <= high * 1.01)]
     pairs, correlation = _correlation(a, b)
     budgets = tuple(
@@ -233,7 +259,7 @@ def difference(a: Interval, b: Interval, correlation: float = 0.0) -> Interval:
 
 def _percent(a: Interval, b: Interval, correlation: float) -> Interval:
     logs = [Interval(**{k: float(np.log(v)) for k, v in vars(one).items()}) for one in (a, b)]
-    found = difference(*logs, correlation)
+    found = difference(logs[0], logs[1], correlation)
     return Interval(**{k: 100 * float(np.expm1(v)) for k, v in vars(found).items()})
 
 
@@ -322,7 +348,5 @@ def _compute_gain(b: Side, at: AtBudget) -> Interval:
 
 
 def _phi(a: ModelPoints, b: ModelPoints) -> Interval:
-    found: Sequence[Interval] = [
-        one.joint.phi for points in (a, b) for one in study_equivalence([points])[:1]
-    ]
-    return difference(*found) if len(found) == 2 else NOTHING
+    found = [one.joint.phi for points in (a, b) for one in study_equivalence([points])[:1]]
+    return difference(found[0], found[1]) if len(found) == 2 else NOTHING
