@@ -85,11 +85,15 @@ def _show(
 ) -> None:
     if json:
         print_json({**study.to_dict(), **as_json(fitted)})
-        return
+    else:
+        _print_text(lambda: as_text(fitted), warnings)
+
+
+def _print_text(text: Callable[[], str], warnings: Iterable[str] = ()) -> None:
     from analysis.engine.formatting import within, wrapped
 
     with within(get_terminal_size().columns if sys.stdout.isatty() else None):
-        print(wrapped(as_text(fitted)))
+        print(wrapped(text()))
         for warning in warnings:
             note(wrapped(f"warning: {warning}"))
 
@@ -217,6 +221,28 @@ def compare(
     study = _study(db, sweep)
     results = compare_study(study, top_budgets=top, runs=hold_out or ())
     _show(study, json, results, comparison_json, comparisons_text)
+
+
+@app.command()
+def versus(
+    a: Annotated[str, typer.Argument(help="A model of the sweep, another sweep, or SWEEP:MODEL.")],
+    b: Annotated[str, typer.Argument(help="What it is compared with, named in the same way.")],
+    db: DbOption = DEFAULT_DB,
+    sweep: SweepOption = None,
+    json: JsonOption = False,
+    convention: ConventionOption = None,
+) -> None:
+    """Compare two recipes at equal compute: is A better than B?"""
+    from analysis.checks.versus import side_of
+    from analysis.checks.versus import versus as compared
+    from analysis.data.study import points_named
+
+    one, other = (side_of(name, points_named(db, sweep, name), convention=convention) for name in (a, b))
+    found = compared(one, other)
+    if json:
+        print_json(found.to_dict())
+    else:
+        _print_text(found.summary)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from analysis.data.points import ModelPoints, Study, TestTimeCurve
 from analysis.data.replicates import BudgetNoise, better_runs, budget_noise, cells_of, copies
 from analysis.laws import Array, Mask, Whole
 from analysis.published import published_sweep
+from parcae.errors import InputError
 from sweeps.folders.paths import PUBLISHED
 from sweeps.store.rows import NO_LOOP, SweepRows
 
@@ -47,6 +48,34 @@ def load_study(db: str | Path = "results.duckdb", sweep: str | None = None) -> S
 def study_of(rows: SweepRows) -> Study:
     """The study of a sweep's rows."""
     return build_study(rows.name, rows.kind, *frames(rows))
+
+
+def points_named(db: Path, sweep: str | None, name: str) -> ModelPoints:
+    """The runs of a model of `sweep` (or of the latest one), of a sweep of one model, or of SWEEP:MODEL.
+
+    ``InputError`` if there is no such model or sweep, or the sweep has several models.
+    """
+    if ":" in name:
+        sweep, _, name = name.partition(":")
+        models = load_study(db, sweep).models
+    else:
+        models = load_study(db, sweep).models
+        if name not in models:
+            known = ", ".join(models) or "none"
+            try:
+                models = load_study(db, name).models
+            except InputError as error:
+                raise InputError(f"{name!r} is no model of the sweep, which has {known}; {error}") from None
+            if len(models) == 1:
+                return next(iter(models.values()))
+            raise InputError(
+                f"the sweep {name!r} has the models {', '.join(models)}; name one as {name}:MODEL"
+            )
+    if name not in models:
+        raise InputError(
+            f"there is no model {name!r} in the sweep {sweep!r}; it has {', '.join(models) or 'none'}"
+        )
+    return models[name]
 
 
 def as_study(study: Study | str | Path) -> Study:
