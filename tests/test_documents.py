@@ -29,6 +29,7 @@ SMALLER = {
         "parcae-sweep plan --model nano --flops 2e9 --recurrences 1,2,4,6"
     ),
     "parcae-sweep submit": "parcae-sweep submit --cluster local",
+    "parcae-fit versus A B": "parcae-fit versus published:small-140m published:medium-370m",
     "parcae-sweep data prepare '/corpora/mine/*.jsonl.zst' --out mine --vocabulary 4096 --context 512": (
         "parcae-sweep data prepare 'corpus/*.jsonl' --out mine --vocabulary 300 --context 64 "
         "--held-out-one-in 2"
@@ -37,6 +38,18 @@ SMALLER = {
 NOT_RUN = {
     "make demo": "takes minutes",
     "make test": "is the tests",
+    "make .venv/.ready": "is how the tests were installed",
+    "parcae-sweep eval RUN --core eval_bundle --seeds 1234,1235,1236": (
+        "takes a bundle; tests/parcae/evaluation/test_core.py makes one"
+    ),
+    "parcae-sweep eval RUN --harness piqa,arc_easy": "downloads its tasks",
+    "parcae-sweep eval RUN --harness mine --include tasks/": (
+        "takes tasks; tests/parcae/evaluation/test_harness.py defines some"
+    ),
+    **dict.fromkeys(
+        ("parcae-fit training-law", "parcae-fit compare", "parcae-fit predict --flops 4.8e11"),
+        "takes the laws of a study that trains for minutes; tests/analysis/test_cli.py has one",
+    ),
     "parcae-sweep data prepare fineweb-edu": "downloads gigabytes",
     "parcae-sweep data prepare /corpora/fineweb-edu --recipe fineweb-edu --out data/fineweb-edu": (
         "takes gigabytes of documents; tests/parcae/data/test_prepare.py follows recipes"
@@ -80,15 +93,23 @@ def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     documents = [json.dumps({"text": f"Sentence {n} of an own text. " * 9}) for n in range(50)]
     (tmp_path / "corpus" / "own.jsonl").write_text("\n".join(documents))
+    (tmp_path / "lambada.jsonl").write_text('{"text": "A sentence and its last word"}\n')
+    (tmp_path / "wiki.test.raw.txt").write_text("\n = A title = \n\n A sentence of it . \n")
     stands_for = {"FILE": "corpus/own.jsonl", "FOLDER": "exported"}
     for command in commands(page):
         if command not in NOT_RUN:
             words = shlex.split(SMALLER.get(command, command))
-            if "MODEL" in words:  # a run of the page's study
-                stands_for["MODEL"] = next(
-                    path.parent.name for path in (tmp_path / "runs").glob("*/result.json")
-                )
+            if {"MODEL", "RUN"} & set(words):
+                stands_for |= dict.fromkeys(("MODEL", "RUN"), a_run(tmp_path))
             run([stands_for.get(word, word) for word in words], tmp_path)
+
+
+def a_run(folder: Path) -> str:
+    """A finished run of the page's study, or of one of a single run."""
+    if not list(folder.glob("runs/*/result.json")):
+        run(["parcae-sweep", "plan", "--model", "nano", "--flops", "1e8", "--recurrences", "2"], folder)
+        run(["parcae-sweep", "submit", "--cluster", "local"], folder)
+    return next(path.parent.name for path in folder.glob("runs/*/result.json"))
 
 
 def test_what_is_listed_here_is_in_a_page() -> None:
