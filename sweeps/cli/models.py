@@ -140,7 +140,12 @@ def _number(value: float | None) -> str:
 def generate(
     model: ModelArgument,
     prompt: Annotated[str, typer.Option("--prompt", help="The beginning of the text.")] = "",
-    tokens: Annotated[int, typer.Option("--tokens", help="Tokens to generate.", min=1)] = 64,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--tokens", help="Tokens to generate. Default: 64, or what the context has room for.", min=1
+        ),
+    ] = None,
     recurrences: Annotated[
         int | None,
         typer.Option("--recurrences", help="Most recurrences T for a token. Default: the mean in training."),
@@ -174,7 +179,7 @@ def generate(
     from sweeps.control.models import continue_text
     from sweeps.folders.paths import Study
 
-    console.note(f"generating {tokens} tokens")
+    console.note("generating")
     found = continue_text(
         Study(db),
         model,

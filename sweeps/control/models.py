@@ -26,6 +26,10 @@ from sweeps.plan.texts import named_text, open_text, tokenizer_file
 from sweeps.store.scores import StoredScore, add_scores, read_scores, summarised
 
 
+TOKENS = 64
+"""That are generated where nobody says how many."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The losses of one model."""
@@ -154,7 +158,7 @@ def continue_text(
     study: Study,
     name: str,
     prompt: str,
-    count: int,
+    count: int | None,
     recurrences: int | None,
     *,
     temperature: float,
@@ -162,14 +166,19 @@ def continue_text(
     keep: Keep,
     exit_below: float,
 ) -> Continuation:
-    """`count` tokens after `prompt`, which is the beginning of a document. Default T: the mean recurrence."""
+    """`count` tokens after `prompt`, which is the beginning of a document.
+
+    Default T: the mean recurrence; default count: ``TOKENS``, or what the context has room for.
+    """
     pretrained = find_model(study, name)
     reader = reader_of(pretrained)
     first = [] if reader.first is None else [reader.first]
+    given = [*first, *reader.plain(prompt)]
+    room = pretrained.model.config.context + 1 - len(given)
     found = generate(
         on_device(pretrained.model),
-        [*first, *reader.plain(prompt)],
-        count,
+        given,
+        max(min(TOKENS, room), 1) if count is None else count,
         pretrained.mean_recurrence if recurrences is None else recurrences,
         temperature=temperature,
         seed=seed,
