@@ -25,7 +25,6 @@ from sweeps.folders.spec import RunSpec
 from sweeps.plan.texts import named_text, open_text, tokenizer_file
 from sweeps.store.scores import StoredScore, add_scores, read_scores, summarised
 
-
 TOKENS = 64
 """That are generated where nobody says how many."""
 
