@@ -46,6 +46,7 @@ NOT_RUN = {
     "parcae-sweep eval RUN --harness mine --include tasks/": (
         "takes tasks; tests/parcae/evaluation/test_harness.py defines some"
     ),
+    "parcae-sweep eval MODEL --core FOLDER": "takes a bundle, as on docs/scores.md",
     **dict.fromkeys(
         ("parcae-fit training-law", "parcae-fit compare", "parcae-fit predict --flops 4.8e11"),
         "takes the laws of a study that trains for minutes; tests/analysis/test_cli.py has one",

@@ -102,6 +102,8 @@ def test_a_variant_in_a_database_takes_the_word_of_the_option(study: Study) -> N
         (run,) = store.sweep("half").runs
         assert run.variant == "bfloat16"
         store.connection.execute("UPDATE runs SET variant = 'bfloat16-mixed' WHERE run_id = $1", [run.run_id])
+        store.connection.execute("ALTER TABLE runs DROP COLUMN extra")
+        store.connection.execute("DROP TABLE scores")
         store.connection.execute("UPDATE parcae_schema SET version = 4")
     with open_store(study.db) as store:
         assert store.sweep("half").runs == (run,)
