@@ -45,7 +45,11 @@ PARTS: dict[str, tuple[Place, ...]] = {
     "rows": (Place("sweeps/store/rows.py", ROWS),),
     "store": (Place("sweeps/store/tables.py", COLLECT), Place("sweeps/store/database.py", COLLECT)),
     "collect": (Place("sweeps/store/collect.py", COLLECT),),
-    "import": (Place("sweeps/store/importing/*.py", (f"{STORE}/test_import.py", *ROWS)),),
+    "import": (
+        Place(
+            "sweeps/store/importing/*.py", (f"{STORE}/test_import.py", f"{STORE}/test_plausibility.py", *ROWS)
+        ),
+    ),
     "JSON": (
         _shown("analysis/report/json_output.py", "test_json"),
         _shown("analysis/[!r]*/**/*.py", "test_json", JSON),
