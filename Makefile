@@ -10,7 +10,7 @@ DEMO_BUDGETS = 6e10,1.2e11,2.4e11
 DEMO_RECURRENCES = 2,3,4,6,8,12
 DEMO_SEED = 0
 
-.PHONY: demo test test-slurm test-others lint mutants faults clean
+.PHONY: demo test test-slurm test-library test-others lint mutants faults clean
 
 demo: $(READY)
 	mkdir -p $(DEMO)
@@ -19,15 +19,18 @@ demo: $(READY)
 	cd $(DEMO) && $(BIN)/parcae-fit isoflop --sweep seed-$(DEMO_SEED)
 	cd $(DEMO) && $(BIN)/parcae-fit report --sweep seed-$(DEMO_SEED)
 
-# Tests on SLURM mostly wait for it, and the others keep the processor busy.
+# Two at a time: tests on SLURM mostly wait for it, and the others keep a processor busy each.
 test: $(READY)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-slurm test-others
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-slurm test-others test-library
 
 test-slurm: $(READY)
 	$(BIN)/pytest tests/slurm
 
+test-library: $(READY)
+	$(BIN)/pytest tests/parcae tests/analysis
+
 test-others: $(READY)
-	$(BIN)/pytest --ignore tests/slurm
+	$(BIN)/pytest --ignore tests/slurm --ignore tests/parcae --ignore tests/analysis
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
