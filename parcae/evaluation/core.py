@@ -10,7 +10,7 @@ from itertools import takewhile
 from parcae.errors import InputError
 from parcae.evaluation.bundle import Bundle, Choices, Contexts, Example, Passage, Task
 from parcae.evaluation.likelihood import Likelihood, Stretch, likelihoods
-from parcae.evaluation.reader import Reader
+from parcae.evaluation.reader import Reader, document_tokens
 from parcae.evaluation.scores import Report, Score, mute
 from parcae.model.transformer import LoopedTransformer
 
@@ -95,19 +95,19 @@ def _stretches(reader: Reader, task: Task, example: Example, shots: Sequence[Exa
     before = "".join(f"{_solved(shot, task.delimiter)}\n\n" for shot in shots)
     if isinstance(example, Choices):
         options = [f"{before}{example.query}{task.delimiter}{choice}" for choice in example.choices]
-        sequences = [_tokens(reader, text) for text in options]
+        sequences = [document_tokens(reader, text) for text in options]
         start = _common(sequences)
         return [Stretch(tokens, min(start, len(tokens) - 1)) for tokens in sequences]
     if isinstance(example, Contexts):
         options = [
             f"{before}{context}{task.delimiter}{example.continuation}" for context in example.context_options
         ]
-        sequences = [_tokens(reader, text) for text in options]
+        sequences = [document_tokens(reader, text) for text in options]
         shared = _common([tokens[::-1] for tokens in sequences])
         return [Stretch(tokens, max(1, len(tokens) - max(1, shared))) for tokens in sequences]
     text = f"{before}{example.context.strip()}{task.delimiter}"
-    whole = _tokens(reader, f"{text}{example.continuation}")
-    return [Stretch(whole, min(_common([whole, _tokens(reader, text.strip())]), len(whole) - 1))]
+    whole = document_tokens(reader, f"{text}{example.continuation}")
+    return [Stretch(whole, min(_common([whole, document_tokens(reader, text.strip())]), len(whole) - 1))]
 
 
 def _solved(example: Example, delimiter: str) -> str:
@@ -116,10 +116,6 @@ def _solved(example: Example, delimiter: str) -> str:
     if isinstance(example, Contexts):
         return f"{example.context_options[example.gold]}{delimiter}{example.continuation}"
     return f"{example.context.strip()}{delimiter}{example.continuation}"
-
-
-def _tokens(reader: Reader, text: str) -> list[int]:
-    return [*([] if reader.first is None else [reader.first]), *reader.plain(text)]
 
 
 def _common(sequences: Sequence[Sequence[int]]) -> int:

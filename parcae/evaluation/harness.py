@@ -20,7 +20,7 @@ from parcae.errors import InputError
 from parcae.evaluation.device import on_device
 from parcae.evaluation.generation import generate
 from parcae.evaluation.likelihood import continuation, document, likelihoods
-from parcae.evaluation.reader import reader_of
+from parcae.evaluation.reader import document_tokens, reader_of
 from parcae.evaluation.scores import Report, Score, mute
 from parcae.formats.pretrained import Pretrained, load_pretrained
 
@@ -78,8 +78,7 @@ class ParcaeLM(LM):
         until = options.get("until") or []
         stops = [until] if isinstance(until, str) else list(until)
         count = min(int(options.get("max_gen_toks", NEW_TOKENS)), max(1, context // 2))
-        first = [] if reader.first is None else [reader.first]
-        tokens = [*first, *reader.plain(prompt)][-(context + 1 - count) :]
+        tokens = document_tokens(reader, prompt)[-(context + 1 - count) :]
         found = generate(
             self.model,
             tokens,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from parcae.errors import InputError
-from parcae.evaluation.reader import Reader
+from parcae.evaluation.reader import Reader, document_tokens
 from parcae.evaluation.scores import Report, mute
 from parcae.model.transformer import LoopedTransformer, initial_state
 
@@ -111,9 +111,7 @@ def continuation(reader: Reader, context: str, text: str) -> Stretch:
     spaces = len(context) - len(context.rstrip())
     if spaces:
         context, text = context[:-spaces], context[-spaces:] + text
-    first = [] if reader.first is None else [reader.first]
-    tokens = [*first, *reader.plain(context + text)]
-    return Stretch(tokens, len(first) + len(reader.plain(context)))
+    return Stretch(document_tokens(reader, context + text), len(document_tokens(reader, context)))
 
 
 def document(reader: Reader, text: str, context: int) -> list[Stretch]:
@@ -121,8 +119,7 @@ def document(reader: Reader, text: str, context: int) -> list[Stretch]:
 
     Without a token for the beginning, the first token is not predicted.
     """
-    first = [] if reader.first is None else [reader.first]
-    return list(_windows([*first, *reader.plain(text)], context))
+    return list(_windows(document_tokens(reader, text), context))
 
 
 def _windows(tokens: Sequence[int], context: int) -> Iterator[Stretch]:

@@ -92,8 +92,12 @@ class _TokenReader:
             text = document.decode()
         except UnicodeDecodeError as error:
             raise InputError(f"it is not UTF-8: {error}") from error
-        first = [] if self.first is None else [self.first]
-        return np.array([*first, *self.plain(text)], dtype=np.uint32)
+        return np.array(document_tokens(self, text), dtype=np.uint32)
+
+
+def document_tokens(reader: Reader, text: str) -> list[int]:
+    """The tokens of `text` as a document begins with it: after its beginning, if the tokenizer has one."""
+    return [*([] if reader.first is None else [reader.first]), *reader.plain(text)]
 
 
 def reader_of(pretrained: Pretrained) -> Reader:

@@ -12,7 +12,7 @@ from parcae.data.windows import Text
 from parcae.errors import InputError
 from parcae.evaluation.device import on_device
 from parcae.evaluation.generation import generate
-from parcae.evaluation.reader import reader_of
+from parcae.evaluation.reader import document_tokens, reader_of
 from parcae.evaluation.scores import Report, mute
 from parcae.evaluation.tasks import Tasks
 from parcae.evaluation.tasks import score as score_tasks
@@ -171,8 +171,7 @@ def continue_text(
     """
     pretrained = find_model(study, name)
     reader = reader_of(pretrained)
-    first = [] if reader.first is None else [reader.first]
-    given = [*first, *reader.plain(prompt)]
+    given = document_tokens(reader, prompt)
     room = pretrained.model.config.context + 1 - len(given)
     found = generate(
         on_device(pretrained.model),
