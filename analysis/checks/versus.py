@@ -21,8 +21,8 @@ from analysis.engine.mixture import Mixture, Part
 from analysis.fits.equivalence import study_equivalence
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.laws import Array, Law
+from analysis.prediction.budgets import supported
 from analysis.prediction.frontier import Frontier, frontier, trained_range, whole_losses
-from analysis.prediction.predict import FURTHEST
 from analysis.prediction.shape import Shape, shape_of
 from parcae.errors import InputError
 
@@ -328,8 +328,7 @@ def _sentence(a: str, b: str, at: AtBudget, answer: Answer, more: int | None) ->
 
 def _compute_gain(b: Side, at: AtBudget) -> Interval:
     """B's factor of compute for each loss that A may have, looked up along B's own lowest losses."""
-    low, high = b.range
-    grid = np.geomspace(low / FURTHEST, high * FURTHEST, STEPS)
+    grid = np.geomspace(*supported(b.range), STEPS)
     losses = np.minimum.accumulate(b.lowest(b.mixture.law, b.mixture.vector, grid)[0])
     logs = np.log(losses)
     at_b = np.log(at.loss_b.value)

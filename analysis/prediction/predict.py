@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize.elementwise import find_root
 
 from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints, Study
@@ -22,9 +21,8 @@ from analysis.engine.mixture import Mixture
 from analysis.engine.verdict import FitStatus
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.fits.unified import GAMMA_ONE, fit_unified_forms, unified_mixture
-from analysis.laws import Array
+from analysis.prediction.budgets import Range, beyond_trained, budget_for, too_far
 from analysis.prediction.frontier import (
-    DEEPEST,
     DEEPEST_FACTOR,
     NO_LOOP_PAYS,
     advice,
@@ -43,9 +41,6 @@ from analysis.prediction.shape import Shape, shape_of
 from analysis.prediction.sizes import SizePrediction, predict_size
 from parcae.errors import InputError
 from sweeps.store.rows import NO_LOOP
-
-FURTHEST = 4.0
-"""Budgets up to this factor beyond the sampled ones are predicted: where coverage was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +171,6 @@ def predict(
             points,
             flops=flops,
             tokens=tokens,
-            furthest=FURTHEST,
             extrapolate=extrapolate,
             alike=tuple(form.law.name for form in forms.alike[1:]),
         )
@@ -188,7 +182,7 @@ def predict(
         )
     forms = fit_forms(points, resamples=resamples, seed=seed)
     mixture = _mixture(points.model, forms)
-    budget = float(flops) if flops is not None else _budget_for(mixture, shape, float(given))
+    budget = float(flops) if flops is not None else budget_for(mixture, shape, float(given), 1.0)
     warnings = _unsupported(points, shape, mixture, budget, test_recurrence, study)
     if warnings and not extrapolate:
         raise InputError(f"{warnings[0]}; use --extrapolate to predict it anyway")
@@ -213,11 +207,11 @@ def predictions_at(
     ]
 
 
-def supported_budgets(points: ModelPoints, shape: Shape) -> tuple[float, float]:
-    """The least and the largest budget that the runs support, FLOPs."""
+def spent_on(points: ModelPoints, shape: Shape) -> Range:
+    """What the runs spent at the smooth price: FLOPs of the smallest and the largest."""
     sized = points.select(points.sized)
     spent = sized.tokens * shape.flops_per_token(sized.mean_recurrence)
-    return float(spent.min()) / FURTHEST, float(spent.max()) * FURTHEST
+    return float(spent.min()), float(spent.max())
 
 
 def prediction_of(
@@ -281,12 +275,8 @@ def _extrapolated(
     points: ModelPoints, mixture: Mixture, shape: Shape, budget: float, advised: float, anywhere: float
 ) -> list[str]:
     """What of an answer lies beyond the trained budgets and recurrences, one sentence each."""
-    found = []
+    found = beyond_trained(spent_on(points, shape), budget)
     low, high = trained_range(points)
-    sized = points.select(points.sized)
-    spent = sized.tokens * shape.flops_per_token(sized.mean_recurrence)
-    if not spent.min() * 0.99 <= budget <= spent.max() * 1.01:
-        found.append(f"{budget:.3g} FLOPs lie beyond the trained {spent.min():.3g} to {spent.max():.3g}")
     if not low <= advised <= high:
         found.append(f"mean recurrence {advised:g} lies beyond the trained {low:g} to {high:g}")
     if anywhere != advised:
@@ -310,23 +300,6 @@ def _model(study: Study, model: str | None) -> ModelPoints:
     return study.models[model]
 
 
-def _budget_for(mixture: Mixture, shape: Shape, tokens: float) -> float:
-    """The budget C whose best tokens D*(C) are `tokens`; D* grows with C.
-
-    At mean recurrence mu a token costs at most mu times one without a loop, so the root is bracketed.
-    """
-
-    def excess(log_budget: Array) -> Array:
-        flops = np.exp(log_budget)
-        best = np.maximum(best_recurrence(mixture.vector, shape, flops, mixture.law)[0], 1.0)
-        return np.asarray(log_budget - np.log(shape.flops_per_token(best) * tokens))
-
-    smallest = np.log(tokens * shape.flops_per_token([1.0]))
-    found = find_root(excess, (smallest, smallest + np.log(DEEPEST)))
-    assert found.success.all()
-    return float(np.exp(found.x[0]))
-
-
 def _unsupported(
     points: ModelPoints,
     shape: Shape,
@@ -336,13 +309,7 @@ def _unsupported(
     study: Study | None = None,
 ) -> list[str]:
     """What in the request lies further out than the runs support, one sentence each."""
-    found = []
-    low, high = supported_budgets(points, shape)
-    if not low * 0.99 <= budget <= high * 1.01:
-        found.append(
-            f"a budget of {budget:.3g} FLOPs is too far from the runs of {points.model}, which support "
-            f"{low:.3g} to {high:.3g} ({FURTHEST:g} times beyond what was trained)"
-        )
+    found = too_far(points.model, spent_on(points, shape), budget)
     best = float(best_recurrence(mixture.vector, shape, [budget], mixture.law)[0, 0])
     deepest = deepest_supported(points)
     if best > deepest:

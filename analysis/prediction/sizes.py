@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize.elementwise import find_root
 
 from analysis.data.points import ModelPoints, spaced
 from analysis.engine.formatting import brief, number, spell, table
 from analysis.engine.intervals import NOTHING, Interval, finite, holding
 from analysis.engine.mixture import Mixture
 from analysis.laws import Array, Mask
+from analysis.prediction.budgets import beyond_trained, budget_for, too_far
 from analysis.prediction.exponents import Exponents, Optima
-from analysis.prediction.frontier import DEEPEST, SHALLOWEST, best_recurrence, loss_at
+from analysis.prediction.frontier import SHALLOWEST, best_recurrence, loss_at
 from analysis.prediction.shape import Shape, own_line
 from parcae.errors import InputError
 from sweeps.store.rows import NO_LOOP
@@ -43,6 +43,11 @@ class SizePrice:
     """Smallest and largest FLOPs of the runs at this price."""
     own: bool
     """Whether the price is that of the runs' own FLOPs, not 6 N."""
+
+    @property
+    def costs(self) -> str:
+        """Where the price comes from, in words."""
+        return "the runs' own FLOPs" if self.own else "C = 6 N D"
 
     def cost_per_token(self, parameters: ArrayLike) -> Array:
         return self.shape.flops_per_token(np.asarray(parameters) / self.shape.recurrent_parameters)
@@ -112,35 +117,17 @@ class SizeFrontier:
     warnings: tuple[str, ...]
     """A sentence on the budgets whose optimum the runs do not support."""
 
-    @property
-    def gamma_parameters(self) -> Interval:
-        return self.exponents.on_axis
-
-    @property
-    def gamma_tokens(self) -> Interval:
-        return self.exponents.tokens
-
-    @property
-    def slope_flops(self) -> tuple[float, ...]:
-        """The budgets that the exponents are slopes over."""
-        return self.exponents.flops
-
-    @property
-    def costs(self) -> str:
-        return "the runs' own FLOPs" if self.price.own else "C = 6 N D"
-
     def to_dict(self) -> list[dict[str, Any]]:
         return [point.to_dict() for point in self.points]
 
     def summary(self) -> str:
         low, high = self.price.trained
         trained = f"trained were {number(low, 3)} to {number(high, 3)} parameters"
-        lines = [f"Optima of the {self.form} law, {self.costs}; {trained}"]
-        if self.slope_flops:
-            flops = self.slope_flops
+        lines = [f"Optima of the {self.form} law, {self.price.costs}; {trained}"]
+        if self.exponents.flops:
             lines.append(
-                f"exponents over {len(flops)} budgets, {flops[0]:.3g} to {flops[-1]:.3g} FLOPs: parameters "
-                f"{spell(self.gamma_parameters)}, tokens {spell(self.gamma_tokens)}"
+                f"exponents over {self.exponents.over_budgets}: parameters "
+                f"{spell(self.exponents.on_axis)}, tokens {spell(self.exponents.tokens)}"
             )
         rows = [
             (f"{p.flops:.3g}", spell(p.parameters), spell(p.tokens), spell(p.loss, 4))
@@ -269,29 +256,22 @@ def predict_size(
     *,
     flops: float | None,
     tokens: float | None,
-    furthest: float,
     extrapolate: bool,
     alike: tuple[str, ...],
 ) -> SizePrediction:
     """The best parameters and tokens for `flops`, or for the budget whose best tokens are `tokens`.
 
-    ``InputError`` where the budget lies more than `furthest` times beyond the runs, or the optimum beyond the
-    sizes that they support, and `extrapolate` is not given.
+    ``InputError`` where the budget, or the optimum, lies further out than the runs support, and `extrapolate`
+    is not given.
     """
     price = size_price(points)
     if price is None:
         raise InputError(
             f"cannot predict for {points.model!r}: it takes runs of two or more sizes, with their tokens"
         )
-    budget = flops if flops is not None else _budget_for(mixture, price, float(tokens or 0))
+    budget = flops if flops is not None else budget_for(mixture, price.shape, float(tokens or 0), SHALLOWEST)
     value, draws, weights = _sizes(mixture, price, np.array([budget]))
-    low, high = price.spent
-    warnings = []
-    if not low / furthest * 0.99 <= budget <= high * furthest * 1.01:
-        warnings.append(
-            f"a budget of {budget:.3g} FLOPs is too far from the runs of {points.model}, which support "
-            f"{low / furthest:.3g} to {high * furthest:.3g} ({furthest:g} times beyond what was trained)"
-        )
+    warnings = too_far(points.model, price.spent, budget)
     if not _supported(value, price)[0]:
         least, most = price.trained[0] / FACTOR, price.trained[1] * FACTOR
         warnings.append(
@@ -300,9 +280,7 @@ def predict_size(
         )
     if warnings and not extrapolate:
         raise InputError(f"{warnings[0]}; use --extrapolate to predict it anyway")
-    extrapolated = []
-    if not low * 0.99 <= budget <= high * 1.01:
-        extrapolated.append(f"{budget:.3g} FLOPs lie beyond the trained {low:.3g} to {high:.3g}")
+    extrapolated = beyond_trained(price.spent, budget)
     smallest, largest = price.trained
     if not smallest <= value[0] <= largest:
         extrapolated.append(
@@ -316,20 +294,5 @@ def predict_size(
         best=best,
         extrapolated=tuple(extrapolated),
         warnings=tuple(warnings),
-        costs="the runs' own FLOPs" if price.own else "C = 6 N D",
+        costs=price.costs,
     )
-
-
-def _budget_for(mixture: Mixture, price: SizePrice, tokens: float) -> float:
-    """The budget whose best tokens are `tokens`, which grow with it."""
-    unit = price.shape.recurrent_parameters
-
-    def excess(log_budget: Array) -> Array:
-        flops = np.exp(log_budget)
-        best = best_recurrence(mixture.vector, price.shape, flops, mixture.law)[0] * unit
-        return np.asarray(log_budget - np.log(price.cost_per_token(best) * tokens))
-
-    low, high = (np.log(tokens * price.cost_per_token([unit * end])) for end in (SHALLOWEST, DEEPEST))
-    found = find_root(excess, (low, high))
-    assert found.success.all()
-    return float(np.exp(found.x[0]))

@@ -80,11 +80,11 @@ def law_headlines(name: str, found: FittedModel) -> list[str]:
     if frontier and math.isfinite(frontier.within.on_axis.value):
         sentences.append(f"{name}: {growth(frontier, frontier.within)}.")
     sizes = found.sizes
-    if sizes and math.isfinite(sizes.gamma_parameters.value):
+    if sizes and math.isfinite(sizes.exponents.on_axis.value):
         best = [p for p in sizes.points if p.supported][-1]
         sentences.append(
-            f"{name}: by the {sizes.form} law's own minimum, {sizes.costs}, the best parameters grow as "
-            f"C^{spell(sizes.gamma_parameters)} and tokens as C^{spell(sizes.gamma_tokens)}; at "
+            f"{name}: by the {sizes.form} law's own minimum, {sizes.price.costs}, the best parameters grow "
+            f"as C^{spell(sizes.exponents.on_axis)} and tokens as C^{spell(sizes.exponents.tokens)}; at "
             f"{best.flops:.3g} FLOPs they are {spell(best.parameters)}, with a loss of {spell(best.loss, 4)}."
         )
     supported = [p for p in frontier.points if p.supported] if frontier else []

@@ -27,18 +27,20 @@ def isoflop_json(models: Mapping[str, FittedModel]) -> dict[str, Any]:
 
 def chosen_json(found: FittedModel) -> dict[str, Any] | None:
     """The form of the law that a model's runs support, and the forms that cannot be distinguished from it."""
-    form, frontier = found.forms.chosen, found.frontier or found.sizes
+    form, loops, sizes = found.forms.chosen, found.frontier, found.sizes
     if form is None:
         return None
+    optima = loops or sizes
+    exponents = optima.exponents if optima else None
     return {
         "form": form.law.name,
         "equation": form.law.equation,
         **{name: finite(value.value) for name, value in form.intervals.items()},
         "intervals": {name: value.to_dict() for name, value in form.intervals.items()},
-        "gamma_mean_recurrence": getattr(frontier, "gamma_mean_recurrence", NOTHING).to_dict(),
-        "gamma_parameters": getattr(frontier, "gamma_parameters", NOTHING).to_dict(),
-        "gamma_tokens": (frontier.gamma_tokens if frontier else NOTHING).to_dict(),
-        "budgets": list(frontier.slope_flops) if frontier else [],
+        "gamma_mean_recurrence": (exponents.on_axis if exponents and loops else NOTHING).to_dict(),
+        "gamma_parameters": (exponents.on_axis if exponents and not loops else NOTHING).to_dict(),
+        "gamma_tokens": (exponents.tokens if exponents else NOTHING).to_dict(),
+        "budgets": list(exponents.flops) if exponents else [],
         "held_out_error_percent": finite(form.held_out_error_percent),
         "rolling_error_percent": finite(form.rolling_error_percent),
         "status": form.fit.status.value,

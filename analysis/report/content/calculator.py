@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.prediction.predict import predictions_at, supported_budgets
+from analysis.prediction.budgets import supported
+from analysis.prediction.predict import predictions_at, spent_on
 from analysis.report.content.document import Answers
 from analysis.report.fitted_study import FittedModel, FittedStudy
 
@@ -31,7 +32,7 @@ def answers(findings: FittedStudy) -> Sequence[Answers]:
 
 def _grid(model: FittedModel, trained: set[float]) -> Sequence[float]:
     assert model.shape is not None
-    low, high = supported_budgets(model.points, model.shape)
+    low, high = supported(spent_on(model.points, model.shape))
     steps = np.arange(math.ceil(EACH_DECADE * np.log10(low)), math.floor(EACH_DECADE * np.log10(high)) + 1)
     grid = 10.0 ** (steps / EACH_DECADE)
     return sorted({*map(float, grid), *trained})

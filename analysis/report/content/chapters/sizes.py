@@ -19,10 +19,10 @@ def sizes_chapter(findings: FittedStudy) -> Chapter | str:
         supported = [p for p in found.sizes.points if p.supported] if found.sizes else []
         if found.sizes is None or not supported:
             continue
+        price, growth = found.sizes.price, found.sizes.exponents
         blocks.append(
-            f"The law of {name} is minimised over parameters at fixed FLOPs ({found.sizes.costs}). The best "
-            f"parameters grow as {_power(found.sizes.gamma_parameters)} and the best tokens as "
-            f"{_power(found.sizes.gamma_tokens)}."
+            f"The law of {name} is minimised over parameters at fixed FLOPs ({price.costs}). The best "
+            f"parameters grow as {_power(growth.on_axis)} and the best tokens as {_power(growth.tokens)}."
         )
         blocks += [sentence(f"{name}: {warning}") for warning in found.sizes.warnings]
         rows += [
