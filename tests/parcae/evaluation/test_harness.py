@@ -13,7 +13,6 @@ from tests.parcae.evaluation.repeating import repeating
 from tests.parcae.evaluation.test_likelihood import READER, direct
 from tests.parcae.models import TINY, random_model
 
-pytest.importorskip("lm_eval", reason="the extra harness is not installed", exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its many dependencies
 
 TASK = """
