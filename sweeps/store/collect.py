@@ -122,11 +122,13 @@ def _collect_runs(
     if not changed and not gone:
         return
     runs, losses, scores, metrics = [], [], [], []
-    for run_id, spec in _specs(store, study, changed, planned).items():
-        status, signature = changed[run_id]
+    specs |= _specs(store, study, [run_id for run_id in changed if run_id not in specs], planned)
+    for run_id, (status, signature) in changed.items():
+        if run_id not in specs:
+            continue
         folder = study.run(run_id)
         result = read_result(folder.path) if status.state in FINISHED else None
-        runs.append(run_row(spec, status, signature, result))
+        runs.append(run_row(specs[run_id], status, signature, result))
         scores += score_rows(folder)
         if result is not None:
             metrics.append(folder.metrics)
