@@ -17,7 +17,7 @@ from analysis.data.budgets import grouped_budgets
 from analysis.data.points import ModelPoints
 from analysis.engine.formatting import spell, table
 from analysis.engine.intervals import NOTHING, RESAMPLES, Interval, finite
-from analysis.engine.mixture import Mixture, Part
+from analysis.engine.mixture import Mixture
 from analysis.fits.equivalence import study_equivalence
 from analysis.fits.forms import ModelForms, fit_forms
 from analysis.laws import Array, Law
@@ -190,15 +190,10 @@ def side_of(
             "their FLOPs, over mean recurrences or without a loop"
         )
     forms = fit_forms(points, resamples=resamples, seed=seed)
-    if forms.chosen is None:
+    mixture = forms.together()
+    if mixture is None:
         fit = next(iter(forms.forms.values())).fit
         raise InputError(f"cannot compare {name}: no form of the law is decided: {fit.message}")
-    parts = [
-        Part(law=form.law, draws=form.uncertainty.draws, weight=form.weight)
-        for form in forms.alike
-        if form.uncertainty is not None
-    ]
-    mixture = Mixture(law=forms.chosen.law, vector=forms.chosen.fit.vector, parts=tuple(parts))
     along = frontier(forms.mixture, points, shape, points.budgets) if shape is not None else None
     return Side(name=name, points=points, forms=forms, mixture=mixture, shape=shape, frontier=along)
 

@@ -7,7 +7,7 @@ their Akaike weights.
 Shapes: n runs, R draws of all forms together, B budgets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,12 +106,19 @@ class ModelForms:
 
         None if no form is chosen, or if its loss does not depend on the loop.
         """
-        if self.chosen is None or not knows_loop(self.chosen.law):
+        return self.together(knows_loop)
+
+    def together(self, serves: Callable[[Law], bool] = lambda law: True) -> Mixture | None:
+        """The draws of all forms that cannot be distinguished and that serve, by their weights.
+
+        None if no form is chosen, or if that does not serve.
+        """
+        if self.chosen is None or not serves(self.chosen.law):
             return None
         parts = [
             Part(law=form.law, draws=form.uncertainty.draws, weight=form.weight)
             for form in self.alike
-            if form.uncertainty is not None and knows_loop(form.law)
+            if form.uncertainty is not None and serves(form.law)
         ]
         return Mixture(law=self.chosen.law, vector=self.chosen.fit.vector, parts=tuple(parts))
 

@@ -24,6 +24,13 @@ class Number:
 
 
 Cell = str | Number
+
+
+def text_of(cell: Cell) -> str:
+    """What a cell says, as prose."""
+    return cell if isinstance(cell, str) else cell.text
+
+
 Panel = Callable[[Axes], Axes]
 
 

@@ -24,6 +24,7 @@ from analysis.report.content.document import (
     Equation,
     Listing,
     Table,
+    text_of,
 )
 from analysis.report.content.numbers import amount, estimate, sentence
 from analysis.report.figures.files import rendered
@@ -198,18 +199,14 @@ def _grid(table: Table, by_first: str | None = None) -> str:
         lines.append(f"<thead><tr>{_cells('th', table.columns, sides)}</tr></thead>")
     lines.append("<tbody>")
     for row in table.rows:
-        named = f' id="{html.escape(by_first + bare(_text(row[0])))}" tabindex="-1"' if by_first else ""
+        named = f' id="{html.escape(by_first + bare(text_of(row[0])))}" tabindex="-1"' if by_first else ""
         lines.append(f"<tr{named}>{_cells('td', row, sides)}</tr>")
     return "\n".join([*lines, "</tbody></table></div>"])
 
 
 def _cells(kind: str, row: Sequence[Cell], sides: Sequence[str]) -> str:
     each = zip(row, sides, strict=True)
-    return "".join(f'<{kind} class="{side}">{_prose(_text(cell))}</{kind}>' for cell, side in each)
-
-
-def _text(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else cell.text
+    return "".join(f'<{kind} class="{side}">{_prose(text_of(cell))}</{kind}>' for cell, side in each)
 
 
 def _formula(formula: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from analysis.report.content.document import Block, Cell, Document, Drawing, Equation, Listing, Table
+from analysis.report.content.document import Block, Document, Drawing, Equation, Listing, Table, text_of
 from analysis.report.mathematics import LATEX, prose, typeset
 
 _SPECIAL = {
@@ -87,7 +87,7 @@ def _block(block: Block, figures: str) -> str:
 
 def _table(table: Table) -> str:
     aligned = "".join("l" if table.wordy(i) else "r" for i in range(len(table.columns)))
-    rows = [" & ".join(_prose(_text(cell)) for cell in row) + " \\\\" for row in table.rows]
+    rows = [" & ".join(_prose(text_of(cell)) for cell in row) + " \\\\" for row in table.rows]
     return "\n".join(
         [
             "\\begin{table}[tbp]\n\\centering\n\\small",
@@ -102,10 +102,6 @@ def _table(table: Table) -> str:
             "\\end{tabular}\n\\end{adjustbox}\n\\end{table}\n",
         ]
     )
-
-
-def _text(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else cell.text
 
 
 def _prose(text: str) -> str:

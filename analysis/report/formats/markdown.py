@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from analysis.report.content.document import Block, Cell, Document, Drawing, Equation, Listing, Table
+from analysis.report.content.document import Block, Document, Drawing, Equation, Listing, Table, text_of
 from analysis.report.mathematics import LATEX, prose, typeset
 
 _SPECIAL = set("\\*_<>[]|#")
@@ -44,14 +44,10 @@ def _block(block: Block, figures: str) -> str:
 
 
 def _table(table: Table) -> str:
-    rows = [table.columns, *(tuple(_text(cell) for cell in row) for row in table.rows)]
+    rows = [table.columns, *(tuple(text_of(cell) for cell in row) for row in table.rows)]
     lines = [f"| {' | '.join(_prose(cell) for cell in row)} |" for row in rows]
     rule = f"|{'---|' * len(table.columns)}"
     return "\n".join([f"*{_prose(table.caption)}*\n", lines[0], rule, *lines[1:], ""])
-
-
-def _text(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else cell.text
 
 
 def _prose(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from matplotlib import get_data_path
 
-from analysis.report.content.document import Block, Cell, Document, Drawing, Equation, Listing, Table
+from analysis.report.content.document import Block, Document, Drawing, Equation, Listing, Table, text_of
 from analysis.report.figures.files import rendered
 from analysis.report.mathematics import TYPST, bare, prose, typeset
 
@@ -155,7 +155,7 @@ def _table(table: Table) -> str:
     head = ", ".join(f"[#strong[{typst_prose(column)}]]" for column in table.columns)
     header = f"table.header({head}), table.hline(stroke: 0.4pt)," if any(table.columns) else ""
     widths = ", ".join("1fr" if _long(table, i) else "auto" for i in range(len(table.columns)))
-    rows = ",\n".join(", ".join(f"[{typst_prose(_text(cell))}]" for cell in row) for row in table.rows)
+    rows = ",\n".join(", ".join(f"[{typst_prose(text_of(cell))}]" for cell in row) for row in table.rows)
     breakable = "#show figure: set block(breakable: true)" if len(table.rows) > LONG else ""
     return (
         f"#[{breakable}\n#figure(caption: [{typst_prose(table.caption)}], kind: table, supplement: [Table], "
@@ -164,12 +164,8 @@ def _table(table: Table) -> str:
     )
 
 
-def _text(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else cell.text
-
-
 def _long(table: Table, column: int) -> bool:
-    return max((len(bare(_text(row[column]))) for row in table.rows), default=0) > 45
+    return max((len(bare(text_of(row[column]))) for row in table.rows), default=0) > 45
 
 
 def typst_prose(text: str) -> str:

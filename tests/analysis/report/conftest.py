@@ -5,10 +5,12 @@ from functools import cache
 
 import pytest
 
+from analysis.report.content.document import Document
 from analysis.report.fitted_study import FittedModel, FittedStudy, FittedTestTime, fit_study
 
 from ..fits.test_unified import curves
 from ..points import published_study
+from .studies import document_of, published_records
 
 MODEL = "small-140m"
 
@@ -34,3 +36,15 @@ def model(fitted: FittedStudy) -> FittedModel:
 @pytest.fixture(scope="session")
 def test_time(fitted: FittedStudy) -> FittedTestTime:
     return fitted.test_time
+
+
+@pytest.fixture(scope="session")
+def findings() -> FittedStudy:
+    """Both published models."""
+    return fit_study(published_study())
+
+
+@pytest.fixture(scope="session")
+def document(findings: FittedStudy) -> Document:
+    """The report on the published study."""
+    return document_of(findings, published_records())

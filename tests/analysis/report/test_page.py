@@ -23,16 +23,6 @@ from .studies import document_of, published_records
 
 
 @pytest.fixture(scope="module")
-def findings() -> FittedStudy:
-    return fit_study(published_study())
-
-
-@pytest.fixture(scope="module")
-def document(findings: FittedStudy) -> Document:
-    return document_of(findings, published_records())
-
-
-@pytest.fixture(scope="module")
 def text(document: Document) -> str:
     return html_page(document)
 

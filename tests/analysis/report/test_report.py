@@ -28,20 +28,10 @@ from parcae.errors import InputError
 
 from ..fits.test_unified import curves
 from ..points import published_study
-from .studies import document_of, only, published_records
+from .studies import document_of, only
 
 FULL = 2 / 3
 """How far down a page its content reaches at least, but for the last page."""
-
-
-@pytest.fixture(scope="module")
-def findings() -> FittedStudy:
-    return fit_study(published_study())
-
-
-@pytest.fixture(scope="module")
-def document(findings: FittedStudy) -> Document:
-    return document_of(findings, published_records())
 
 
 @pytest.fixture(scope="module")
